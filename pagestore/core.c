@@ -1,0 +1,103 @@
+#include "core.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/status.h"
+#include "store.h"
+
+static core **bucket_of(pagestore_store *s, const char *name) {
+  uint64_t hash = 14695981039346656037u;  /* FNV-1a */
+  for (const char *c = name; *c; c++) hash = (hash ^ (uint8_t)*c) * 1099511628211u;
+  return &s->cores[(hash ^ hash >> 32) % CORE_BUCKETS];
+}
+
+core *core_find(pagestore_store *s, const char *name) {
+  core *tombstone = NULL;
+  for (core *c = *bucket_of(s, name); c; c = c->next) {
+    if (strcmp(c->name, name) != 0) continue;
+    if (c->life != CORE_DELETED) return c;
+    tombstone = c;
+  }
+  return tombstone;
+}
+
+int core_new(pagestore_store *s, const char *name, uint64_t id, core **out) {
+  core *c = calloc(1, sizeof *c);
+  if (!c) return fail(PAGESTORE_ENOMEM, "no memory for an instance: free some and open again");
+  c->references = 1;
+  c->store = s;
+  c->id = id;
+  memcpy(c->name, name, strlen(name) + 1);
+  pthread_mutex_init(&c->lock, NULL);
+  core **bucket = bucket_of(s, name);
+  c->next = *bucket;
+  *bucket = c;
+  *out = c;
+  return 0;
+}
+
+void core_retain(core *c) { c->references++; }
+
+void core_release(core *c) {
+  ASSERT(c->references > 0);
+  if (--c->references > 0) return;
+  core **at = bucket_of(c->store, c->name);
+  while (*at != c) at = &(*at)->next;
+  *at = c->next;
+  if (c->pinned) layers_unpin(c->store->layers, c->pinned, flusher_orphaned, c->store);
+  line_release(c->pinned);
+  line_release(c->line_next);
+  line_release(c->line);
+  unflushed_release(atomic_load(&c->unflushed));
+  state_release(c->counts);
+  state_release(c->state);
+  history_free(&c->history);
+  pthread_mutex_destroy(&c->lock);
+  free(c);
+}
+
+void core_move(core *c, core_life to) {
+  ASSERT(c->life != to && (c->life != CORE_STORED || to == CORE_DELETED));
+  c->life = to;
+}
+
+uint64_t core_bound(const core *c) {
+  return c->flushing ? c->flushing : c->durable;
+}
+
+int core_capture(core *c, core_version *out) {
+  const line *newest = c->line_next ? c->line_next : c->line;
+  line *bounded;
+  /* A fork that was never flushed: its line is its source's, bounded and pinned already. */
+  bool own_layer = newest->depth > 0 && newest->steps[0].bound == BOUND_OPEN;
+  int status = own_layer ? line_rebound(newest, core_bound(c), &bounded) : 0;
+  if (status) return status;
+  if (!own_layer) bounded = line_reference(c->line);
+  if ((status = layers_pin(c->store->layers, bounded)) != 0) {
+    line_release(bounded);
+    return status;
+  }
+  *out = (core_version){
+    .version = c->committed, .serial = c->serial, .line = bounded, .state = state_reference(c->state),
+  };
+  unflushed *index = atomic_load(&c->unflushed);
+  if (index) out->unflushed = unflushed_reference(index);
+  if (c->counts && !c->flushing) out->counts = state_reference(c->counts);
+  return 0;
+}
+
+void core_version_release(pagestore_store *s, core_version *v) {
+  if (v->line && s->layers) layers_unpin(s->layers, v->line, flusher_orphaned, s);
+  line_release(v->line);
+  unflushed_release(v->unflushed);
+  state_release(v->state);
+  state_release(v->counts);
+  *v = (core_version){0};
+}
+
+bool core_is_valid(const core *c) {
+  return c->references > 0 && c->durable <= c->committed && (c->flushing == 0 || c->flushing > c->durable) &&
+         (c->life != CORE_FRESH || c->durable == 0) && c->state && c->line;
+}

@@ -1,0 +1,533 @@
+#include "flusher.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/status.h"
+#include "group.h"
+#include "snapshot.h"
+
+enum {
+  GROUP_BYTES_MAX = 64 << 20,     /* dirty bytes in one transaction: bounds LMDB's copies and everyone's wait */
+  RETRY_FIRST_MS = 50, RETRY_MAX_MS = 1000,
+  TRASH_EVERY_GROUPS = 8,         /* how often trash gets a turn while commits keep coming */
+  MEASURE_EVERY_MS = 1000,
+  ORPHANS_MAX = 64,
+};
+
+struct flusher {
+  pagestore_store *store;
+  pthread_t thread;
+  pthread_cond_t wake;            /* to the flusher: works, stop, trash */
+  pthread_cond_t moved;           /* from it: works done, room, versions, failure */
+  work *head, *tail;
+  uint64_t queue_bytes, queue_works;
+  bool flushing, stopping, trash, kick;
+  uint32_t wait_idle;             /* openers that need a moment without a flush */
+  uint64_t works_pushed, works_done;
+  int failure;                    /* 0, or why it stands still */
+  char failure_text[256];
+  uint32_t retry_ms;
+  uint64_t measured_ns;
+  pthread_mutex_t orphans_lock;   /* innermost */
+  uint64_t orphans[ORPHANS_MAX];  /* layers whose pins are gone */
+  uint32_t orphan_count;
+  uint8_t *scratch;
+};
+
+/* ---- works -------------------------------------------------------------------------------------------------------------- */
+
+work *work_new(work_kind kind, core *c) {
+  work *w = calloc(1, sizeof *w);
+  if (!w) return NULL;
+  w->kind = kind;
+  w->core = c;
+  core_retain(c);
+  return w;
+}
+
+void work_free(pagestore_store *s, work *w) {
+  if (w->pinned) layers_unpin(s->layers, w->pinned, flusher_orphaned, s);
+  line_release(w->pinned);
+  state_release(w->state);
+  state_release(w->counts);
+  delta_release(w->delta);
+  line_release(w->line);
+  unflushed_release(w->inherited);
+  pthread_mutex_lock(&s->lock);
+  core_release(w->core);
+  pthread_mutex_unlock(&s->lock);
+  free(w);
+}
+
+/* ---- queue -------------------------------------------------------------------------------------------------------------- */
+
+void flusher_push(flusher *f, work *first) {
+  for (work *w = first; w; w = w->next) {
+    ASSERT(w->progress == WORK_QUEUED);
+    f->queue_bytes += w->bytes;
+    f->queue_works++;
+    f->works_pushed++;
+    if (f->tail) f->tail->next = w;
+    else f->head = w;
+    f->tail = w;
+    if (w->synchronous) f->kick = true;  /* somebody waits: try now, also when the last try found no room */
+  }
+  pthread_cond_signal(&f->wake);
+}
+
+static int refuse(const flusher *f) {
+  return fail(f->failure, "%s", f->failure_text);
+}
+
+int flusher_room(flusher *f, uint64_t bytes, bool nowait) {
+  pagestore_store *s = f->store;
+  uint64_t limit = s->options.queue_bytes;
+  int status = 0;
+  pthread_mutex_lock(&s->lock);
+  while (f->failure != PAGESTORE_EFAILED && f->queue_bytes > 0 && f->queue_bytes + bytes > limit) {
+    if (nowait) {
+      status = fail(PAGESTORE_EAGAIN, "the flush queue is full (%llu bytes): call again, or commit without NOWAIT",
+                    (unsigned long long)f->queue_bytes);
+      break;
+    }
+    if (f->failure) break;
+    pthread_cond_wait(&f->moved, &s->lock);
+  }
+  if (!status && (f->failure == PAGESTORE_EFAILED || (f->failure && f->queue_bytes + bytes > limit))) status = refuse(f);
+  pthread_mutex_unlock(&s->lock);
+  return status;
+}
+
+/* ---- waiting ------------------------------------------------------------------------------------------------------------ */
+
+static struct timespec deadline_in(int timeout_ms) {
+  uint64_t at = monotonic_ns() + (uint64_t)timeout_ms * 1000000u;
+  return (struct timespec){ .tv_sec = (time_t)(at / 1000000000u), .tv_nsec = (long)(at % 1000000000u) };
+}
+
+/* Waits on `moved` once more: false when the time is over. */
+static bool wait_moved(flusher *f, int timeout_ms, const struct timespec *deadline) {
+  if (timeout_ms < 0) return pthread_cond_wait(&f->moved, &f->store->lock) == 0;
+  if (timeout_ms == 0) return false;
+  return pthread_cond_timedwait(&f->moved, &f->store->lock, deadline) != ETIMEDOUT;
+}
+
+int flusher_wait_work(flusher *f, work *w) {
+  pthread_mutex_lock(&f->store->lock);
+  while (w->progress != WORK_DONE) pthread_cond_wait(&f->moved, &f->store->lock);
+  int status = w->status ? fail(w->status, "%s", f->failure_text) : 0;
+  pthread_mutex_unlock(&f->store->lock);
+  return status;
+}
+
+/* Called with the lock; `done` says whether what is waited for is there. Waiting ends early while the flusher stands still. */
+static int wait_until(flusher *f, bool (*done)(const flusher *, const void *), const void *of, int timeout_ms) {
+  struct timespec deadline = deadline_in(timeout_ms < 0 ? 0 : timeout_ms);
+  f->kick = true;
+  pthread_cond_signal(&f->wake);
+  while (!done(f, of)) {
+    if (f->failure) return refuse(f);
+    if (!wait_moved(f, timeout_ms, &deadline))
+      return fail(PAGESTORE_ETIMEDOUT, "not durable after %d ms: wait again", timeout_ms);
+  }
+  return 0;
+}
+
+typedef struct { const core *core; uint64_t version; } awaited_version;
+
+static bool version_durable(const flusher *f, const void *of) {
+  (void)f;
+  const awaited_version *awaited = of;
+  return atomic_load(&awaited->core->durable) >= awaited->version;
+}
+
+int flusher_wait_version(flusher *f, core *c, uint64_t version, int timeout_ms) {
+  if (atomic_load(&c->durable) >= version) return 0;
+  awaited_version awaited = { c, version };
+  pthread_mutex_lock(&f->store->lock);
+  int status = wait_until(f, version_durable, &awaited, timeout_ms);
+  pthread_mutex_unlock(&f->store->lock);
+  return status;
+}
+
+static bool works_through(const flusher *f, const void *of) {
+  return f->works_done >= *(const uint64_t *)of;
+}
+
+int flusher_wait_all(flusher *f, int timeout_ms) {
+  pthread_mutex_lock(&f->store->lock);
+  uint64_t through = f->works_pushed;
+  int status = wait_until(f, works_through, &through, timeout_ms);
+  if (!status && f->failure == PAGESTORE_EFAILED) status = refuse(f);
+  pthread_mutex_unlock(&f->store->lock);
+  return status;
+}
+
+void flusher_wait_idle(flusher *f, core *c) {
+  pthread_mutex_lock(&f->store->lock);
+  f->wait_idle++;
+  for (;;) {
+    while (f->flushing) pthread_cond_wait(&f->moved, &f->store->lock);
+    pthread_mutex_unlock(&f->store->lock);
+    pthread_mutex_lock(&c->lock);  /* order: core, then store */
+    pthread_mutex_lock(&f->store->lock);
+    if (!f->flushing) break;
+    pthread_mutex_unlock(&c->lock);
+  }
+  f->wait_idle--;
+  pthread_cond_signal(&f->wake);
+  pthread_mutex_unlock(&f->store->lock);
+}
+
+int flusher_failure(flusher *f) {
+  pthread_mutex_lock(&f->store->lock);
+  int failure = f->failure;
+  pthread_mutex_unlock(&f->store->lock);
+  return failure;
+}
+
+flusher_load flusher_queue(flusher *f) {
+  pthread_mutex_lock(&f->store->lock);
+  flusher_load load = { f->queue_bytes, f->queue_works };
+  pthread_mutex_unlock(&f->store->lock);
+  return load;
+}
+
+/* ---- telling ------------------------------------------------------------------------------------------------------------ */
+
+/* Once per instance and flush: its newest commit among works up to end. */
+static void call_back(flusher *f, const group *g) {
+  const pagestore_options *options = &f->store->options;
+  if (!options->on_durable) return;
+  for (uint32_t i = 0; i < g->core_count; i++)
+    if (g->cores[i].wrote) options->on_durable(options->env, g->cores[i].user, g->cores[i].version, 0);
+}
+
+/* Why the flusher stands still: once for each instance with asynchronous commits among the works. */
+static void call_back_failure(flusher *f, work *w, int status) {
+  const pagestore_options *options = &f->store->options;
+  for (; w; w = w->next) {
+    if (w->kind != WORK_COMMIT || w->synchronous) continue;
+    pthread_mutex_lock(&w->core->lock);
+    bool told = w->core->told_failure;
+    w->core->told_failure = true;
+    pthread_mutex_unlock(&w->core->lock);
+    if (!told && options->on_durable) options->on_durable(options->env, w->user, w->core->committed, status);
+  }
+}
+
+/* ---- taking and finishing groups ------------------------------------------------------------------------------------------- */
+
+/* Detaches what is sealed, up to a bound; `together` works are not parted. The lock is held. */
+static work *take_group(flusher *f) {
+  work *first = f->head, *last = first;
+  uint64_t total = 0;
+  for (work *w = first; w; w = w->next) {
+    last = w;
+    total += w->bytes;
+    w->progress = WORK_FLUSHING;
+    if (!w->together && total >= GROUP_BYTES_MAX) break;
+  }
+  f->head = last->next;
+  if (!f->head) f->tail = NULL;
+  last->next = NULL;
+  return first;
+}
+
+/* The other way: a group that found no room goes on waiting in its place. The lock is held. */
+static void put_back(flusher *f, work *first) {
+  work *last = first;
+  if (!first) return;
+  for (; last->next; last = last->next) last->progress = WORK_QUEUED;
+  last->progress = WORK_QUEUED;
+  last->next = f->head;
+  f->head = first;
+  if (!f->tail) f->tail = last;
+}
+
+static void mark_cores(work *w) {
+  for (; w; w = w->next) {
+    if (w->kind != WORK_COMMIT) continue;
+    pthread_mutex_lock(&w->core->lock);
+    w->core->flushing = w->version;
+    w->core->flushing_serial = w->serial;
+    pthread_mutex_unlock(&w->core->lock);
+  }
+}
+
+static void unmark_cores(work *w) {
+  for (; w; w = w->next) {
+    pthread_mutex_lock(&w->core->lock);
+    w->core->flushing = w->core->flushing_serial = 0;
+    pthread_mutex_unlock(&w->core->lock);
+  }
+}
+
+/* The lock is held. A synchronous work is its waiter's from here on; others are freed by the caller. */
+static void finish(flusher *f, work *w, int status) {
+  f->queue_bytes -= w->bytes;
+  f->queue_works--;
+  f->works_done++;
+  w->next = NULL;
+  w->status = status;
+  w->progress = WORK_DONE;
+}
+
+static void finish_all(flusher *f, work *w, int status) {
+  while (w) {
+    work *next = w->next;
+    bool owned = w->synchronous;
+    pthread_mutex_lock(&f->store->lock);
+    finish(f, w, status);
+    pthread_mutex_unlock(&f->store->lock);
+    if (!owned) work_free(f->store, w);
+    w = next;
+  }
+}
+
+/* Synchronous works of a group that found no room are taken back by their waiters; the others stay, in order. */
+static void refuse_synchronous(flusher *f, work *group, int status) {
+  pthread_mutex_lock(&f->store->lock);
+  for (work **at = &group; *at;) {
+    work *w = *at;
+    if (!w->synchronous) {
+      at = &w->next;
+      continue;
+    }
+    *at = w->next;
+    finish(f, w, status);
+  }
+  put_back(f, group);
+  pthread_mutex_unlock(&f->store->lock);
+}
+
+/* Everything that is queued, and all that comes later. */
+static void fail_queue(flusher *f) {
+  pthread_mutex_lock(&f->store->lock);
+  work *rest = f->head;
+  f->head = f->tail = NULL;
+  pthread_mutex_unlock(&f->store->lock);
+  call_back_failure(f, rest, PAGESTORE_EFAILED);
+  finish_all(f, rest, PAGESTORE_EFAILED);
+}
+
+static void set_failure(flusher *f, int status) {
+  const char *text = pagestore_detail();
+  pthread_mutex_lock(&f->store->lock);
+  bool news = f->failure != status;
+  f->failure = status;
+  if (status) {
+    size_t length = strnlen(text, sizeof f->failure_text - 1);
+    memcpy(f->failure_text, text, length);
+    f->failure_text[length] = 0;
+    f->retry_ms = f->retry_ms ? (uint32_t)min_u64(f->retry_ms * 2, RETRY_MAX_MS) : RETRY_FIRST_MS;
+  } else {
+    f->retry_ms = 0;
+  }
+  pthread_mutex_unlock(&f->store->lock);
+  if (status && news) store_log(f->store, 1, text);
+}
+
+static void announce(flusher *f) {
+  pthread_mutex_lock(&f->store->lock);
+  pthread_cond_broadcast(&f->moved);
+  pthread_mutex_unlock(&f->store->lock);
+}
+
+static void count_flush(flusher *f, const group *g, uint64_t began_ns) {
+  store_counters *c = &f->store->counters;
+  atomic_fetch_add(&c->flushes, 1);
+  atomic_fetch_add(&c->flush_ns, monotonic_ns() - began_ns);
+  atomic_fetch_add(&c->bytes_flushed, g->writer.bytes_put);
+  atomic_fetch_add(&c->blocks_unchanged, g->writer.blocks_unchanged);
+}
+
+static void flush_group(flusher *f, work *first) {
+  uint64_t began_ns = monotonic_ns();
+  mark_cores(first);
+  group g = {
+    .store = f->store, .works = first,
+    .writer = { .layers = f->store->layers, .store = f->store->record.id, .scratch = f->scratch },
+  };
+  int status = group_write(&g);
+  if (status == 0) {
+    group_publish(&g);
+    count_flush(f, &g, began_ns);
+    set_failure(f, 0);
+    call_back(f, &g);
+    finish_all(f, first, 0);
+  } else {
+    unmark_cores(first);
+    set_failure(f, status);
+    call_back_failure(f, first, status);
+    if (status == PAGESTORE_EFAILED) finish_all(f, first, status);
+    else refuse_synchronous(f, first, status);
+  }
+  group_free(&g);
+}
+
+/* ---- the thread ------------------------------------------------------------------------------------------------------------- */
+
+static void measure(flusher *f) {
+  uint64_t now = monotonic_ns();
+  if (f->measured_ns && now - f->measured_ns < MEASURE_EVERY_MS * 1000000ull) return;
+  f->measured_ns = now;
+  db_info info;
+  if (db_measure(f->store->db, &info) != 0) return;
+  store_counters *c = &f->store->counters;
+  atomic_store(&c->file_bytes, info.file_bytes);
+  atomic_store(&c->free_bytes, info.free_pages * info.page_bytes);
+  atomic_store(&c->free_largest_run, info.free_largest_run * info.page_bytes);
+}
+
+static uint32_t take_orphans(flusher *f, uint64_t layers[ORPHANS_MAX]) {
+  pthread_mutex_lock(&f->orphans_lock);
+  uint32_t count = f->orphan_count;
+  memcpy(layers, f->orphans, count * sizeof *layers);
+  f->orphan_count = 0;
+  pthread_mutex_unlock(&f->orphans_lock);
+  return count;
+}
+
+static bool has_orphans(flusher *f) {
+  pthread_mutex_lock(&f->orphans_lock);
+  bool has = f->orphan_count > 0;
+  pthread_mutex_unlock(&f->orphans_lock);
+  return has;
+}
+
+static void work_off_trash(flusher *f) {
+  bool more = false;
+  uint64_t orphans[ORPHANS_MAX];
+  uint32_t count = take_orphans(f, orphans);
+  int status = group_work_off_trash(f->store, orphans, count, &more);
+  if (status == PAGESTORE_EFAILED) set_failure(f, status);
+  pthread_mutex_lock(&f->store->lock);
+  f->trash = status == 0 && more;
+  pthread_mutex_unlock(&f->store->lock);
+}
+
+/* The lock is held. Whether there is something to try now; otherwise waits once. */
+static bool ready(flusher *f) {
+  if (has_orphans(f)) f->trash = true;
+  bool works = f->head && (!f->failure || f->failure == PAGESTORE_EFAILED || f->kick || f->stopping);
+  f->kick = false;
+  if (f->wait_idle) {
+    pthread_cond_broadcast(&f->moved);
+    pthread_cond_wait(&f->wake, &f->store->lock);
+    f->kick = true;
+    return false;
+  }
+  if (works || f->stopping || (f->trash && !f->failure && !f->head)) return true;
+  if (f->failure && f->head) {
+    struct timespec deadline = deadline_in((int)f->retry_ms);
+    if (pthread_cond_timedwait(&f->wake, &f->store->lock, &deadline) == ETIMEDOUT) f->kick = true;
+    return false;
+  }
+  pthread_cond_wait(&f->wake, &f->store->lock);
+  return false;
+}
+
+typedef enum { STEP_STOP, STEP_GROUP, STEP_TRASH, STEP_FAIL } step;
+
+static step next_step(flusher *f, uint32_t turn, work **group) {
+  pthread_mutex_lock(&f->store->lock);
+  while (!ready(f)) continue;
+  step next = STEP_STOP;
+  if (f->failure == PAGESTORE_EFAILED && f->head) next = STEP_FAIL;
+  else if (f->trash && !f->failure && !f->stopping && (!f->head || turn % TRASH_EVERY_GROUPS == 0)) next = STEP_TRASH;
+  else if (f->head) next = STEP_GROUP;
+  if (next == STEP_GROUP) *group = take_group(f);
+  f->flushing = next != STEP_STOP;
+  pthread_mutex_unlock(&f->store->lock);
+  return next;
+}
+
+/* Whether the thread may go on: not when it is to stop and its last try found no room. */
+static bool step_done(flusher *f, step last) {
+  pthread_mutex_lock(&f->store->lock);
+  f->flushing = false;
+  bool stuck = f->stopping && f->failure && f->failure != PAGESTORE_EFAILED;
+  bool idle = !f->head;
+  if (last == STEP_GROUP && !f->failure) f->trash = true;  /* a work may have put some: a look costs little */
+  pthread_mutex_unlock(&f->store->lock);
+  if (idle) measure(f);
+  announce(f);
+  return !stuck;
+}
+
+static void *run(void *env) {
+  flusher *f = env;
+  work *group = NULL;
+  uint32_t turn = 1;
+  step next;
+  do {
+    next = next_step(f, turn++, &group);
+    if (next == STEP_GROUP) flush_group(f, group);
+    else if (next == STEP_TRASH) work_off_trash(f);
+    else if (next == STEP_FAIL) fail_queue(f);
+  } while (next != STEP_STOP && step_done(f, next));
+  return NULL;
+}
+
+void flusher_orphaned(void *store, uint64_t layer) {
+  flusher *f = ((pagestore_store *)store)->flusher;
+  if (!f) return;
+  pthread_mutex_lock(&f->orphans_lock);
+  /* With no room left the rows wait for the next write of their page, or the next such pass. */
+  if (f->orphan_count < ORPHANS_MAX) f->orphans[f->orphan_count++] = layer;
+  pthread_mutex_unlock(&f->orphans_lock);
+  pthread_cond_signal(&f->wake);
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------------------- */
+
+int flusher_start(pagestore_store *s, flusher **out) {
+  flusher *f = calloc(1, sizeof *f);
+  uint8_t *scratch = malloc(PAGE_RECORD_BYTES);
+  if (!f || !scratch) goto free_flusher;
+  f->store = s;
+  f->scratch = scratch;
+  f->trash = true;  /* what an earlier process left */
+  pthread_condattr_t monotonic;
+  pthread_condattr_init(&monotonic);
+  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init(&f->wake, &monotonic);
+  pthread_cond_init(&f->moved, &monotonic);
+  pthread_condattr_destroy(&monotonic);
+  pthread_mutex_init(&f->orphans_lock, NULL);
+  measure(f);
+  if (pthread_create(&f->thread, NULL, run, f) != 0) goto free_conditions;
+  *out = f;
+  return 0;
+free_conditions:
+  pthread_mutex_destroy(&f->orphans_lock);
+  pthread_cond_destroy(&f->moved);
+  pthread_cond_destroy(&f->wake);
+free_flusher:
+  free(scratch);
+  free(f);
+  return fail(PAGESTORE_ENOMEM, "no memory for the flusher: free some and open again");
+}
+
+int flusher_stop(flusher *f) {
+  pthread_mutex_lock(&f->store->lock);
+  f->stopping = true;
+  pthread_cond_signal(&f->wake);
+  pthread_mutex_unlock(&f->store->lock);
+  pthread_join(f->thread, NULL);
+  int status = f->failure;
+  call_back_failure(f, f->head, status);
+  finish_all(f, f->head, status);
+  if (status) fail(status, "%s", f->failure_text);
+  pthread_mutex_destroy(&f->orphans_lock);
+  pthread_cond_destroy(&f->moved);
+  pthread_cond_destroy(&f->wake);
+  free(f->scratch);
+  free(f);
+  return status;
+}

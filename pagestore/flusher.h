@@ -1,0 +1,84 @@
+/* flusher.h - makes sealed works durable, oldest first, in groups; the only one that begins write transactions.
+ *
+ *   QUEUED --taken--> FLUSHING --commit durable--> DONE (0)
+ *     ^                  |
+ *     |  no room: asynchronous works go back; synchronous commits are taken back: DONE (ENOSPC, EFULL ...)
+ *     +------------------+
+ *                        sync or meta write failed: the store is FAILED, everything queued DONE (EFAILED), for good
+ *
+ * Invariants:
+ * - works become durable in the order of the queue, a whole group or nothing of it; works joined by `together` are never in two groups;
+ * - nothing is called durable before db_commit returned; a failed sync is never tried again;
+ * - an instance's commits of one group become one set of rows, the newest block of each, but never across a snapshot of it.
+ *
+ * Thread: push and wait from any thread; the rest on the flusher's own.
+ * Owner:  a work belongs to the queue until it is DONE, then to the waiter if it is synchronous; asynchronous ones are freed.
+ */
+#ifndef PAGESTORE_FLUSHER_H
+#define PAGESTORE_FLUSHER_H
+
+#include "core.h"
+#include "storage/catalog.h"
+
+typedef struct snapshot snapshot;
+
+typedef enum { WORK_COMMIT, WORK_SNAPSHOT, WORK_DROP, WORK_DELETE } work_kind;
+/* CORE: what was durable before. GIVEN: restore, fork, a view's snapshot. UNKNOWN: taken during a flush, to be counted. */
+typedef enum { COUNTS_CORE, COUNTS_GIVEN, COUNTS_UNKNOWN } counts_source;
+typedef enum { WORK_QUEUED, WORK_FLUSHING, WORK_DONE } work_progress;
+
+typedef struct work {
+  struct work *next;
+  work_kind kind;
+  work_progress progress;
+  bool together;               /* with the next one: commit_all */
+  bool synchronous;            /* somebody waits and owns it afterwards */
+  int status;                  /* when DONE */
+  uint64_t bytes;              /* against queue_bytes */
+  core *core;                  /* a reference */
+  void *user;                  /* for on_durable */
+
+  /* COMMIT, and SNAPSHOT of a version whose blocks must be written first */
+  uint64_t version, serial;
+  state *state;
+  delta *delta;                /* NULL: sizes or metadata alone */
+  line *line;                  /* its head is the layer to write into */
+  unflushed *inherited;        /* a fork's first commit, a view's snapshot: blocks of the source to be written under its own */
+  bool new_layer;              /* line->steps[0].layer is new: `layer` is its record */
+  layer_record layer;
+  counts_source counts_from;   /* where stored_pages under this work's blocks are known from */
+  state *counts;               /* GIVEN: here; NULL: nothing is stored */
+  uint64_t rerooted_trash;     /* re-rooted: the trash record that goes with the group; 0: not */
+  uint64_t left_layer;         /* restore: the layer that is no present any more; 0: none */
+
+  line *pinned;                /* what a new layer stands on, until the work is done: unpinned with it. NULL: nothing */
+
+  snapshot *snapshot;          /* SNAPSHOT, DROP */
+} work;
+
+work *work_new(work_kind, core *);          /* takes a reference on the core (store->lock held). NULL: no memory */
+void work_free(struct pagestore_store *, work *);
+
+typedef struct flusher flusher;
+int flusher_start(struct pagestore_store *, flusher **);   /* ENOMEM */
+/* Works off the queue (what can be: a store without room keeps the rest, whose callbacks then say so), ends the thread. Returns the last
+ * failure, 0 if none. Blocks. */
+int flusher_stop(flusher *);
+
+/* Appends a list of works: sealed from here on. store->lock held. */
+void flusher_push(flusher *, work *first);
+/* Waits for room in the queue for `bytes`: 0; EAGAIN with nowait; ENOSPC, EFULL, EFAILED ... while the flusher stands still. */
+int flusher_room(flusher *, uint64_t bytes, bool nowait);
+int flusher_wait_work(flusher *, work *);                                   /* until DONE; its status */
+int flusher_wait_version(flusher *, core *, uint64_t version, int timeout_ms);
+int flusher_wait_all(flusher *, int timeout_ms);
+/* Until no flush of the core is in progress: then rows at its durable version are whole and can be pinned. core->lock NOT held; returns with it held. */
+void flusher_wait_idle(flusher *, core *);
+int flusher_failure(flusher *);             /* 0, or why it stands still. Any thread, never blocks */
+/* For layers_unpin: rows of a layer lost their pin, a trash pass is wanted. Any thread, whatever it has locked. */
+void flusher_orphaned(void *store, uint64_t layer);
+
+typedef struct { uint64_t queue_bytes, queue_works; } flusher_load;
+flusher_load flusher_queue(flusher *);
+
+#endif

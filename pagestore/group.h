@@ -1,0 +1,39 @@
+/* group.h - one write transaction out of a run of works, and what it changes in memory once it is durable.
+ *
+ * group_write builds and commits; it changes nothing in memory that a failure would have to take back. group_publish does the rest: durable
+ * versions, shorter indexes, points of snapshots that are gone.
+ * Thread: the flusher.
+ */
+#ifndef PAGESTORE_GROUP_H
+#define PAGESTORE_GROUP_H
+
+#include "store.h"
+
+typedef struct group_core {
+  core *core;
+  state *counts;          /* after what was written so far in this group */
+  uint64_t version, serial;
+  bool wrote, deleted;
+  void *user;
+  /* the open segment: consecutive commits to be merged */
+  work *first, *last;
+  unflushed *changes;
+} group_core;
+
+typedef struct {
+  pagestore_store *store;
+  work *works;
+  group_core *cores;
+  uint32_t core_count, core_room;
+  writer writer;
+} group;
+
+int group_write(group *);                    /* 0, or the status; nothing changed then */
+void group_publish(group *);                 /* after 0 */
+void group_free(group *);
+
+/* One bounded step on rows that nobody needs, in a transaction of its own. `layers` have lost pins that kept rows: they get trash records first.
+ * *more: come again. */
+int group_work_off_trash(pagestore_store *, const uint64_t *layers, uint32_t count, bool *more);
+
+#endif

@@ -1,0 +1,97 @@
+/* reader.c - views of a store that another process may be writing: each holds an LMDB reader of its own.
+ *
+ * The writer does not know this process's views, so nothing but the reader keeps their rows; while it is held, LMDB reuses no page freed since. Views of
+ * such a store are therefore for short looks, or are advanced.
+ * Thread: the handle's rule.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "instance.h"
+
+static int load(pagestore_instance *i, const char *name, const char *snapshot, layers *layers, uint64_t *id, state_record *record) {
+  db_reader reader = { .slot = i->slot };
+  int status = catalog_find(reader, name, id);
+  if (status == PAGESTORE_ENOTFOUND) return fail(status, "no instance '%s': list what is there", name);
+  if (status) return status;
+  if (!snapshot) return catalog_instance(reader, layers, i->store->record.id, *id, record);
+  status = catalog_snapshot(reader, layers, i->store->record.id, *id, snapshot, record);
+  return status == PAGESTORE_ENOTFOUND ? fail(status, "no snapshot '%s' of '%s'", snapshot, name) : status;
+}
+
+/* What the reader sees now, into the handle. */
+static int look(pagestore_instance *i, const char *name, const char *snapshot, uint64_t *id, core_version *out) {
+  layers *layers;
+  int status = layers_load((db_reader){ .slot = i->slot }, &layers);
+  if (status) return status;
+  state_record record;
+  line *line;
+  if ((status = load(i, name, snapshot, layers, id, &record)) != 0) goto free_layers;
+  if ((status = layers_line(layers, record.layer, record.version, &line)) != 0) goto free_state;
+  *out = (core_version){ .version = record.version, .line = line, .state = state_seal(record.state), .counts = state_reference(record.state) };
+  layers_free(i->layers);
+  i->layers = layers;
+  return 0;
+free_state: state_release(record.state);
+free_layers: layers_free(layers);
+  return status;
+}
+
+static int attach(pagestore_instance *i, const char *name, uint64_t id) {
+  pagestore_store *s = i->store;
+  core *c;
+  pthread_mutex_lock(&s->lock);
+  int status = core_new(s, name, id, &c);
+  if (!status) {
+    core_move(c, CORE_STORED);
+    c->committed = c->durable = i->view.version;
+    c->handles++;
+    s->handles++;
+    i->core = c;
+  }
+  pthread_mutex_unlock(&s->lock);
+  return status;
+}
+
+int reader_open(pagestore_store *s, const char *name, const pagestore_instance_options *o, pagestore_instance **out) {
+  if (!o->snapshot && o->version != PAGESTORE_LATEST && o->version != PAGESTORE_DURABLE)
+    return fail(PAGESTORE_ENOTFOUND, "version %llu is not retained: view a snapshot or the present", (unsigned long long)o->version);
+  pagestore_instance *i = instance_allocate(s, NULL, o);
+  if (!i) return fail(PAGESTORE_ENOMEM, "no memory for a handle: free some and try again");
+  uint64_t id;
+  int status = db_slot_reserve(s->db, &i->slot);
+  if (status) goto free_instance;
+  if ((status = db_slot_renew(i->slot)) != 0) {
+    fail(status, "no reader of '%s' to be had: check the disk", name);
+    goto release_slot;
+  }
+  if ((status = look(i, name, o->snapshot, &id, &i->view)) != 0) goto release_slot;
+  if ((status = attach(i, name, id)) != 0) goto release_version;
+  atomic_fetch_add(&s->counters.instances_open, 1);
+  *out = i;
+  return 0;
+release_version:
+  core_version_release(s, &i->view);
+  layers_free(i->layers);
+release_slot: db_slot_release(i->slot);
+free_instance: free(i);
+  return status;
+}
+
+int reader_advance(pagestore_instance *i, bool *moved) {
+  core_version next;
+  uint64_t id;
+  int status = db_slot_renew(i->slot);
+  if (status) return fail(status, "the reader of '%s' cannot be renewed: close the view", i->core->name);
+  if ((status = look(i, i->core->name, NULL, &id, &next)) != 0) return status;
+  if (id != i->core->id) {
+    core_version_release(i->store, &next);
+    return fail(PAGESTORE_ENOTFOUND, "instance '%s' was deleted and made anew: open a new view", i->core->name);
+  }
+  *moved = next.version != i->view.version;
+  core_version_release(i->store, &i->view);
+  i->view = next;
+  i->core->committed = i->core->durable = next.version;
+  return 0;
+}

@@ -1,0 +1,342 @@
+/* db_open.c - opening, closing and measuring the LMDB environment. The contract is in db.h, the states are in lmdb_env.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <pagestore.h>
+
+#include "base/check.h"
+#include "base/status.h"
+#include "storage/lmdb_env.h"
+#include "storage/walker.h"
+
+enum {
+  SLOTS_DEFAULT = 32,
+  READERS_SPARE = 1024, /* for other processes; the first opener decides for all */
+  FILE_MODE = 0644,
+};
+#define MAP_BYTES_DEFAULT (1ull << 40)
+#define MAP_BYTES_MIN (1ull << 20)
+
+static const char *const table_names[DB_TABLES] = {"catalog", "pages", "log"};
+
+/* ---- the map's size -------------------------------------------------------------------------------------------------------- */
+
+/* Half of an address-space limit is left for everything else. */
+static uint64_t map_bytes_default(void) {
+  struct rlimit limit;
+  uint64_t map = MAP_BYTES_DEFAULT;
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return map;
+  while (map > MAP_BYTES_MIN && map > limit.rlim_cur / 2) map /= 2;
+  return map;
+}
+
+static uint64_t map_bytes_for(uint64_t wanted, uint64_t file_bytes) {
+  uint64_t map = max_u64(wanted ? wanted : map_bytes_default(), file_bytes);
+  return align_up(max_u64(map, MAP_BYTES_MIN), LMDB_PAGE_BYTES);
+}
+
+/* ---- errors ---------------------------------------------------------------------------------------------------------------- */
+
+static int open_failed(const db *d, int rc) {
+  switch (rc) {
+    case EACCES:
+    case EPERM:
+      return fail_errno(PAGESTORE_EACCES, rc, "%s: data.mdb or lock.mdb may not be opened (readers of a live store need write permission on lock.mdb, too): change the permissions", d->path);
+    case EROFS: return fail_errno(PAGESTORE_EACCES, rc, "%s: open it for reading only", d->path);
+    case ENOMEM: return fail(PAGESTORE_ENOMEM, "%s: no address space for a map of %zu bytes, or no memory: give a smaller map_bytes, or raise the limit (ulimit -v)", d->path, d->map_bytes);
+    case ENOENT: return fail(PAGESTORE_EFORMAT, "%s: no data.mdb there: not a store, or an incomplete copy of one", d->path);
+    case EMFILE:
+    case ENFILE: return fail_errno(PAGESTORE_ENOMEM, rc, "%s: no descriptor left: raise the limit (ulimit -n)", d->path);
+    case ENOSPC:
+    case EDQUOT: return fail_errno(PAGESTORE_ENOSPC, rc, "%s: no room on the disk", d->path);
+    case MDB_READERS_FULL: return fail(PAGESTORE_ENOMEM, "%s: LMDB's table of readers is full: close other readers of this store", d->path);
+    case MDB_VERSION_MISMATCH:
+      return fail(PAGESTORE_EFORMAT, "%s: a process with an incompatible LMDB has it open: end that process, or use the same LMDB", d->path);
+    case MDB_NOTFOUND:
+    case MDB_INCOMPATIBLE: return fail(PAGESTORE_EFORMAT, "%s: an LMDB environment, but not a pagestore: give the path of a store", d->path);
+    case JUMPED: return fail(PAGESTORE_EIO, "%s: data.mdb could not be read: check the disk", d->path);
+    default: {
+      int status = status_of(d, rc);
+      if (rc > 0) return fail_errno(status, rc, "%s: could not be opened", d->path);
+      return fail(status, "%s: could not be opened (%s): run pagestore check", d->path, mdb_strerror(rc));
+    }
+  }
+}
+
+/* An assertion of LMDB's means a damaged tree page. The map's last page is never in the file, so reading it jumps back to the guard
+ * instead of letting LMDB print and abort. */
+static void lmdb_assertion_failed(MDB_env *env, const char *text) {
+  (void)text;
+  db *d = mdb_env_get_userctx(env);
+  if (d->map_bytes == SIZE_MAX) return;
+  atomic_store(&d->damaged, true);
+  (void)*(const volatile uint8_t *)(d->map + d->map_bytes - 1);
+}
+
+/* ---- the environment ------------------------------------------------------------------------------------------------------- */
+
+/* Our own descriptor of data.mdb, and the look at it before LMDB sees it. */
+static int data_open(db *d, bool exists, uint64_t *file_bytes) {
+  int at = open(d->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (at < 0) return open_failed(d, errno);
+  d->data_fd = openat(at, "data.mdb", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  int errnum = errno;
+  close(at);
+  if (d->data_fd < 0) return open_failed(d, errnum);
+  walker_metas metas;
+  int err = exists ? walker_check_meta(d->data_fd, d->path, &metas) : 0;
+  if (!err && exists) *file_bytes = metas.file_bytes;
+  return err;
+}
+
+static void find_descriptors(const db *d, descriptors *out) {
+  out->count = 0;
+  descriptors_find(d->path, "data.mdb", out);
+  descriptors_find(d->path, "lock.mdb", out);
+}
+
+static int env_open_once(db *d, uint32_t slots) {
+  int rc = mdb_env_create(&d->env);
+  if (rc) return rc;
+  mdb_env_set_userctx(d->env, d);
+  mdb_env_set_assert(d->env, lmdb_assertion_failed);
+  mdb_env_set_maxdbs(d->env, DB_TABLES);
+  mdb_env_set_maxreaders(d->env, slots + READERS_SPARE);
+  mdb_env_set_mapsize(d->env, d->map_bytes);
+  rc = mdb_env_open(d->env, d->path, MDB_NOTLS | (d->read_only ? MDB_RDONLY : 0), FILE_MODE);
+  if (rc == 0) return 0;
+  mdb_env_close(d->env);
+  d->env = NULL;
+  return rc;
+}
+
+/* A default map is halved until it fits into what is free; one that was asked for is not. */
+static int env_open(db *d, const db_options *o, uint32_t slots, uint64_t file_bytes) {
+  descriptors before, after;
+  d->map_bytes = map_bytes_for(o->map_bytes, file_bytes);
+  find_descriptors(d, &before);
+  int rc = env_open_once(d, slots);
+  while (rc == ENOMEM && !o->map_bytes && d->map_bytes / 2 >= max_u64(2 * file_bytes, MAP_BYTES_MIN)) {
+    d->map_bytes = align_up(d->map_bytes / 2, LMDB_PAGE_BYTES);
+    rc = env_open_once(d, slots);
+  }
+  if (rc) return open_failed(d, rc);
+  find_descriptors(d, &after);
+  descriptors_claim(&before, &after, &d->claimed);
+  return 0;
+}
+
+/* ---- the tables ------------------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+  db *db;
+  bool create;
+} tables_call;
+
+static int tables_begun(tables_call *c, MDB_txn *txn) {
+  for (int t = 0; t < DB_TABLES; t++) {
+    unsigned flags;
+    int rc = mdb_dbi_open(txn, table_names[t], c->create ? MDB_CREATE : 0, &c->db->dbi[t]);
+    if (rc == 0) rc = mdb_dbi_flags(txn, c->db->dbi[t], &flags);
+    if (rc) return rc;
+    if (flags) return MDB_INCOMPATIBLE; /* ours have plain byte keys */
+  }
+  return 0;
+}
+
+static int call_open_tables(void *env) {
+  tables_call *c = env;
+  MDB_txn *txn;
+  int rc = mdb_txn_begin(c->db->env, NULL, c->create ? 0 : MDB_RDONLY, &txn);
+  if (rc) return rc;
+  if ((rc = tables_begun(c, txn)) == 0) return mdb_txn_commit(txn);
+  mdb_txn_abort(txn);
+  return rc;
+}
+
+typedef struct {
+  db *db;
+  const uint8_t *map;
+  uint64_t page_bytes;
+} map_call;
+
+/* LMDB does not tell where it maps: a row of the main tree lies in a leaf page, which begins with its own number. */
+static int call_find_map(void *env) {
+  map_call *m = env;
+  MDB_txn *txn;
+  MDB_cursor *cursor;
+  MDB_val key, value;
+  MDB_stat stat;
+  int rc = mdb_txn_begin(m->db->env, NULL, MDB_RDONLY, &txn);
+  if (rc) return rc;
+  if ((rc = mdb_stat(txn, MAIN_DBI, &stat)) != 0) goto abort;
+  if ((rc = mdb_cursor_open(txn, MAIN_DBI, &cursor)) != 0) goto abort;
+  rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+  mdb_cursor_close(cursor);
+  if (rc) goto abort;
+  uintptr_t page = (uintptr_t)value.mv_data & ~((uintptr_t)stat.ms_psize - 1);
+  m->map = (const uint8_t *)page - *(const size_t *)page * stat.ms_psize;
+  m->page_bytes = stat.ms_psize;
+abort:
+  mdb_txn_abort(txn);
+  return rc;
+}
+
+static int tables_open(db *d, bool create) {
+  tables_call tables = {d, create};
+  map_call map = {.db = d};
+  size_t map_bytes = d->map_bytes;
+  d->map_bytes = SIZE_MAX; /* the guard is around everything, until it is known where the map is */
+  int rc = guarded(d, call_open_tables, &tables);
+  if (rc == 0) rc = guarded(d, call_find_map, &map);
+  d->map_bytes = map_bytes;
+  if (rc == JUMPED) d->abandoned = true;
+  if (rc) return open_failed(d, rc);
+  if (map.page_bytes != LMDB_PAGE_BYTES)
+    return fail(PAGESTORE_EUNSUPPORTED, "%s: this machine's pages have %llu bytes: pagestore needs 4,096", d->path,
+                (unsigned long long)map.page_bytes);
+  d->map = map.map;
+  d->page_bytes = map.page_bytes;
+  return 0;
+}
+
+/* ---- the slots ------------------------------------------------------------------------------------------------------------- */
+
+/* Begins, opens a cursor on each table, reads once (so that the first fault handler finds pages and symbols in place), resets. */
+static int slot_open(db *d, db_slot *slot) {
+  lmdb_call c = {.db = d, .flags = MDB_RDONLY, .op = MDB_FIRST};
+  slot->db = d;
+  int rc = guarded(d, call_begin, &c);
+  if (rc) return rc;
+  slot->txn = c.txn;
+  for (int t = 0; t < DB_TABLES; t++) {
+    c.dbi = d->dbi[t];
+    if ((rc = guarded(d, call_cursor_open, &c)) != 0) return rc;
+    slot->cursor[t] = c.cursor;
+    rc = guarded(d, call_cursor_get, &c);
+    if (rc && rc != MDB_NOTFOUND) return rc;
+  }
+  mdb_txn_reset(slot->txn);
+  return 0;
+}
+
+static int slots_open(db *d, uint32_t count) {
+  d->slots = calloc(count, sizeof *d->slots);
+  d->scratch = mmap(NULL, (size_t)count * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  if (d->scratch == MAP_FAILED) d->scratch = NULL;
+  if (!d->slots || !d->scratch) return fail(PAGESTORE_ENOMEM, "%s: no memory for %u readers", d->path, count);
+  d->slot_count = count;
+  for (uint32_t i = 0; i < count; i++) {
+    d->slots[i].page = d->scratch + (size_t)i * PAGE_BYTES;
+    int rc = slot_open(d, &d->slots[i]);
+    if (rc) return open_failed(d, rc);
+    atomic_fetch_or(&d->free_slots[i / 64], 1ull << i % 64);
+  }
+  return 0;
+}
+
+static void slots_close(db *d) {
+  for (uint32_t i = 0; i < d->slot_count; i++) {
+    for (int t = 0; t < DB_TABLES; t++)
+      if (d->slots[i].cursor[t]) mdb_cursor_close(d->slots[i].cursor[t]);
+    mdb_txn_abort(d->slots[i].txn);
+  }
+  free(d->slots);
+  if (d->scratch) munmap(d->scratch, (size_t)d->slot_count * PAGE_BYTES);
+}
+
+/* ---- open and close -------------------------------------------------------------------------------------------------------- */
+
+static int db_open_parts(db *d, const db_options *o) {
+  uint32_t slots = o->slots ? (uint32_t)min_u64(o->slots, SLOTS_MAX) : SLOTS_DEFAULT;
+  uint64_t file_bytes = 0;
+  int err = 0;
+  if (!o->create_tables && (err = data_open(d, true, &file_bytes)) != 0) return err;
+  if ((err = env_open(d, o, slots, file_bytes)) != 0) return err;
+  if (o->create_tables && (err = data_open(d, false, &file_bytes)) != 0) return err;
+  if ((err = tables_open(d, o->create_tables)) != 0) return err;
+  if (!d->read_only) mdb_reader_check(d->env, NULL); /* readers left by dead processes would keep every page freed since */
+  return slots_open(d, slots);
+}
+
+int db_open(const char *path, const db_options *options, db **out) {
+  ASSERT(!(options->read_only && options->create_tables));
+  int err = faults_install();
+  if (err) return err;
+  db *d = calloc(1, sizeof *d + strlen(path) + 1);
+  if (!d) return fail(PAGESTORE_ENOMEM, "%s: no memory to open it", path);
+  strcpy(d->path, path);
+  d->read_only = options->read_only;
+  d->disk_bytes = options->disk_bytes;
+  d->data_fd = -1;
+  d->pid = getpid();
+  if ((err = db_open_parts(d, options)) != 0) goto close;
+  *out = d;
+  return 0;
+close:
+  db_close(d);
+  return err;
+}
+
+/* Nothing of LMDB's is touched in a forked child, whose locks are its parent's, nor after a jump out of a change. */
+void db_close(db *d) {
+  if (!d || d->pid != getpid() || d->abandoned) return;
+  ASSERT(!d->writer.txn);
+  slots_close(d);
+  if (d->env) mdb_env_close(d->env);
+  if (d->data_fd >= 0) close(d->data_fd);
+  free(d);
+}
+
+void db_after_fork(db *d) {
+  for (size_t i = 0; i < d->claimed.count; i++) close(d->claimed.fd[i]);
+  if (d->data_fd >= 0) close(d->data_fd);
+  d->claimed.count = 0;
+  d->data_fd = -1;
+}
+
+/* ---- looking --------------------------------------------------------------------------------------------------------------- */
+
+uint64_t db_file_bytes(const db *d) {
+  struct stat st;
+  return fstat(d->data_fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+static int measure_tables(db_slot *slot, db_info *out) {
+  lmdb_call c = {.db = slot->db, .txn = slot->txn};
+  int rc = guarded(slot->db, call_info, &c);
+  if (rc) return rc;
+  out->last_page = c.info.me_last_pgno;
+  out->last_txn_id = mdb_txn_id(slot->txn);
+  out->readers = c.info.me_numreaders;
+  for (int t = 0; t < DB_TABLES; t++) {
+    c.dbi = slot->db->dbi[t];
+    if ((rc = guarded(slot->db, call_stat, &c)) != 0) return rc;
+    out->depth[t] = c.stat.ms_depth;
+    out->entries[t] = c.stat.ms_entries;
+  }
+  return 0;
+}
+
+int db_measure(db *d, db_info *out) {
+  db_info found = {.page_bytes = d->page_bytes, .map_bytes = d->map_bytes, .file_bytes = db_file_bytes(d)};
+  free_pages pages;
+  db_slot *slot = db_slot_take(d);
+  int err = db_slot_renew(slot);
+  if (!err) err = status_of(d, measure_tables(slot, &found));
+  if (!err) err = slot_free_list(slot, found.last_page + 1, UINT64_MAX, &pages);
+  db_slot_release(slot);
+  if (err) return fail(err, "%s: could not be measured: LMDB's file cannot be read, or no memory", d->path);
+  found.free_pages = pages.count;
+  found.free_largest_run = free_pages_largest_run(&pages);
+  free_pages_free(&pages);
+  *out = found;
+  return 0;
+}

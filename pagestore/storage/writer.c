@@ -1,0 +1,332 @@
+/* writer.c - page records out of changed blocks; see writer.h for the rules.
+ *
+ * One page goes: look up the row under it, build the new record in scratch (the base is copied before any put, which may move
+ * what lies in the mapping), put it, judge the older rows of that page in that layer.
+ *
+ *   base of a page    carried blocks get            a fresh block is unchanged if
+ *   ZERO  no row, or  zeros, with their checksum    it is all zeros
+ *         a marker
+ *   PAGE  a record    its bytes and checksums       bytes and checksum are the record's: a write over damage mends it
+ *   DAMAGED header    its bytes, checksums that     never
+ *                     cannot match
+ *
+ * Lookups are bounded by the version that is written, so rows newer than it (a snapshot put late) are not seen.
+ * Thread: the flusher.
+ */
+#include "storage/writer.h"
+
+#include <string.h>
+
+#include <pagestore.h>
+
+#include "base/check.h"
+#include "base/status.h"
+#include "storage/rows.h"
+
+enum { PRUNE_BATCH = 64 };
+
+static const uint8_t zero_block[BLOCK_BYTES];
+
+/* ---- building a record ------------------------------------------------------------------------------------------------ */
+
+typedef enum { BASE_ZERO, BASE_PAGE, BASE_DAMAGED } base_kind;
+
+typedef struct {
+  bytes row;                  /* in the mapping; empty: none */
+  page_key row_key, key;      /* of that row; of the one to be put */
+  id128 store;
+  const delta_page *fresh;
+  uint8_t *record;            /* out */
+  base_kind base;             /* out */
+  uint16_t changed;           /* out; 0: the record was not built */
+} build_job;
+
+static bool is_page_record(bytes row) { return row.size == PAGE_RECORD_BYTES; }
+
+static base_kind base_of(bytes row, page_key key, id128 store) {
+  if (row.data == NULL) return BASE_ZERO;
+  row_kind kind;
+  if (row_check(row, key, store, &kind) != 0) return BASE_DAMAGED;
+  return kind == ROW_ZERO ? BASE_ZERO : BASE_PAGE;
+}
+
+static bool is_unchanged(const build_job *j, unsigned i) {
+  const uint8_t *fresh = j->fresh->block[i];
+  if (j->base == BASE_ZERO) return memcmp(fresh, zero_block, BLOCK_BYTES) == 0;
+  if (j->base == BASE_DAMAGED) return false;
+  const uint8_t *stored = page_record_bytes(j->row) + (size_t)i * BLOCK_BYTES;
+  return memcmp(fresh, stored, BLOCK_BYTES) == 0 &&
+         block_checksum(fresh, j->key.page, i) == page_header_checksum(j->row.data, i);
+}
+
+static void put_block(uint8_t *record, unsigned i, const uint8_t *from, uint64_t checksum) {
+  memcpy(record + PAGE_HEADER_BYTES + (size_t)i * BLOCK_BYTES, from, BLOCK_BYTES);
+  page_header_set_checksum(record, i, checksum);
+}
+
+/* A block of the base goes along with the checksum it had. */
+static void carry_block(uint8_t *record, unsigned i, bytes row, base_kind base, uint64_t page) {
+  bool has_bytes = base != BASE_ZERO && is_page_record(row);
+  const uint8_t *from = has_bytes ? page_record_bytes(row) + (size_t)i * BLOCK_BYTES : zero_block;
+  uint64_t checksum = base == BASE_PAGE ? page_header_checksum(row.data, i) : block_checksum(from, page, i);
+  put_block(record, i, from, base == BASE_DAMAGED ? ~checksum : checksum);
+}
+
+static int build_guarded(void *env) {
+  build_job *j = env;
+  j->base = base_of(j->row, j->row_key, j->store);
+  j->changed = 0;
+  for (unsigned i = 0; i < PAGE_BLOCKS; i++)
+    if ((j->fresh->mask >> i & 1) && !is_unchanged(j, i)) j->changed |= (uint16_t)(1u << i);
+  if (j->changed == 0) return 0;
+  page_header_init(j->record, j->key, j->store);
+  for (unsigned i = 0; i < PAGE_BLOCKS; i++) {
+    const uint8_t *fresh = j->fresh->block[i];
+    if (j->fresh->mask >> i & 1) put_block(j->record, i, fresh, block_checksum(fresh, j->key.page, i));
+    else carry_block(j->record, i, j->row, j->base, j->key.page);
+  }
+  page_header_seal(j->record);
+  return 0;
+}
+
+/* Whether the page can give its storage back. A carried block of zeros whose checksum is not theirs is damage, and stays. */
+static bool is_zero_page(const build_job *j) {
+  const uint8_t *page = j->record + PAGE_HEADER_BYTES;
+  for (unsigned i = 0; i < PAGE_BLOCKS; i++)
+    if (memcmp(page + (size_t)i * BLOCK_BYTES, zero_block, BLOCK_BYTES) != 0) return false;
+  return page_damaged_blocks((bytes){j->record, PAGE_RECORD_BYTES}, j->key.page, ALL_BLOCKS) == 0;
+}
+
+/* ---- putting and pruning ------------------------------------------------------------------------------------------------ */
+
+/* One call of the writer: where it writes, and what it sees. */
+typedef struct {
+  writer *w;
+  pagemap map;                /* in the transaction, bounded by the version */
+  line *line;                 /* the map's, owned */
+  uint64_t version;
+} pass;
+
+static int pass_begin(pass *p, writer *w, const line *l, uint64_t version) {
+  ASSERT(l->depth >= 1 && version != 0 && version != BOUND_OPEN);
+  *p = (pass){.w = w, .version = version};
+  if (line_rebound(l, min_u64(l->steps[0].bound, version), &p->line) != 0)
+    return fail(PAGESTORE_ENOMEM, "no memory to write a version: free some and commit again");
+  p->map = (pagemap){.reader = {.txn = w->txn}, .line = p->line, .store = w->store};
+  return 0;
+}
+
+static void pass_end(pass *p) { line_release(p->line); }
+
+static int put_row(writer *w, page_key k, const uint8_t *value, size_t size) {
+  uint8_t key[PAGE_KEY_BYTES];
+  void *room;
+  page_key_encode(k, key);
+  int err = db_put_reserve(w->txn, DB_PAGES, (bytes){key, sizeof key}, size, &room);
+  if (err != 0) return err;
+  memcpy(room, value, size);
+  w->rows_put++;
+  w->bytes_put += size;
+  return 0;
+}
+
+/* Older rows of the page in its layer, newest first, that nothing needs: at most a batch. *newer moves on; ends at 0. */
+static int collect_unneeded(writer *w, page_key key, uint64_t *newer, uint64_t versions[PRUNE_BATCH], unsigned *count) {
+  db_reader reader = {.txn = w->txn};
+  page_key from = key, found;
+  bytes value;
+  from.version = *newer - 1;
+  *count = 0;
+  int err = row_seek(reader, from, &found, &value);
+  for (; err == 0 && row_same_page(found, key); err = row_next(reader, &found, &value)) {
+    if (*count == PRUNE_BATCH) return 0;
+    if (layers_needed(w->layers, key.layer, found.version, *newer) == ROW_UNNEEDED) versions[(*count)++] = found.version;
+    *newer = found.version;
+  }
+  if (err != 0 && err != PAGESTORE_ENOTFOUND) return err;
+  *newer = 0;
+  return 0;
+}
+
+static int prune_older(writer *w, page_key key) {
+  uint64_t newer = key.version;
+  while (newer > 1) {
+    uint64_t versions[PRUNE_BATCH];
+    unsigned count;
+    int err = collect_unneeded(w, key, &newer, versions, &count);
+    for (unsigned i = 0; err == 0 && i < count; i++) {
+      key.version = versions[i];
+      err = row_delete(w->txn, key);
+      w->rows_deleted++;
+    }
+    if (err != 0) return err;
+  }
+  return 0;
+}
+
+static int put_page(pass *p, page_key key) {
+  int err = put_row(p->w, key, p->w->scratch, PAGE_RECORD_BYTES);
+  return err != 0 ? err : prune_older(p->w, key);
+}
+
+/* The row of this version goes, if there was one; a marker comes only if a lookup would now find an older page. */
+static int put_zeros(pass *p, page_key key) {
+  int err = row_delete(p->w->txn, key);
+  if (err == 0) p->w->rows_deleted++;
+  else if (err != PAGESTORE_ENOTFOUND) return err;
+  if ((err = prune_older(p->w, key)) != 0) return err;
+  row_place place;
+  bytes row;
+  if ((err = pagemap_row(&p->map, key.memory, key.page, &place, &row)) != 0 || !is_page_record(row)) return err;
+  uint8_t marker[ZERO_MARKER_BYTES];
+  zero_marker_encode(key, marker);
+  return put_row(p->w, key, marker, sizeof marker);
+}
+
+/* One page. *stored_change: -1, 0 or 1, what becomes of the page records that a reader finds. */
+static int apply_page(pass *p, const delta_page *fresh, int *stored_change) {
+  row_place place;
+  build_job j = {.store = p->w->store, .fresh = fresh, .record = p->w->scratch};
+  j.key = (page_key){p->line->steps[0].layer, fresh->memory, fresh->page, p->version};
+  *stored_change = 0;
+  int err = pagemap_row(&p->map, fresh->memory, fresh->page, &place, &j.row);
+  if (err != 0) return err;
+  j.row_key = (page_key){place.layer, fresh->memory, fresh->page, place.version};
+  if ((err = db_read_guarded(p->map.reader, build_guarded, &j)) != 0) return err;
+  p->w->blocks_written += mask_count(j.changed);
+  p->w->blocks_unchanged += mask_count(fresh->mask) - mask_count(j.changed);
+  if (j.changed == 0) return 0;
+  bool was_stored = is_page_record(j.row), stored = !is_zero_page(&j);
+  *stored_change = (int)stored - (int)was_stored;
+  return stored ? put_page(p, j.key) : put_zeros(p, j.key);
+}
+
+/* ---- a version -------------------------------------------------------------------------------------------------------- */
+
+static int apply_changes(pass *p, const unflushed *changes, state *s) {
+  delta_page fresh;
+  uint32_t memory = 0;
+  uint64_t page = 0;
+  memory_entry *entry = NULL;
+  while (unflushed_next(changes, memory, page, &fresh)) {
+    if (entry == NULL || entry->id != fresh.memory) entry = state_memory_by_id(s, fresh.memory);
+    memory = fresh.memory;
+    page = fresh.page + 1;
+    if (entry == NULL) {  /* cleared or deleted since: on to the next memory */
+      if (memory++ == UINT32_MAX) return 0;
+      page = 0;
+      continue;
+    }
+    int change, err = apply_page(p, &fresh, &change);
+    if (err != 0) return err;
+    ASSERT(change >= 0 || entry->stored_pages > 0);
+    entry->stored_pages += (uint64_t)(int64_t)change;
+  }
+  return 0;
+}
+
+int writer_apply(writer *w, const line *l, uint64_t version, const unflushed *changes, state *s) {
+  ASSERT(!s->sealed);
+  pass p;
+  int err = pass_begin(&p, w, l, version);
+  if (err != 0) return err;
+  err = apply_changes(&p, changes, s);
+  pass_end(&p);
+  return err;
+}
+
+/* ---- system pages -------------------------------------------------------------------------------------------------------- */
+
+/* length: of what is left, may be more than a page or 0. */
+static int put_system_page(pass *p, uint64_t page, const uint8_t *from, size_t length) {
+  uint8_t tail[BLOCK_BYTES] = {0};
+  delta_page fresh = {.memory = SYSTEM_MEMORY, .mask = ALL_BLOCKS, .page = page};
+  for (unsigned i = 0; i < PAGE_BLOCKS; i++) {
+    size_t at = (size_t)i * BLOCK_BYTES;
+    fresh.block[i] = at >= length ? zero_block : length - at >= BLOCK_BYTES ? from + at : tail;
+    if (fresh.block[i] == tail) memcpy(tail, from + at, length - at);
+  }
+  int ignored;
+  return apply_page(p, &fresh, &ignored);
+}
+
+/* What an older, longer value left behind. */
+static int clear_system_pages(pass *p, uint64_t from, uint64_t end) {
+  int err;
+  while ((err = pagemap_next(&p->map, SYSTEM_MEMORY, from, &from)) == 0 && from < end)
+    if ((err = put_system_page(p, from++, NULL, 0)) != 0) return err;
+  return err == PAGESTORE_ENOTFOUND ? 0 : err;
+}
+
+int writer_system_pages(writer *w, const line *l, uint64_t version, uint64_t first_page, const uint8_t *from, size_t length) {
+  pass p;
+  int err = pass_begin(&p, w, l, version);
+  if (err != 0) return err;
+  uint64_t page = first_page;
+  for (size_t at = 0; err == 0 && at < length; at += PAGE_BYTES) err = put_system_page(&p, page++, from + at, length - at);
+  uint64_t end = first_page < SYSTEM_TABLE_PAGE ? SYSTEM_TABLE_PAGE : UINT64_MAX;
+  if (err == 0) err = clear_system_pages(&p, page, end);
+  pass_end(&p);
+  return err;
+}
+
+/* ---- re-rooting ----------------------------------------------------------------------------------------------------------- */
+
+static int copy_guarded(void *env) {
+  build_job *j = env;
+  j->base = base_of(j->row, j->row_key, j->store);
+  if (j->base == BASE_ZERO) return 0;
+  page_header_init(j->record, j->key, j->store);
+  for (unsigned i = 0; i < PAGE_BLOCKS; i++) carry_block(j->record, i, j->row, j->base, j->key.page);
+  page_header_seal(j->record);
+  return 0;
+}
+
+static int copy_page(writer *w, const pagemap *from, page_key key) {
+  row_place place;
+  build_job j = {.key = key, .store = w->store, .record = w->scratch};
+  int err = pagemap_row(from, key.memory, key.page, &place, &j.row);
+  if (err != 0) return err;
+  j.row_key = (page_key){place.layer, key.memory, key.page, place.version};
+  if ((err = db_read_guarded(from->reader, copy_guarded, &j)) != 0 || j.base == BASE_ZERO) return err;
+  return put_row(w, key, w->scratch, PAGE_RECORD_BYTES);
+}
+
+/* The smallest id >= memory that has pages to copy: memory 0, then those of the state. The table is sorted by name. */
+static bool next_memory(const state *s, uint32_t memory, uint32_t *next) {
+  bool found = memory == SYSTEM_MEMORY;
+  if (found) *next = SYSTEM_MEMORY;
+  for (uint32_t i = 0; memory != SYSTEM_MEMORY && i < s->memory_count; i++) {
+    uint32_t id = s->memories[i].id;
+    if (id < memory || (found && id >= *next)) continue;
+    *next = id;
+    found = true;
+  }
+  return found;
+}
+
+int writer_reroot(writer *w, const line *from, const state *s, uint64_t to, uint64_t version, uint64_t rows_max, reroot_at *at,
+                  bool *done) {
+  ASSERT(rows_max != 0 && version != 0);
+  pagemap map = {.reader = {.txn = w->txn}, .line = from, .store = w->store};
+  *done = false;
+  while (rows_max > 0) {
+    uint32_t memory;
+    if (!next_memory(s, at->memory, &memory)) {
+      *done = true;
+      return 0;
+    }
+    if (memory != at->memory) *at = (reroot_at){.memory = memory};
+    int err = pagemap_next(&map, memory, at->page, &at->page);
+    if (err == PAGESTORE_ENOTFOUND) {
+      ASSERT(memory != UINT32_MAX);
+      *at = (reroot_at){.memory = memory + 1};
+      continue;
+    }
+    if (err == 0) err = copy_page(w, &map, (page_key){to, memory, at->page, version});
+    if (err != 0) return err;
+    at->page++;
+    rows_max--;  /* looked at, copied or not: markers cost time too */
+  }
+  return 0;
+}

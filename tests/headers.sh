@@ -1,0 +1,34 @@
+#!/bin/sh
+# Every public header compiles alone, as C11 and as C++17, strictly, with each compiler that is here.
+set -eu
+include=${SOURCE:-$(dirname "$0")/..}/include
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+strict="-Wall -Wextra -Wpedantic -Wshadow -Werror -fsyntax-only -I$include"
+count=0
+
+try() {  # try COMPILER STANDARD LANGUAGE FILE [OPTION...]
+  compiler=$1 standard=$2 language=$3 file=$4
+  shift 4
+  command -v "$compiler" > /dev/null || return 0
+  "$compiler" -std="$standard" -x "$language" $strict "$@" "$file" || { echo "$compiler -std=$standard: $file"; exit 1; }
+  count=$((count + 1))
+}
+
+everywhere() {
+  for compiler in gcc clang; do try $compiler c11 c "$@"; done
+  for compiler in g++ clang++; do try $compiler c++17 c++ "$@"; done
+}
+
+echo '#include <pagestore.h>' > "$out/api.c"
+everywhere "$out/api.c"
+if echo '#include <wasm-rt.h>' | ${CC:-cc} -E -x c - > /dev/null 2>&1; then
+  echo '#include <pagestore/wasm2c.h>' > "$out/wasm2c.c"
+  printf '#define PAGESTORE_WASM2C_IMPLEMENTATION\n#include <pagestore/wasm2c.h>\n' > "$out/wasm2c_runtime.c"
+  everywhere "$out/wasm2c.c"
+  everywhere "$out/wasm2c_runtime.c" -D_GNU_SOURCE
+  everywhere "$out/wasm2c_runtime.c" -D_GNU_SOURCE -DWASM_RT_MEMCHECK_SIGNAL_HANDLER=0
+fi
+# clang++ without a C++ library is as good as not there; at least the C compiler must have looked.
+[ "$count" -gt 0 ] || { echo "no compiler"; exit 1; }
+echo "$count compilations"

@@ -1,0 +1,813 @@
+/* test_region.c - the life of blocks in a region, once per tracker; then with userfaultfd refused.
+ *
+ * What is shown is written in each test's name; the model test runs random operations from a printed seed against plain
+ * arrays, and a commit there fails when a single dirty block was missed.
+ */
+#include "region_fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <seccomp.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define UNDER_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define UNDER_SANITIZER 1
+#endif
+#endif
+
+static pagestore_tracker tracker;
+static uint64_t seed;
+
+static uint64_t random_below(uint64_t limit) {
+  seed = seed * 6364136223846793005u + 1442695040888963407u;
+  return (seed >> 33) % limit;
+}
+
+static uint8_t peek(fixture *f, uint64_t at) {
+  uint8_t value = 0;
+  assert_true(guest_load(f, at, &value));
+  return value;
+}
+
+static unsigned mappings_in(const uint8_t *start, const uint8_t *end) {
+  FILE *maps = fopen("/proc/self/maps", "r");
+  unsigned long low, high;
+  unsigned count = 0;
+  char line[512];
+  while (fgets(line, sizeof line, maps) != NULL)
+    if (sscanf(line, "%lx-%lx", &low, &high) == 2 && low < (uintptr_t)end && high > (uintptr_t)start) count++;
+  fclose(maps);
+  return count;
+}
+
+/* ---- one region ------------------------------------------------------------------------------------------------- */
+
+static void loads_what_the_source_has(void **unused) {
+  (void)unused;
+  fixture f = { .options.guard_bytes = 1 << 20 };
+  assert_int_equal(fixture_open(&f, tracker, 20, 64), 0);
+  assert_int_equal(region_pages(f.r), 20);
+  assert_int_equal(region_max(f.r), 64);
+  fixture_check(&f);
+  assert_int_equal(region_resident_bytes(f.r), 20 * PAGE_BYTES);
+  assert_true(f.budget.faults_load < 12); /* in growing steps */
+  assert_int_equal(fixture_commit(&f), 0);
+  region_dirty d;
+  assert_int_equal(region_collect(f.r), 0);
+  assert_false(region_dirty_next(f.r, 0, &d)); /* reading alone makes nothing dirty, zero pages included */
+  fixture_close(&f);
+}
+
+static void beyond_the_size_is_a_plain_segv(void **unused) {
+  (void)unused;
+  fixture f = { .options.guard_bytes = 1 << 20 };
+  uint8_t value;
+  assert_int_equal(fixture_open(&f, tracker, 3, 16), 0);
+  const uint64_t outside[] = { 3 * PAGE_BYTES, 16 * PAGE_BYTES - 1, 16 * PAGE_BYTES, 16 * PAGE_BYTES + 5000 };
+  for (unsigned i = 0; i < 4; i++) {
+    assert_false(guest_load(&f, outside[i], &value));
+    assert_int_equal(guest_signal, SIGSEGV);
+  }
+  assert_int_equal(region_resize(f.r, 16), 0);
+  assert_int_equal(peek(&f, 16 * PAGE_BYTES - 1), 0);
+  assert_int_equal(region_resize(f.r, 2), 0);
+  assert_false(guest_load(&f, 2 * PAGE_BYTES, &value));
+  assert_int_equal(region_resize(f.r, 0), 0);
+  assert_false(guest_load(&f, 0, &value));
+  assert_int_equal(region_failure(f.r, NULL), 0);
+  fixture_close(&f);
+}
+
+static void two_mappings(void **unused) {
+  (void)unused;
+  fixture f = { .options.guard_bytes = 1 << 20 };
+  assert_int_equal(fixture_open(&f, tracker, 3, 64), 0);
+  const uint8_t *end = region_base(f.r) + 64 * PAGE_BYTES + (1 << 20);
+  for (uint64_t p = 0; p < 3; p++) guest_store(&f, p * PAGE_BYTES, 9);
+  for (uint64_t size = 4; size < 40; size += 5) {
+    assert_int_equal(region_resize(f.r, size), 0);
+    assert_true(guest_store(&f, (size - 1) * PAGE_BYTES, 1));
+  }
+  fixture_check(&f);
+  if (region_tracker_now(f.r, NULL) != REGION_MPROTECT) assert_true(mappings_in(region_base(f.r), end) <= 2);
+  fixture_commit(&f);
+  fixture_check(&f);
+  assert_true(mappings_in(region_base(f.r), end) <= 2);
+  assert_int_equal(f.budget.mappings, 2);
+  fixture_close(&f);
+}
+
+static void writes_are_found_and_forgotten(void **unused) {
+  (void)unused;
+  fixture f = { 0 };
+  assert_int_equal(fixture_open(&f, tracker, 16, 16), 0);
+  for (int message = 0; message < 3; message++) {
+    assert_true(guest_store(&f, 2 * PAGE_BYTES + 4096, (uint8_t)(200 + message)));     /* loads and writes */
+    peek(&f, 3 * PAGE_BYTES);
+    assert_true(guest_store(&f, 3 * PAGE_BYTES + 40000, (uint8_t)(200 + message)));    /* a zero page that was read */
+    assert_int_equal(fixture_commit(&f), 2);
+    fixture_check(&f);
+    assert_int_equal(fixture_commit(&f), 0);
+  }
+  assert_true(guest_store(&f, 2 * PAGE_BYTES + 4096, 1));
+  assert_true(guest_store(&f, 15 * PAGE_BYTES, 1));
+  fixture_rollback(&f);
+  fixture_check(&f);
+  assert_int_equal(fixture_commit(&f), 0);
+  assert_true(guest_store(&f, 2 * PAGE_BYTES + 4096, 2)); /* tracked again after a rollback */
+  assert_int_equal(fixture_commit(&f), 1);
+  fixture_close(&f);
+}
+
+/* The owner narrows, the commit is refused, the guest goes on and writes what had been narrowed away. */
+static void a_refused_commit_loses_nothing(void **unused) {
+  (void)unused;
+  fixture f = { 0 };
+  region_dirty d;
+  assert_int_equal(fixture_open(&f, tracker, 4, 4), 0);
+  uint8_t *kept = malloc(4 * PAGE_BYTES);
+  memcpy(kept, f.committed, 4 * PAGE_BYTES);
+  assert_true(guest_store(&f, PAGE_BYTES + 100, 250));
+  assert_int_equal(region_collect(f.r), 0);
+  assert_int_equal(fixture_seal(&f), 1);
+  memcpy(f.committed, kept, 4 * PAGE_BYTES); /* refused */
+  assert_true(region_dirty_next(f.r, 0, &d));
+  assert_true(d.page == 1 && d.blocks == 1 && d.exact);
+  assert_true(guest_store(&f, PAGE_BYTES + 5 * BLOCK_BYTES, 251));
+  assert_true(guest_store(&f, PAGE_BYTES + 100, 252));
+  assert_int_equal(fixture_commit(&f), 2);
+  region_mark(f.r, 1, 1u << 5); /* a delta taken back */
+  assert_true(guest_store(&f, PAGE_BYTES + 6 * BLOCK_BYTES, 253));
+  assert_int_equal(region_collect(f.r), 0);
+  assert_true(region_dirty_next(f.r, 0, &d));
+  assert_int_equal(d.blocks & (1u << 5 | 1u << 6), 1u << 5 | 1u << 6);
+  region_rollback(f.r);
+  memcpy(f.expected, f.committed, 4 * PAGE_BYTES);
+  fixture_check(&f);
+  free(kept);
+  fixture_close(&f);
+}
+
+static void a_partly_present_page_keeps_its_blocks(void **unused) {
+  (void)unused;
+  fixture f = { 0 };
+  assert_int_equal(fixture_open(&f, tracker, 4, 4), 0);
+  assert_true(guest_store(&f, BLOCK_BYTES * 3, 77));
+  peek(&f, 100);
+  fixture_rollback(&f);
+  f.served = 0;
+  assert_int_equal(peek(&f, 0), f.expected[0]); /* present, or loaded again where pages are dropped whole */
+  fixture_check(&f);
+  for (uint64_t b = 0; b < 16; b += 2) assert_true(guest_store(&f, b * BLOCK_BYTES + 1, 78));
+  fixture_rollback(&f);
+  for (uint64_t b = 1; b < 16; b += 2) assert_true(guest_store(&f, b * BLOCK_BYTES + 1, 79));
+  fixture_check(&f);
+  assert_int_equal(fixture_commit(&f), 8);
+  fixture_close(&f);
+}
+
+static void a_damaged_page_breaks_alone(void **unused) {
+  (void)unused;
+  fixture f = { 0 };
+  uint64_t page = 99;
+  uint8_t value;
+  assert_int_equal(fixture_open(&f, tracker, 16, 16), 0);
+  f.bad_page = 5;
+  f.bad_status = PAGESTORE_ECORRUPT;
+  for (uint64_t p = 0; p < 16; p++) assert_int_equal(guest_load(&f, p * PAGE_BYTES + 9, &value), p != 5);
+  assert_int_equal(guest_signal, SIGSEGV);
+  assert_int_equal(region_failure(f.r, &page), PAGESTORE_ECORRUPT);
+  assert_int_equal(page, 5);
+  assert_false(guest_store(&f, 5 * PAGE_BYTES + 70, 1));
+  assert_int_equal(region_load(f.r, 5, 1), PAGESTORE_ECORRUPT);
+  assert_true(guest_store(&f, 6 * PAGE_BYTES, 1));
+  fixture_rollback(&f);
+  assert_int_equal(region_failure(f.r, &page), 0);
+  assert_int_equal(region_load(f.r, 4, 4), PAGESTORE_ECORRUPT); /* told, and not held against the message */
+  assert_int_equal(region_failure(f.r, &page), 0);
+  f.bad_page = UINT64_MAX;
+  fixture_check(&f);
+  assert_true(mappings_in(region_base(f.r), region_base(f.r) + 16 * PAGE_BYTES) <= 2);
+  f.begin_status = PAGESTORE_ENOMEM;
+  region_forget_all(f.r);
+  assert_false(guest_load(&f, 0, &value));
+  assert_int_equal(region_failure(f.r, NULL), PAGESTORE_ENOMEM);
+  f.begin_status = 0;
+  fixture_rollback(&f);
+  fixture_check(&f);
+  fixture_close(&f);
+}
+
+static int hook_calls, hook_status;
+static bool hook_jumps;
+static fixture *hook_fixture;
+
+static bool hook(void *env, int status, void *address, void *ucontext) {
+  assert_ptr_equal(env, &hook_calls);
+  assert_non_null(ucontext);
+  assert_int_equal(hook_fixture->open_cursors, 0);
+  assert_ptr_equal(address, region_base(hook_fixture->r) + 2 * PAGE_BYTES + 10);
+  hook_calls++;
+  hook_status = status;
+  if (hook_jumps) siglongjmp(guest_trap, 1);
+  return false;
+}
+
+static void a_hook_decides(void **unused) {
+  (void)unused;
+  fixture f = { .options.trap = hook, .options.trap_env = &hook_calls };
+  uint8_t value = 1;
+  assert_int_equal(fixture_open(&f, tracker, 4, 4), 0);
+  hook_fixture = &f;
+  f.bad_page = 2;
+  f.bad_status = PAGESTORE_ECORRUPT;
+  hook_calls = 0;
+  hook_jumps = true;
+  for (int i = 1; i <= 3; i++) {
+    assert_false(guest_load(&f, 2 * PAGE_BYTES + 10, &value));
+    assert_int_equal(hook_calls, i);
+  }
+  assert_int_equal(hook_status, PAGESTORE_ECORRUPT);
+  hook_jumps = false; /* zeros stand in */
+  assert_true(guest_load(&f, 2 * PAGE_BYTES + 10, &value));
+  assert_int_equal(value, 0);
+  assert_true(guest_store(&f, 2 * PAGE_BYTES + 10, 5));
+  assert_int_equal(hook_calls, 4);
+  assert_int_equal(region_failure(f.r, NULL), PAGESTORE_ECORRUPT);
+  f.bad_page = UINT64_MAX;
+  fixture_rollback(&f);
+  assert_int_equal(region_failure(f.r, NULL), 0);
+  fixture_check(&f);
+  fixture_close(&f);
+}
+
+static void the_load_limit_counts_pages_touched(void **unused) {
+  (void)unused;
+  fixture f = { .options.load_limit = 10 };
+  uint8_t value;
+  assert_int_equal(fixture_open(&f, tracker, 64, 64), 0);
+  for (uint64_t p = 0; p < 10; p++) peek(&f, p * PAGE_BYTES); /* with read-ahead, yet not stopped early */
+  assert_true(region_resident_bytes(f.r) <= 20 * PAGE_BYTES);
+  for (uint64_t p = 63; region_failure(f.r, NULL) == 0; p--) guest_load(&f, p * PAGE_BYTES, &value);
+  assert_int_equal(region_failure(f.r, NULL), PAGESTORE_EQUOTA);
+  assert_true(region_resident_bytes(f.r) <= 20 * PAGE_BYTES);
+  assert_int_equal(region_load(f.r, 40, 1), PAGESTORE_EQUOTA);
+  fixture_rollback(&f);
+  assert_int_equal(region_load(f.r, 40, 10), 0);
+  assert_int_equal(region_load(f.r, 50, 1), PAGESTORE_EQUOTA);
+  assert_non_null(strstr(pagestore_detail(), "load_limit"));
+  fixture_rollback(&f);
+  region_limits(f.r, 0, NULL, NULL);
+  fixture_check(&f);
+  fixture_close(&f);
+}
+
+static void clean_pages_are_given_back_and_dirty_ones_stay(void **unused) {
+  (void)unused;
+  fixture f = { .budget.limit_bytes = 16 * PAGE_BYTES };
+  assert_int_equal(fixture_open(&f, tracker, 128, 128), 0);
+  for (uint64_t p = 0; p < 128; p += 16) assert_true(guest_store(&f, p * PAGE_BYTES + 1, 99));
+  for (int round = 0; round < 3; round++)
+    for (uint64_t p = 0; p < 128; p++) assert_int_equal(peek(&f, p * PAGE_BYTES + 1), f.expected[p * PAGE_BYTES + 1]);
+  assert_true(region_resident_bytes(f.r) <= 40 * PAGE_BYTES);
+  assert_int_equal(fixture_commit(&f), 8);
+  assert_true(f.budget.resident_bytes <= f.budget.limit_bytes);
+  fixture_check(&f);
+  assert_true(guest_store(&f, 77 * PAGE_BYTES, 98));
+  region_trim(f.r, 0);
+  assert_int_equal(region_resident_bytes(f.r), PAGE_BYTES);
+  assert_int_equal(fixture_commit(&f), 1);
+  region_trim(f.r, 0);
+  assert_int_equal(region_resident_bytes(f.r), 0);
+  fixture_check(&f);
+  fixture_close(&f);
+  /* A limit of one page and an instruction that needs two: must not go on for ever. */
+  f.budget.limit_bytes = PAGE_BYTES;
+  assert_int_equal(fixture_open(&f, tracker, 8, 8), 0);
+  memcpy(region_base(f.r) + PAGE_BYTES - 8, region_base(f.r) + 3 * PAGE_BYTES - 8, 16);
+  memcpy(f.expected + PAGE_BYTES - 8, f.expected + 3 * PAGE_BYTES - 8, 16);
+  fixture_check(&f);
+  fixture_commit(&f);
+  fixture_close(&f);
+}
+
+static void system_calls_after_prepare(void **unused) {
+  (void)unused;
+  fixture f = { .budget.limit_bytes = 2 * PAGE_BYTES };
+  assert_int_equal(fixture_open(&f, tracker, 64, 64), 0);
+  int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC), null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  assert_int_equal(region_load(f.r, 0, 4), 0);
+  assert_int_equal(region_open_write(f.r, 8, 5), 0);
+  for (uint64_t p = 20; p < 64; p++) peek(&f, p * PAGE_BYTES); /* over the limit: what was promised stays */
+  assert_int_equal(write(null, region_base(f.r), 4 * PAGE_BYTES), 4 * PAGE_BYTES);
+  assert_int_equal(read(zero, region_base(f.r) + 8 * PAGE_BYTES + 5, 4 * PAGE_BYTES), 4 * PAGE_BYTES);
+  memset(f.expected + 8 * PAGE_BYTES + 5, 0, 4 * PAGE_BYTES);
+  assert_true(fixture_commit(&f) >= 48);
+  fixture_check(&f);
+  close(zero);
+  close(null);
+  fixture_close(&f);
+}
+
+static void forgotten_pages_load_again(void **unused) {
+  (void)unused;
+  fixture f = { 0 };
+  assert_int_equal(fixture_open(&f, tracker, 8, 8), 0);
+  fixture_check(&f);
+  assert_true(guest_store(&f, PAGE_BYTES, 44));
+  memset(f.committed + PAGE_BYTES, 55, PAGE_BYTES);
+  memcpy(f.expected + PAGE_BYTES, f.committed + PAGE_BYTES, PAGE_BYTES);
+  region_forget(f.r, 1);
+  region_forget(f.r, 1);
+  fixture_check(&f);
+  memset(f.committed, 56, 8 * PAGE_BYTES);
+  memset(f.expected, 56, 8 * PAGE_BYTES);
+  region_forget_all(f.r);
+  assert_int_equal(region_resident_bytes(f.r), 0);
+  fixture_check(&f);
+  assert_int_equal(fixture_commit(&f), 0);
+  fixture_close(&f);
+}
+
+static void the_reservation_can_grow_in_place(void **unused) {
+  (void)unused;
+  fixture f = { .options.guard_bytes = PAGE_BYTES };
+  assert_int_equal(fixture_open(&f, tracker, 4, 64), 0);
+  uint8_t *base = region_base(f.r);
+  assert_true(guest_store(&f, 5, 5));
+  region_close(f.r);
+  /* Room behind it: a region opened at the start of a hole of known size is not to be had, so the hole is made. */
+  uint8_t *hole = mmap(NULL, 256 * PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  munmap(hole, 256 * PAGE_BYTES);
+  f.options.max_pages = 4;
+  assert_int_equal(region_open(&f.options, &f.r), 0);
+  memcpy(f.expected, f.committed, 4 * PAGE_BYTES);
+  base = region_base(f.r);
+  int status = region_extend(f.r, 64, 2 * PAGE_BYTES);
+  if (status == 0) {
+    assert_int_equal(region_max(f.r), 64);
+    assert_int_equal(region_resize(f.r, 64), 0);
+    assert_true(guest_store(&f, 63 * PAGE_BYTES + 9, 5));
+    assert_true(mappings_in(base, base + 66 * PAGE_BYTES) <= (region_tracker_now(f.r, NULL) == REGION_MPROTECT ? 8 : 2));
+    assert_int_equal(fixture_commit(&f), 1);
+    fixture_check(&f);
+  } else {
+    assert_int_equal(status, PAGESTORE_ENOMEM);
+    assert_int_equal(region_max(f.r), 4);
+  }
+  assert_ptr_equal(base, region_base(f.r));
+  fixture_close(&f);
+}
+
+static void explicit_marks_alone_make_dirty(void **unused) {
+  (void)unused;
+  fixture f = { .options.marks_only = true };
+  region_dirty d;
+  assert_int_equal(fixture_open(&f, tracker, 8, 8), 0);
+  assert_int_equal(region_tracker_now(f.r, NULL), REGION_EXPLICIT);
+  region_mark(f.r, 2, 1u << 3); /* before it is loaded */
+  assert_true(guest_store(&f, 2 * PAGE_BYTES + 3 * BLOCK_BYTES, 31));
+  peek(&f, 3 * PAGE_BYTES);
+  region_mark(f.r, 3, 1);
+  assert_true(guest_store(&f, 3 * PAGE_BYTES, 32));
+  assert_int_equal(f.budget.faults_write, 0);
+  assert_int_equal(fixture_commit(&f), 2);
+  region_mark(f.r, 3, 1);
+  assert_true(guest_store(&f, 3 * PAGE_BYTES, 33));
+  fixture_rollback(&f);
+  fixture_check(&f);
+  assert_int_equal(region_collect(f.r), 0);
+  assert_false(region_dirty_next(f.r, 0, &d));
+  assert_int_equal(region_open_write(f.r, 0, 8), 0);
+  fixture_close(&f);
+}
+
+static void a_view_cannot_be_written(void **unused) {
+  (void)unused;
+  fixture f = { .options.read_only = true };
+  assert_int_equal(fixture_open(&f, tracker, 8, 8), 0);
+  assert_int_equal(region_tracker_now(f.r, NULL), REGION_NONE);
+  assert_int_equal(peek(&f, PAGE_BYTES), f.expected[PAGE_BYTES]);
+  assert_false(guest_store(&f, PAGE_BYTES, 1));
+  assert_int_equal(guest_signal, SIGSEGV);
+  fixture_check(&f);
+  assert_false(guest_store(&f, 3 * PAGE_BYTES, 1));
+  assert_int_equal(region_failure(f.r, NULL), 0);
+  assert_int_equal(region_open_write(f.r, 0, 1), PAGESTORE_EREADONLY);
+  region_trim(f.r, 0);
+  fixture_check(&f);
+  fixture_close(&f);
+}
+
+/* The source's bytes in a mapping that ends too early, as LMDB's in a truncated file. */
+static const uint8_t *torn;
+
+static int torn_page(void *env, void *cursor, uint64_t page, const uint8_t **bytes) {
+  int status = fixture_page(env, cursor, page, bytes);
+  if (page == 1) *bytes = torn;
+  return status;
+}
+
+static void an_unreadable_source_is_an_io_error(void **unused) {
+  (void)unused;
+  fixture f = { 0 };
+  FILE *file = tmpfile();
+  uint8_t value;
+  assert_int_equal(ftruncate(fileno(file), PAGE_BYTES / 2), 0);
+  torn = mmap(NULL, PAGE_BYTES, PROT_READ, MAP_SHARED, fileno(file), 0);
+  assert_int_equal(fixture_open(&f, tracker, 4, 4), 0);
+  region_close(f.r);
+  f.options.source.page = torn_page;
+  assert_int_equal(region_open(&f.options, &f.r), 0);
+  assert_int_equal(peek(&f, 0), f.expected[0]);
+  assert_false(guest_load(&f, PAGE_BYTES + 5, &value));
+  assert_int_equal(region_failure(f.r, NULL), PAGESTORE_EIO);
+  fixture_rollback(&f);
+  assert_int_equal(region_load(f.r, 1, 1), PAGESTORE_EIO);
+  assert_int_equal(ftruncate(fileno(file), PAGE_BYTES), 0);
+  memset(f.expected + PAGE_BYTES, 0, PAGE_BYTES);
+  fixture_check(&f);
+  fixture_close(&f);
+  munmap((void *)torn, PAGE_BYTES);
+  fclose(file);
+}
+
+/* ---- against a model -------------------------------------------------------------------------------------------- */
+
+static void model_write(fixture *f) {
+  uint64_t pages = region_pages(f->r);
+  if (pages == 0) return;
+  uint64_t at = random_below(pages * PAGE_BYTES), length = 1 + random_below(random_below(4) ? 64 : 3 * PAGE_BYTES);
+  length = min_u64(length, pages * PAGE_BYTES - at);
+  memset(f->expected + at, (int)random_below(256), length);
+  memcpy(region_base(f->r) + at, f->expected + at, length);
+}
+
+static void model_read(fixture *f) {
+  uint64_t pages = region_pages(f->r);
+  if (pages == 0) return;
+  uint64_t at = random_below(pages * PAGE_BYTES), length = min_u64(1 + random_below(20000), pages * PAGE_BYTES - at);
+  assert_memory_equal(region_base(f->r) + at, f->expected + at, length);
+}
+
+static void model_resize(fixture *f) {
+  uint64_t pages = random_below(f->room_pages + 1), before = region_pages(f->r);
+  assert_int_equal(region_resize(f->r, pages), 0);
+  if (pages < before) memset(f->expected + pages * PAGE_BYTES, 0, (before - pages) * PAGE_BYTES);
+  /* As the owner does: beyond the smallest size of a message the source has zeros. */
+  if (pages < f->committed_pages) {
+    memset(f->committed + pages * PAGE_BYTES, 0, (f->committed_pages - pages) * PAGE_BYTES);
+    f->committed_pages = pages;
+  }
+}
+
+static void model_prepare(fixture *f) {
+  uint64_t pages = region_pages(f->r);
+  if (pages == 0) return;
+  uint64_t first = random_below(pages), count = random_below(pages - first) + 1;
+  int status = random_below(2) ? region_load(f->r, first, count) : region_open_write(f->r, first, count);
+  assert_int_equal(status, 0);
+}
+
+static void as_the_model(void **unused) {
+  (void)unused;
+  printf("seed %llu\n", (unsigned long long)seed);
+  fixture f = { .budget.limit_bytes = random_below(2) ? 0 : 20 * PAGE_BYTES };
+  assert_int_equal(fixture_open(&f, tracker, 24, 48), 0);
+  for (int step = 0; step < 1500; step++) {
+    switch (random_below(24)) {
+    case 0: fixture_commit(&f); break;
+    case 1: fixture_rollback(&f); break;
+    case 2: if (random_below(4) == 0) model_resize(&f); break;
+    case 3: region_trim(f.r, random_below(20) * PAGE_BYTES); break;
+    case 4: if (random_below(4) == 0) model_prepare(&f); break;
+    case 5: /* refused */
+      assert_int_equal(region_collect(f.r), 0);
+      break;
+    case 6: if (random_below(8) == 0) fixture_check(&f); break;
+    case 7: case 8: case 9: case 10: case 11: case 12: model_read(&f); break;
+    default: model_write(&f);
+    }
+  }
+  fixture_commit(&f);
+  fixture_check(&f);
+  fixture_close(&f);
+}
+
+/* ---- threads, fork, cost ---------------------------------------------------------------------------------------- */
+
+static void *guest_thread(void *argument) {
+  fixture *f = argument;
+  assert_int_equal(faults_thread_prepare(), 0);
+  for (int round = 0; round < 4; round++) {
+    fixture g = { 0 };
+    assert_int_equal(fixture_open(&g, tracker, 8, 8), 0);
+    for (uint64_t p = 0; p < 8; p++) assert_true(guest_store(&g, p * PAGE_BYTES + 7, (uint8_t)round));
+    assert_int_equal(fixture_commit(&g) > 0, 1);
+    fixture_check(&g);
+    fixture_close(&g);
+    for (uint64_t p = 0; p < 32; p++) assert_true(guest_store(f, p * PAGE_BYTES + 7, (uint8_t)(round + 100)));
+    fixture_commit(f);
+    region_trim(f->r, 0);
+  }
+  return NULL;
+}
+
+/* Regions come and go on some threads while others fault. */
+static void many_threads(void **unused) {
+  (void)unused;
+  enum { THREADS = 4 };
+  pthread_t threads[THREADS];
+  fixture f[THREADS] = { 0 };
+  for (int i = 0; i < THREADS; i++) assert_int_equal(fixture_open(&f[i], tracker, 32, 32), 0);
+  for (int i = 0; i < THREADS; i++) pthread_create(&threads[i], NULL, guest_thread, &f[i]);
+  for (int i = 0; i < THREADS; i++) {
+    pthread_join(threads[i], NULL);
+    fixture_close(&f[i]);
+  }
+}
+
+static void a_forked_child_has_nothing(void **unused) {
+  (void)unused;
+  fixture f = { 0 };
+  uint8_t value;
+  assert_int_equal(fixture_open(&f, tracker, 8, 8), 0);
+  assert_true(guest_store(&f, 0, 3));
+  pid_t child = fork();
+  if (child == 0) {
+    region_after_fork();
+    if (guest_load(&f, 0, &value)) _exit(1);
+    if (guest_load(&f, PAGE_BYTES, &value)) _exit(2);
+    fixture g = { 0 };
+    if (fixture_open(&g, tracker, 8, 8) != 0) _exit(3); /* and may have regions of its own */
+    if (!guest_store(&g, PAGE_BYTES, 9) || region_collect(g.r) != 0 || fixture_seal(&g) != 1) _exit(4);
+    region_close(f.r);
+    if (!guest_load(&g, 5 * PAGE_BYTES, &value)) _exit(5);
+    _exit(0);
+  }
+  int status;
+  waitpid(child, &status, 0);
+  assert_int_equal(status, 0);
+  assert_int_equal(fixture_commit(&f), 1);
+  fixture_check(&f);
+  fixture_close(&f);
+}
+
+static __attribute__((unused)) uint64_t heap_bytes(void) {
+  struct mallinfo2 m = mallinfo2();
+  return m.uordblks + m.hblkhd;
+}
+
+static __attribute__((unused)) uint64_t resident_kib(void) {
+  uint64_t size = 0, pages = 0;
+  FILE *statm = fopen("/proc/self/statm", "r");
+  if (fscanf(statm, "%lu %lu", &size, &pages) != 2) pages = 0;
+  fclose(statm);
+  return pages * 4;
+}
+
+static void a_small_region_is_cheap_and_a_large_one_lazy(void **unused) {
+  (void)unused;
+#ifndef UNDER_SANITIZER
+  fixture f = { 0 };
+  region_budget budget = { .limit_bytes = UINT64_MAX };
+  region_options o = { .pages = 16, .max_pages = 65536, .tracker = tracker, .budget = &budget,
+                       .source = { fixture_begin, fixture_page, fixture_end, &f } };
+  region *small, *large;
+  engine_install();
+  assert_int_equal(region_open(&o, &small), 0); /* warms what is once per process */
+  region_close(small);
+  uint64_t before = heap_bytes();
+  assert_int_equal(region_open(&o, &small), 0);
+  assert_true(heap_bytes() - before < 4096);
+  region_close(small);
+  f.bad_page = UINT64_MAX;
+  o.pages = o.max_pages = UINT64_C(300) << 14;
+  uint64_t resident = resident_kib();
+  assert_int_equal(region_open(&o, &large), 0);
+  for (uint64_t p = 1; p < o.pages; p += o.pages / 64) region_base(large)[p * PAGE_BYTES] = 1;
+  assert_int_equal(region_collect(large), 0);
+  region_clean(large);
+  printf("300 GiB, 64 pages touched: %llu KiB\n", (unsigned long long)(resident_kib() - resident));
+  assert_true(resident_kib() - resident < 8 * 1024);
+  region_close(large);
+#endif
+}
+
+static void the_table_of_regions_grows_and_shrinks(void **unused) {
+  (void)unused;
+  enum { COUNT = 300 };
+  fixture f = { 0 };
+  region_budget budget = { .limit_bytes = UINT64_MAX };
+  region_options o = { .pages = 1, .max_pages = 2, .tracker = tracker, .budget = &budget,
+                       .source = { fixture_begin, fixture_page, fixture_end, &f } };
+  region *regions[COUNT];
+  f.bad_page = UINT64_MAX;
+  engine_install();
+  for (int i = 0; i < COUNT; i++) assert_int_equal(region_open(&o, &regions[i]), 0);
+  for (int i = 0; i < COUNT; i++) region_base(regions[i])[i] = (uint8_t)i;
+  for (int i = 0; i < COUNT; i += 2) region_close(regions[i]);
+  for (int i = 1; i < COUNT; i += 2) {
+    region_trim(regions[i], 0);
+    assert_int_equal(region_base(regions[i])[i], (uint8_t)i);
+    region_close(regions[i]);
+  }
+  assert_int_equal(budget.mappings, 0);
+}
+
+/* ---- auto ------------------------------------------------------------------------------------------------------- */
+
+static bool touch(region *r, uint64_t pages) { /* one block each of so many pages, then a commit */
+  for (uint64_t p = 0; p < pages; p++) region_base(r)[p * PAGE_BYTES]++;
+  if (region_collect(r) != 0) return false;
+  region_dirty d;
+  for (uint64_t from = 0; region_dirty_next(r, from, &d); from = d.page + 1) region_narrow(r, d.page, 1);
+  region_clean(r);
+  return true;
+}
+
+/* The regret is a matter of what is resident: simulated large by a budget that is not, 1 GiB of zero pages is cheap. */
+static void auto_switches_with_hysteresis(void **unused) {
+  (void)unused;
+  region_support have = region_probe();
+  if (!have.scan || !have.fault) return;
+  fixture f = { 0 };
+  region_budget budget = { .limit_bytes = UINT64_MAX };
+  const char *reason;
+  region_options o = { .pages = 16384, .max_pages = 16384, .budget = &budget,
+                       .source = { fixture_begin, fixture_page, fixture_end, &f } };
+  region *r;
+  f.bad_page = UINT64_MAX;
+  engine_install();
+  assert_int_equal(region_open(&o, &r), 0);
+  assert_int_equal(region_tracker_now(r, &reason), REGION_SCAN);
+  assert_int_equal(region_load(r, 0, 1024), 0);
+  for (int i = 0; i < 100; i++) assert_true(touch(r, 16)); /* 64 MiB, 16 dirty blocks: stays */
+  assert_int_equal(region_tracker_now(r, NULL), REGION_SCAN);
+  assert_int_equal(region_load(r, 0, 16384), 0);
+  int messages = 0;
+  while (region_tracker_now(r, &reason) == REGION_SCAN && messages < 50) {
+    assert_true(touch(r, 8));
+    messages++;
+  }
+  printf("auto: to per-page faults after %d messages of 8 pages at 1 GiB: %s\n", messages, reason);
+  assert_in_range(messages, 5, 10);
+  for (int i = 0; i < 3; i++) assert_true(touch(r, 8));
+  for (uint64_t p = 0; p < 16384; p += 997) { /* tracked after the switch: zero pages, written ones */
+    region_dirty d;
+    region_base(r)[p * PAGE_BYTES + 9] = 1;
+    assert_int_equal(region_collect(r), 0);
+    assert_true(region_dirty_next(r, 0, &d));
+    assert_int_equal(d.page, p);
+    region_clean(r);
+  }
+  messages = 0;
+  while (region_tracker_now(r, &reason) == REGION_FAULT && messages < 200) {
+    assert_true(touch(r, 1024));
+    messages++;
+  }
+  printf("auto: to the scan after %d messages of 1,024 pages: %s\n", messages, reason);
+  assert_in_range(messages, 1, 30);
+  region_dirty d;
+  region_base(r)[5000 * PAGE_BYTES] = 1;
+  assert_int_equal(region_collect(r), 0);
+  assert_true(region_dirty_next(r, 0, &d) && d.page == 5000 && d.exact && d.blocks == 1);
+  region_close(r);
+}
+
+/* ---- when the kernel refuses ------------------------------------------------------------------------------------- */
+
+/* Takes all mappings of the process but some, so that only coarser steps are left. Alternate pages differ. */
+static void exhaust_mappings(unsigned spare) {
+  const uint64_t bytes = UINT64_C(70000) * 2 * BLOCK_BYTES;
+  uint8_t *filler = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  uint64_t at = 0;
+  assert_ptr_not_equal(filler, MAP_FAILED);
+  while (at < bytes && mprotect(filler + at, BLOCK_BYTES, PROT_READ) == 0) at += 2 * BLOCK_BYTES;
+  assert_true(at < bytes);
+  for (unsigned i = 0; i < (spare + 1) / 2; i++) {
+    at -= 2 * BLOCK_BYTES;
+    assert_int_equal(mprotect(filler + at, BLOCK_BYTES, PROT_NONE), 0);
+  }
+}
+
+static void scattered_messages(fixture *f) {
+  for (int message = 0; message < 3; message++) {
+    for (uint64_t b = (uint64_t)message; b < 60 * PAGE_BLOCKS; b += 2)
+      if (!guest_store(f, b * BLOCK_BYTES + 9, (uint8_t)(b + (uint64_t)message))) _exit(1);
+    for (uint64_t p = 0; p < 60; p += 7)
+      if (p != 0) region_trim(f->r, p * PAGE_BYTES);
+    if (message == 1) fixture_rollback(f);
+    else fixture_commit(f);
+    fixture_check(f);
+    if (region_failure(f->r, NULL) != 0) _exit(2);
+  }
+}
+
+/* In a child: the rest of the tests wants its mappings. */
+static void mappings_run_out(void **unused) {
+  (void)unused;
+  for (unsigned spare = 0; spare <= 24; spare += 12) {
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+      region_after_fork();
+      fixture f = { 0 };
+      uint8_t value;
+      if (fixture_open(&f, tracker, 64, 64) != 0) _exit(3);
+      if (!guest_load(&f, 30 * PAGE_BYTES, &value)) _exit(4); /* the first page splits, whatever one does */
+      exhaust_mappings(spare);
+      scattered_messages(&f);
+      _exit(0);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    assert_int_equal(status, 0);
+  }
+}
+
+/* ---- the trackers ----------------------------------------------------------------------------------------------- */
+
+static int run_all(const char *name) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(loads_what_the_source_has),
+    cmocka_unit_test(beyond_the_size_is_a_plain_segv),
+    cmocka_unit_test(two_mappings),
+    cmocka_unit_test(writes_are_found_and_forgotten),
+    cmocka_unit_test(a_refused_commit_loses_nothing),
+    cmocka_unit_test(a_partly_present_page_keeps_its_blocks),
+    cmocka_unit_test(a_damaged_page_breaks_alone),
+    cmocka_unit_test(a_hook_decides),
+    cmocka_unit_test(the_load_limit_counts_pages_touched),
+    cmocka_unit_test(clean_pages_are_given_back_and_dirty_ones_stay),
+    cmocka_unit_test(system_calls_after_prepare),
+    cmocka_unit_test(forgotten_pages_load_again),
+    cmocka_unit_test(the_reservation_can_grow_in_place),
+    cmocka_unit_test(explicit_marks_alone_make_dirty),
+    cmocka_unit_test(a_view_cannot_be_written),
+    cmocka_unit_test(an_unreadable_source_is_an_io_error),
+    cmocka_unit_test(as_the_model),
+    cmocka_unit_test(many_threads),
+    cmocka_unit_test(a_forked_child_has_nothing),
+    cmocka_unit_test(a_small_region_is_cheap_and_a_large_one_lazy),
+    cmocka_unit_test(the_table_of_regions_grows_and_shrinks),
+    cmocka_unit_test(mappings_run_out),
+  };
+  return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+}
+
+static int refuse_userfaultfd(int error) {
+  scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+  int status = seccomp_rule_add(filter, SCMP_ACT_ERRNO((uint32_t)error), SCMP_SYS(userfaultfd), 0);
+  if (status == 0) status = seccomp_load(filter);
+  seccomp_release(filter);
+  return status;
+}
+
+static int run_refused(int error) {
+  fflush(NULL);
+  pid_t child = fork();
+  if (child == 0) {
+    fixture f = { 0 };
+    region_after_fork();
+    if (refuse_userfaultfd(error) != 0) _exit(77);
+    region_support have = region_probe();
+    if (have.scan || have.fault || strstr(have.userfaultfd, error == EPERM ? "EPERM" : "ENOSYS") == NULL) _exit(98);
+    if (fixture_open(&f, PAGESTORE_TRACK_SCAN, 4, 4) != PAGESTORE_EUNSUPPORTED) _exit(97);
+    if (fixture_open(&f, PAGESTORE_TRACK_AUTO, 4, 4) != 0) _exit(96);
+    if (region_tracker_now(f.r, NULL) != REGION_MPROTECT) _exit(95);
+    fixture_close(&f);
+    tracker = PAGESTORE_TRACK_AUTO;
+    _exit(run_all(error == EPERM ? "auto, userfaultfd refused (EPERM)" : "auto, userfaultfd refused (ENOSYS)"));
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (status != 0) printf("refused userfaultfd: child says %x\n", status);
+  return status == 0 || status == 77 << 8 ? 0 : 1;
+}
+
+int main(void) {
+  static const char *const names[] = { "auto", "scan", "fault", "mprotect" };
+  const char *given = getenv("PAGESTORE_SEED");
+  seed = given != NULL ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
+  printf("seed %llu\n", (unsigned long long)seed);
+  region_support have = region_probe();
+  printf("userfaultfd: %s; scan %d, fault %d\n", have.userfaultfd, have.scan, have.fault);
+  int failed = 0;
+  for (tracker = PAGESTORE_TRACK_AUTO; tracker <= PAGESTORE_TRACK_MPROTECT; tracker++) {
+    if (tracker == PAGESTORE_TRACK_SCAN && !have.scan) continue;
+    if (tracker == PAGESTORE_TRACK_FAULT && !have.fault) continue;
+    failed += run_all(names[tracker]);
+  }
+  const struct CMUnitTest last[] = { cmocka_unit_test(auto_switches_with_hysteresis) };
+  failed += cmocka_run_group_tests_name("auto's choice", last, NULL, NULL);
+  return failed + run_refused(EPERM) + run_refused(ENOSYS);
+}
