@@ -26,6 +26,7 @@ struct flusher {
   work *head, *tail;
   uint64_t queue_bytes, queue_works;
   bool flushing, stopping, trash, kick;
+  bool freed;                     /* a transaction since the last ageing may have freed pages; the flusher's own */
   uint32_t wait_idle;             /* openers that need a moment without a flush */
   uint64_t works_pushed, works_done;
   int failure;                    /* 0, or why it stands still */
@@ -139,17 +140,20 @@ static int wait_until(flusher *f, bool (*done)(const flusher *, const void *), c
 
 typedef struct { const core *core; uint64_t version; } awaited_version;
 
-static bool version_durable(const flusher *f, const void *of) {
+/* Or taken back: a refused commit was waited for by another thread. */
+static bool version_settled(const flusher *f, const void *of) {
   (void)f;
   const awaited_version *awaited = of;
-  return atomic_load(&awaited->core->durable) >= awaited->version;
+  return atomic_load(&awaited->core->durable) >= awaited->version || atomic_load(&awaited->core->committed) < awaited->version;
 }
 
 int flusher_wait_version(flusher *f, core *c, uint64_t version, int timeout_ms) {
   if (atomic_load(&c->durable) >= version) return 0;
   awaited_version awaited = { c, version };
   pthread_mutex_lock(&f->store->lock);
-  int status = wait_until(f, version_durable, &awaited, timeout_ms);
+  int status = wait_until(f, version_settled, &awaited, timeout_ms);
+  if (!status && atomic_load(&c->durable) < version)
+    status = fail(PAGESTORE_ENOSPC, "version %llu of '%s' found no room and was taken back: commit again", (unsigned long long)version, c->name);
   pthread_mutex_unlock(&f->store->lock);
   return status;
 }
@@ -180,6 +184,12 @@ void flusher_wait_idle(flusher *f, core *c) {
   }
   f->wait_idle--;
   pthread_cond_signal(&f->wake);
+  pthread_mutex_unlock(&f->store->lock);
+}
+
+void flusher_taken_back(flusher *f) {
+  pthread_mutex_lock(&f->store->lock);
+  pthread_cond_broadcast(&f->moved);
   pthread_mutex_unlock(&f->store->lock);
 }
 
@@ -289,7 +299,8 @@ static void finish_all(flusher *f, work *w, int status) {
   }
 }
 
-/* Synchronous works of a group that found no room are taken back by their waiters; the others stay, in order. */
+/* Synchronous works of a group that found no room are taken back by their waiters; the others stay, in order. Without others nothing stands
+ * still: the failure is the waiters' alone. */
 static void refuse_synchronous(flusher *f, work *group, int status) {
   pthread_mutex_lock(&f->store->lock);
   for (work **at = &group; *at;) {
@@ -302,6 +313,10 @@ static void refuse_synchronous(flusher *f, work *group, int status) {
     finish(f, w, status);
   }
   put_back(f, group);
+  if (!f->head) {
+    f->failure = 0;
+    f->retry_ms = 0;
+  }
   pthread_mutex_unlock(&f->store->lock);
 }
 
@@ -346,14 +361,35 @@ static void count_flush(flusher *f, const group *g, uint64_t began_ns) {
   atomic_fetch_add(&c->blocks_unchanged, g->writer.blocks_unchanged);
 }
 
-static void flush_group(flusher *f, work *first) {
-  uint64_t began_ns = monotonic_ns();
-  mark_cores(first);
-  group g = {
+static group new_group(const flusher *f, work *first) {
+  return (group){
     .store = f->store, .works = first,
     .writer = { .layers = f->store->layers, .store = f->store->record.id, .scratch = f->scratch },
   };
-  int status = group_write(&g);
+}
+
+/* What the last transaction freed can be used by the second one after it: without room, one that only ages the free list comes in between.
+ * Else a refused commit would be refused for ever, since only a commit makes transactions pass. */
+static int write_group(flusher *f, group *g) {
+  int status = group_write(g);
+  if ((status == PAGESTORE_ENOSPC || status == PAGESTORE_EFULL) && f->freed) {
+    f->freed = false;
+    int aged = group_age_free_pages(f->store);
+    if (aged) return aged == PAGESTORE_EFAILED ? aged : status;
+    work *works = g->works;
+    group_free(g);
+    *g = new_group(f, works);
+    status = group_write(g);
+  }
+  if (!status) f->freed = true;
+  return status;
+}
+
+static void flush_group(flusher *f, work *first) {
+  uint64_t began_ns = monotonic_ns();
+  mark_cores(first);
+  group g = new_group(f, first);
+  int status = write_group(f, &g);
   if (status == 0) {
     group_publish(&g);
     count_flush(f, &g, began_ns);
@@ -406,9 +442,15 @@ static void work_off_trash(flusher *f) {
   uint32_t count = take_orphans(f, orphans);
   int status = group_work_off_trash(f->store, orphans, count, &more);
   if (status == PAGESTORE_EFAILED) set_failure(f, status);
+  f->freed = true;
   pthread_mutex_lock(&f->store->lock);
   f->trash = status == 0 && more;
   pthread_mutex_unlock(&f->store->lock);
+}
+
+/* Also while there is no room: it is what makes some. */
+static bool may_work_off_trash(const flusher *f) {
+  return f->trash && !f->stopping && f->failure != PAGESTORE_EFAILED;
 }
 
 /* The lock is held. Whether there is something to try now; otherwise waits once. */
@@ -422,7 +464,7 @@ static bool ready(flusher *f) {
     f->kick = true;
     return false;
   }
-  if (works || f->stopping || (f->trash && !f->failure && !f->head)) return true;
+  if (works || f->stopping || (may_work_off_trash(f) && (f->failure || !f->head))) return true;
   if (f->failure && f->head) {
     struct timespec deadline = deadline_in((int)f->retry_ms);
     if (pthread_cond_timedwait(&f->wake, &f->store->lock, &deadline) == ETIMEDOUT) f->kick = true;
@@ -439,7 +481,7 @@ static step next_step(flusher *f, uint32_t turn, work **group) {
   while (!ready(f)) continue;
   step next = STEP_STOP;
   if (f->failure == PAGESTORE_EFAILED && f->head) next = STEP_FAIL;
-  else if (f->trash && !f->failure && !f->stopping && (!f->head || turn % TRASH_EVERY_GROUPS == 0)) next = STEP_TRASH;
+  else if (may_work_off_trash(f) && (!f->head || turn % (f->failure ? 2 : TRASH_EVERY_GROUPS) == 0)) next = STEP_TRASH;
   else if (f->head) next = STEP_GROUP;
   if (next == STEP_GROUP) *group = take_group(f);
   f->flushing = next != STEP_STOP;

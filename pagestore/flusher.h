@@ -70,7 +70,8 @@ void flusher_push(flusher *, work *first);
 /* Waits for room in the queue for `bytes`: 0; EAGAIN with nowait; ENOSPC, EFULL, EFAILED ... while the flusher stands still. */
 int flusher_room(flusher *, uint64_t bytes, bool nowait);
 int flusher_wait_work(flusher *, work *);                                   /* until DONE; its status */
-int flusher_wait_version(flusher *, core *, uint64_t version, int timeout_ms);
+int flusher_wait_version(flusher *, core *, uint64_t version, int timeout_ms);   /* ENOSPC: also when it was taken back */
+void flusher_taken_back(flusher *);         /* a refused commit's owner has taken it back: others may wait for its version */
 int flusher_wait_all(flusher *, int timeout_ms);
 /* Until no flush of the core is in progress: then rows at its durable version are whole and can be pinned. core->lock NOT held; returns with it held. */
 void flusher_wait_idle(flusher *, core *);

@@ -311,6 +311,15 @@ void group_free(group *g) {
   g->core_count = g->core_room = 0;
 }
 
+int group_age_free_pages(pagestore_store *s) {
+  db_txn *txn;
+  int status = db_begin(s->db, &txn);
+  if (status) return status;
+  if ((status = put_store_record(s, txn)) == 0) return db_commit(txn);
+  db_abort(txn);
+  return status;
+}
+
 static int put_orphans(pagestore_store *s, db_txn *txn, const uint64_t *layers, uint32_t count) {
   group g = { .store = s, .writer = { .txn = txn } };
   int status = 0;

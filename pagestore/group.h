@@ -32,6 +32,9 @@ int group_write(group *);                    /* 0, or the status; nothing change
 void group_publish(group *);                 /* after 0 */
 void group_free(group *);
 
+/* A transaction of nothing but the store record, so that the next one may use the pages that the last one freed. */
+int group_age_free_pages(pagestore_store *);
+
 /* One bounded step on rows that nobody needs, in a transaction of its own. `layers` have lost pins that kept rows: they get trash records first.
  * *more: come again. */
 int group_work_off_trash(pagestore_store *, const uint64_t *layers, uint32_t count, bool *more);

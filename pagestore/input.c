@@ -61,3 +61,13 @@ int input_name(const char *name, const char *what) {
   }
   return 0;
 }
+
+int input_result(void *out, const void *ours, size_t our_size, const char *what) {
+  size_t size;
+  memcpy(&size, out, sizeof size);
+  if (size < sizeof size || size > 4096) return fail(PAGESTORE_EINVAL, "%s.size is %zu: set it to sizeof the struct", what, size);
+  if (size > our_size) memset((uint8_t *)out + our_size, 0, size - our_size);
+  memcpy(out, ours, size < our_size ? size : our_size);
+  memcpy(out, &size, sizeof size);
+  return 0;
+}

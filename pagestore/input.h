@@ -18,6 +18,9 @@ int input_options(const void *given, void *ours, size_t our_size, const char *wh
 /* 1 to 255 bytes of UTF-8 without control characters. EINVAL; `what` names the argument in the text. */
 int input_name(const char *name, const char *what);
 
+/* The other way: what the caller's struct has room for, zeros in what only it knows. EINVAL */
+int input_result(void *out, const void *ours, size_t our_size, const char *what);
+
 int input_null(const char *what);   /* EINVAL: a required pointer is NULL */
 
 #endif

@@ -422,6 +422,26 @@ static int run_add(run *r, uint64_t page, uint16_t blocks) {
   return 0;
 }
 
+/* A few pages at a time: no reader is held while somebody is called. */
+static int add_stored(pagestore_memory *m, run *r) {
+  enum { STEP = 64 };
+  uint64_t pages[STEP], from = 0;
+  if (memory_is_volatile(m)) return 0;
+  for (unsigned count = STEP; count == STEP;) {
+    void *cursor;
+    int status = source_begin(m, &cursor);
+    if (status) return describe(m, status, from);
+    for (count = 0; count < STEP; from = pages[count++] + 1)
+      if ((status = pagemap_next(&m->map, m->id, from, &pages[count])) != 0 || pages[count] >= region_pages(m->region)) break;
+    source_end(m, cursor);
+    if (status && status != PAGESTORE_ENOTFOUND) return describe(m, status, from);
+    status = 0;
+    for (unsigned i = 0; i < count && !status; i++) status = run_add(r, pages[i], ALL_BLOCKS);
+    if (status) return status;
+  }
+  return 0;
+}
+
 static int collect_and_narrow(pagestore_memory *m);
 
 int pagestore_memory_blocks(pagestore_memory *m, int which, pagestore_range_fn each, void *env) {
@@ -436,8 +456,10 @@ int pagestore_memory_blocks(pagestore_memory *m, int which, pagestore_range_fn e
   } else if (which == PAGESTORE_BLOCKS_RESIDENT) {
     uint64_t page;
     for (uint64_t at = 0; !status && region_resident_next(m->region, at, &page); at = page + 1) status = run_add(&r, page, ALL_BLOCKS);
+  } else if (which == PAGESTORE_BLOCKS_STORED) {
+    status = add_stored(m, &r);
   } else {
-    return fail(PAGESTORE_EINVAL, "which blocks: PAGESTORE_BLOCKS_DIRTY or PAGESTORE_BLOCKS_RESIDENT");
+    return fail(PAGESTORE_EINVAL, "which blocks: PAGESTORE_BLOCKS_DIRTY, _RESIDENT or _STORED");
   }
   return status ? status : run_flush(&r);
 }

@@ -251,8 +251,12 @@ static void finish(boundary *b) {
 static int settle(boundary *b) {
   pagestore_store *s = b->instance->store;
   int status = flusher_wait_work(s->flusher, b->work);
-  if (status && status != PAGESTORE_EFAILED) take_back(b);
-  else finish(b);
+  if (status && status != PAGESTORE_EFAILED) {
+    take_back(b);
+    flusher_taken_back(s->flusher);
+  } else {
+    finish(b);
+  }
   work_free(s, b->work);
   return status;
 }

@@ -65,15 +65,19 @@ int reroot_finish(db_txn *txn, const work *w) {
 void reroot_publish(pagestore_store *s, work *w) {
   core *c = w->core;
   uint64_t layer = w->line->steps[0].layer;
-  layer_record record = rootless(w);
+  line *before = NULL;
   pthread_mutex_lock(&c->lock);
-  if (!c->pinned && layers_pin(s->layers, w->line) == 0) c->pinned = line_reference(w->line);
-  if (c->pinned) {
-    layers_remove(s->layers, layer);
-    if (layers_add(s->layers, layer, &record) == 0 && w->kind == WORK_COMMIT) {
+  if (layers_pin(s->layers, w->line) == 0) {  /* without memory for it the layer stays where it was: too much is kept, nothing is lost */
+    before = c->pinned;
+    c->pinned = line_reference(w->line);
+    layers_reroot(s->layers, layer);
+    line *shallow;
+    if (w->kind == WORK_COMMIT && layers_line(s->layers, layer, BOUND_OPEN, &shallow) == 0) {
       line_release(c->line_next);
-      if (layers_line(s->layers, layer, BOUND_OPEN, &c->line_next) != 0) c->line_next = NULL;
+      c->line_next = shallow;
     }
   }
   pthread_mutex_unlock(&c->lock);
+  if (before) layers_unpin(s->layers, before, flusher_orphaned, s);
+  line_release(before);
 }

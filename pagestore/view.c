@@ -218,7 +218,7 @@ static int next_candidate(const pagemap *a, const pagemap *b, uint32_t memory_a,
 static int diff_memory(const comparison *c, pagestore_memory *m, const pagemap *a, const pagemap *b) {
   const memory_entry *before = state_memory(c->from->view.state, m->name);
   uint32_t id_before = before ? before->id : 0;
-  uint64_t page;
+  uint64_t page = 0;
   int status;
   for (uint64_t at = 0; (status = next_candidate(a, b, id_before, m->id, at, &page)) == 0; at = page + 1) {
     uint16_t mask;

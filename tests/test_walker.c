@@ -74,12 +74,15 @@ static void write_image(size_t size) {
 
 typedef struct {
   uint64_t findings, rows, records, branches, leaves, runs, freed, stop_after;
+  const char *wanted;
+  bool said;
   char first[256];
 } met;
 
 static int on_finding(void *env, uint64_t page, const char *text) {
   met *m = env;
   (void)page;
+  m->said |= m->wanted && strstr(text, m->wanted);
   if (!m->findings) snprintf(m->first, sizeof m->first, "%s", text);
   return ++m->findings == m->stop_after;
 }
@@ -234,19 +237,25 @@ static void test_one_damaged_meta(void **state) {
   }
 }
 
-/* One flipped bit in a transaction id would make LMDB take the other meta page without a word. */
+/* One flipped bit in a transaction id would make LMDB take the other meta page without a word. Of 128 bits one (4 becomes 6 beside 5) gives a
+ * pair that could be: for that one the store record keeps the transaction id of the last flush. */
 static void test_meta_txn_bits(void **state) {
+  unsigned accepted = 0;
   (void)state;
   for (unsigned which = 0; which < 2; which++)
     for (unsigned bit = 0; bit < 64; bit++) {
-      write_image(2 * PAGE);
-      assert_int_equal(ftruncate(scratch_fd, (off_t)image_bytes), 0);
+      write_image(image_bytes);
       uint64_t at = which * PAGE + 144 + bit / 8;
       uint8_t flipped = image[at] ^ (uint8_t)(1 << bit % 8);
       assert_int_equal(pwrite(scratch_fd, &flipped, 1, (off_t)at), 1);
       walker_metas metas;
-      assert_fails(PAGESTORE_ECORRUPT, walker_check_meta(scratch_fd, "store", &metas));
+      int err = walker_check_meta(scratch_fd, "store", &metas);
+      assert_int_equal(metas.file_bytes, image_bytes);
+      bool mimicry = metas.meta[which].txn_id - metas.meta[!which].txn_id == 1 || metas.meta[!which].txn_id - metas.meta[which].txn_id == 1;
+      accepted += err == 0 && mimicry;
+      if (!mimicry || bit == 0) assert_int_equal(err, PAGESTORE_ECORRUPT);
     }
+  assert_int_equal(accepted, 1);
 }
 
 /* Every byte of the meta pages and of every tree page, flipped in a random bit, then walked from both meta pages: it returns, and what is in use is
@@ -260,7 +269,7 @@ static void test_flipped_bytes(void **state) {
     uint16_t flags = get_le16(image + page * PAGE + 10);
     bool tree = get_le64(image + page * PAGE) == page && (flags == 1 || flags == 2 || flags == 4 || flags == 8);
     size_t end = !tree ? 0 : flags == 4 ? 16 : flags == 8 ? 152 : PAGE;
-    for (size_t i = 0; i < end; i += i < 256 ? 1 : 5) {
+    for (size_t i = 0; i < end; i += flags == 8 || i < 16 ? 1 : 37) {
       size_t at = page * PAGE + i;
       uint8_t flipped = image[at] ^ (uint8_t)(1 << next_random(&seed) % 8);
       if (next_random(&seed) % 4 == 0) flipped = (uint8_t)next_random(&seed);
@@ -274,7 +283,7 @@ static void test_flipped_bytes(void **state) {
     }
   }
   print_message("%llu bytes: %llu refused, %llu noticed\n", (unsigned long long)tried, (unsigned long long)refused, (unsigned long long)noticed);
-  assert_true(tried > 10000 && refused > 0 && noticed > 500);
+  assert_true(tried > 1000 && refused > 0 && noticed > 200);
 }
 
 /* Whole pages of noise, and pages put in place of others. */
@@ -282,7 +291,7 @@ static void test_replaced_pages(void **state) {
   (void)state;
   uint64_t seed = 11, pages = image_bytes / PAGE;
   print_message("seed %llu\n", (unsigned long long)seed);
-  for (int round = 0; round < 400; round++) {
+  for (int round = 0; round < 100; round++) {
     uint8_t noise[PAGE];
     write_image(image_bytes);
     for (int i = 0; i < 3; i++) {
@@ -299,12 +308,12 @@ static void test_replaced_pages(void **state) {
 
 /* The findings that the crash proof relies on, each made by hand on the root of the pages table. */
 static void expect_finding(size_t at, const void *what, size_t size, const char *text) {
-  met m = {0};
+  met m = {.wanted = text};
   walker_summary summary;
   write_image(image_bytes);
   assert_int_equal(pwrite(scratch_fd, what, size, (off_t)at), size);
   assert_ok(walk_scratch(newest_meta(), false, &m, &summary));
-  if (!strstr(m.first, text)) fail_msg("'%s' does not say '%s'", m.first, text);
+  if (!m.said) fail_msg("'%s' does not say '%s'", m.first, text);
 }
 
 static uint64_t main_leaf(void) { return get_le64(image + newest_meta() * PAGE + 88 + 40); }
@@ -348,18 +357,26 @@ static void test_short_but_whole(void **state) {
   make_temp_directory(path);
   make_environment(path);
   assert_ok(db_open(path, &(db_options){0}, &d));
+  for (uint64_t version = 1; version <= 6; version++) assert_ok(commit_pages(d, 0, 3, version));
+  for (uint64_t i = 0; i < 3; i++) {
+    assert_ok(db_begin(d, &txn));
+    for (uint64_t version = 1; version <= 6; version += 2) assert_ok(delete_page(txn, (page_key){1, 1, i, version}));
+    assert_ok(db_commit(txn));
+  }
   assert_ok(db_begin(d, &txn));
-  assert_ok(put_page(txn, (page_key){1, 1, 1, 1}, 1));
-  assert_ok(put_page(txn, (page_key){1, 1, 2, 1}, 1));
-  assert_ok(delete_page(txn, (page_key){1, 1, 2, 1}));
+  for (uint64_t i = 0; i < 20; i++) assert_ok(put_page(txn, (page_key){1, 1, i, 9}, 1));
+  for (uint64_t i = 20; i-- > 4;) assert_ok(delete_page(txn, (page_key){1, 1, i, 9}));
   assert_ok(db_commit(txn));
   db_close(d);
   snprintf(file, sizeof file, "%s/data.mdb", path);
   int fd = open(file, O_RDONLY);
   walker_metas metas;
   assert_ok(walker_check_meta(fd, path, &metas));
-  print_message("%llu bytes, last page %llu\n", (unsigned long long)metas.file_bytes, (unsigned long long)metas.meta[metas.newest].last_page);
+  assert_true(metas.file_bytes < (metas.meta[metas.newest].last_page + 1) * PAGE);
   close(fd);
+  assert_ok(db_open(path, &(db_options){0}, &d));
+  assert_ok(commit_pages(d, 100, 40, 1));
+  db_close(d);
   remove_tree(path);
 }
 

@@ -187,7 +187,7 @@ static int next_snapshot(db_reader reader, uint64_t instance, const char *after,
 }
 
 int catalog_next_snapshot(db_reader reader, uint64_t instance, const char *after, char name[256], state_record *out) {
-  uint64_t found;
+  uint64_t found = 0;
   char found_name[256] = "";
   state_record r;
   int err = next_snapshot(reader, instance, after, &found, found_name, &r);

@@ -226,7 +226,7 @@ static void merge_entry(const table *older, const entry *o, const table *newer, 
   const entry *e = n != NULL ? n : o;
   uint16_t mask = (uint16_t)((o != NULL ? o->mask : 0) | (n != NULL ? n->mask : 0));
   if (to->entries != NULL) {
-    const uint8_t *block[PAGE_BLOCKS];
+    const uint8_t *block[PAGE_BLOCKS] = {0};
     if (o != NULL) entry_blocks(older, o, ALL_BLOCKS, block);
     if (n != NULL) entry_blocks(newer, n, ALL_BLOCKS, block);
     to->entries[to->entry_count] = (entry){.page = e->page, .first = to->block_count, .memory = e->memory, .mask = mask};

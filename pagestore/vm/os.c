@@ -290,17 +290,23 @@ int os_uffd_protect(int fd, uint8_t *at, uint64_t bytes, bool write_protect) {
 
 /* ---- the scan --------------------------------------------------------------------------------------------------- */
 
-int os_scan(uint8_t *at, uint64_t bytes, bool protect, os_run *runs, unsigned runs_max, unsigned *count, uint8_t **end) {
+int os_scan(uint8_t *at, uint64_t bytes, os_scan_kind kind, os_run *runs, unsigned runs_max, unsigned *count,
+            uint8_t **end) {
   ASSERT(runs_max != 0);
-  /* PRESENT or SWAPPED: absent pages count as written too, and protecting those would fill the page table of a sparse
-   * reservation. Not PFNZERO: a zero page that was only read was never protected and counts as written. */
   struct pm_scan_arg arg = {
-    .size = sizeof arg, .flags = PM_SCAN_CHECK_WPASYNC | (protect ? PM_SCAN_WP_MATCHING : 0),
+    .size = sizeof arg, .flags = PM_SCAN_CHECK_WPASYNC | (kind != OS_SCAN_LOOK ? PM_SCAN_WP_MATCHING : 0),
     .start = (uint64_t)(uintptr_t)at, .end = (uint64_t)(uintptr_t)at + bytes,
     .vec = (uint64_t)(uintptr_t)runs, .vec_len = runs_max,
-    .category_inverted = PAGE_IS_PFNZERO, .category_mask = PAGE_IS_WRITTEN | PAGE_IS_PFNZERO,
-    .category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED, .return_mask = PAGE_IS_WRITTEN,
+    .category_mask = PAGE_IS_WRITTEN, .return_mask = PAGE_IS_WRITTEN,
   };
+  /* "Written" alone has a loop of its own in the kernel. But absent pages count as written, and protecting those would
+   * fill the page table of a sparse reservation: hence PRESENT or SWAPPED. A zero page that was only read was perhaps
+   * never protected and counts as written: hence not PFNZERO. */
+  if (kind != OS_SCAN_DENSE) {
+    arg.category_inverted = PAGE_IS_PFNZERO;
+    arg.category_mask |= PAGE_IS_PFNZERO;
+    arg.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED;
+  }
   int got = ioctl(pagemap_fd, PAGEMAP_SCAN, &arg);
   if (got < 0) return errno;
   *count = (unsigned)got;

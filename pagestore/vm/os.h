@@ -48,8 +48,10 @@ typedef struct { uint64_t start, end, kinds; } os_run; /* addresses; the kernel'
 
 /* Runs of blocks in [at, at + bytes) that are present or swapped out, written since they were protected, and more
  * than the zero page; `protect`: protects them again in the same step. Ends early when `runs` is full: *end tells how
- * far it came, go on there. On failure blocks may have been protected without being told. */
-int os_scan(uint8_t *at, uint64_t bytes, bool protect, os_run *runs, unsigned runs_max, unsigned *count, uint8_t **end);
+ * far it came, go on there. On failure blocks may have been protected without being told.
+ * OS_SCAN_DENSE is twice as fast and only for ranges without absent blocks, whose zero pages are protected as well. */
+typedef enum { OS_SCAN_LOOK, OS_SCAN_PROTECT, OS_SCAN_DENSE } os_scan_kind; /* DENSE protects, too */
+int os_scan(uint8_t *at, uint64_t bytes, os_scan_kind, os_run *runs, unsigned runs_max, unsigned *count, uint8_t **end);
 
 /* ---- what there is ---------------------------------------------------------------------------------------------- */
 

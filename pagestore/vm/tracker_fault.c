@@ -19,8 +19,11 @@ static int protect(region *r, uint64_t first, uint64_t count, bool write_protect
  * counts as written to, which costs a comparison and misses nothing. */
 static int fault_load_page(region *r, uint64_t page, const uint8_t *bytes) {
   int status = userfault_load_page(r, page, bytes, true);
-  if (bytes == NULL && r->blocks[page].present != 0 && protect(r, page, 1, true) != PAGESTORE_OK)
+  if (bytes != NULL || r->blocks[page].present == 0) return status;
+  if (pageset_has(&r->open, page) || protect(r, page, 1, true) != PAGESTORE_OK) {
+    protect(r, page, 1, false);
     region_move(r, page, r->blocks[page].present, MOVE_OPEN);
+  }
   return status;
 }
 

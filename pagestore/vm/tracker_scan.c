@@ -7,12 +7,18 @@
 #include "vm/tracker.h"
 
 /* Small, for the stack's sake; a full buffer ends the scan early and costs one more call, 1 us for 32 runs. */
-enum { RUNS_MAX = 32 };
+enum { RUNS_MAX = 32, DENSE_PAGES_MIN = 32 /* a run that gains more than its call costs */ };
 
 static int scan_attach(region *r) { return userfault_attach(r, OS_UFFD_ASYNC, true); }
 
+/* The zero page arrives without protection, and would be reported once without need. Protected only where the whole page
+ * was absent: in a partly present one a dirty block that no scan has seen yet would be lost. */
 static int scan_load_page(region *r, uint64_t page, const uint8_t *bytes) {
-  return userfault_load_page(r, page, bytes, true);
+  bool was_absent = r->blocks[page].present == 0;
+  int status = userfault_load_page(r, page, bytes, true);
+  if (bytes == NULL && was_absent && status == PAGESTORE_OK)
+    os_uffd_protect(r->uffd, page_at(r, page), PAGE_BYTES, true);
+  return status;
 }
 
 static void note_run(region *r, const os_run *run) {
@@ -34,14 +40,13 @@ static void suspect_all(region *r, uint64_t page) {
   }
 }
 
-static int scan_collect(region *r) {
-  if (r->resident.count == 0) return PAGESTORE_OK;
-  uint8_t *at = page_at(r, pageset_next(&r->resident, 0)), *end = page_at(r, pages_of(r));
+static int scan_pages(region *r, uint64_t first, uint64_t page_end, os_scan_kind kind) {
+  uint8_t *at = page_at(r, first), *end = page_at(r, page_end);
   while (at < end) {
     os_run runs[RUNS_MAX];
     unsigned count;
     uint8_t *stop;
-    if (os_scan(at, (uint64_t)(end - at), true, runs, RUNS_MAX, &count, &stop) != 0 || stop <= at) {
+    if (os_scan(at, (uint64_t)(end - at), kind, runs, RUNS_MAX, &count, &stop) != 0 || stop <= at) {
       suspect_all(r, (uint64_t)(at - r->base) / PAGE_BYTES);
       return PAGESTORE_EIO;
     }
@@ -51,12 +56,40 @@ static int scan_collect(region *r) {
   return PAGESTORE_OK;
 }
 
+static uint64_t complete_end(const region *r, uint64_t page) {
+  uint64_t pages = pages_of(r);
+  while (page < pages && is_complete(r, page)) page++;
+  return page;
+}
+
+/* Where the sparse stretch that begins here ends: at the next long run of complete pages, or behind the last page. */
+static uint64_t sparse_end(const region *r, uint64_t page) {
+  while (page != PAGESET_END) {
+    uint64_t end = complete_end(r, page);
+    if (end - page >= DENSE_PAGES_MIN) return page;
+    page = pageset_next(&r->resident, max_u64(end, page + 1));
+  }
+  return pages_of(r);
+}
+
+static int scan_collect(region *r) {
+  int status = PAGESTORE_OK;
+  uint64_t page = pageset_next(&r->resident, 0);
+  while (page != PAGESET_END && status == PAGESTORE_OK) {
+    uint64_t sparse = sparse_end(r, page), end = complete_end(r, sparse);
+    if (page < sparse) status = scan_pages(r, page, sparse, OS_SCAN_PROTECT);
+    if (sparse < end && status == PAGESTORE_OK) status = scan_pages(r, sparse, end, OS_SCAN_DENSE);
+    page = pageset_next(&r->resident, end);
+  }
+  return status;
+}
+
 /* One run is enough to know that there is some; a scan that fails counts as "all". */
 static uint16_t scan_unseen(region *r, uint64_t page) {
   os_run run;
   unsigned count;
   uint8_t *stop;
-  if (os_scan(page_at(r, page), PAGE_BYTES, false, &run, 1, &count, &stop) != 0) return ALL_BLOCKS;
+  if (os_scan(page_at(r, page), PAGE_BYTES, OS_SCAN_LOOK, &run, 1, &count, &stop) != 0) return ALL_BLOCKS;
   return count != 0 ? ALL_BLOCKS : 0;
 }
 

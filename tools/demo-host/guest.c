@@ -140,6 +140,12 @@ int guest_forget(guest *g) {
   return err ? demo_failed("rollback") : 0;
 }
 
+/* Since which message the module is there: with it, the heap's own count can be foretold. Upgrade drops it. */
+static int note_first(guest *g, uint64_t number) {
+  if (pagestore_metadata_set(g->instance, "module.first", &number, sizeof number)) return demo_failed("metadata");
+  return 0;
+}
+
 static int commit(guest *g, unsigned flags, uint64_t *version) {
   uint64_t before = demo_ns(), number = g->last_message + 1, made;
   if (pagestore_metadata_set(g->instance, "last_message", &number, sizeof number)) return demo_failed("metadata");
@@ -190,6 +196,14 @@ static int instantiate(guest *g) {
   return code != 0;
 }
 
+int guest_reload(guest *g) {
+  size_t length = 0;
+  if (pagestore_wasm2c_refresh(&g->wasm2c) || pagestore_wasm2c_load_globals(&g->wasm2c)) return demo_failed("globals");
+  if (pagestore_metadata_get(g->instance, "last_message", &g->last_message, 8, &length) || length != 8)
+    return demo_failed("last message");
+  return 0;
+}
+
 static void release_module(guest *g) {
   if (g->module == 1) Z_canister_v1_free(&g->v1);
   else Z_canister_v2_free(&g->v2);
@@ -203,12 +217,9 @@ int guest_adopt(guest *g, pagestore_instance *instance, int module, guest_times 
   if (bind_memories(g) || instantiate(g)) return 1;
   if (is_new) {
     g->last_message = UINT64_MAX;  /* installation is message 0 */
-    return commit(g, 0, NULL);
+    return note_first(g, 0) || commit(g, 0, NULL);
   }
-  if (guest_forget(g)) return 1;
-  if (pagestore_metadata_get(instance, "last_message", &g->last_message, 8, &length) || length != 8)
-    return demo_failed("last message");
-  return 0;
+  return guest_forget(g) || guest_reload(g);
 }
 
 int guest_open(guest *g, pagestore_store *store, const char *name, uint32_t flags, const char *snapshot, guest_times *times) {
@@ -243,7 +254,7 @@ int guest_upgrade(guest *g) {
   g->module = 2;
   if (bind_memories(g) || instantiate(g)) return 1;
   if (guest_call(g, GUEST_UPGRADED, NULL, NULL, 0, &code, &indexed)) return 1;
-  if (code == 0) return commit(g, 0, NULL);
+  if (code == 0) return note_first(g, g->last_message) || commit(g, 0, NULL);
   fprintf(stderr, "demo: upgrade: %s\n", pagestore_wasm2c_strerror(code));
   return 1;
 }
@@ -290,7 +301,8 @@ int guest_matches(guest *g, const model *expected, const char *when) {
   char name[256] = "";
   uint32_t name_bytes = 0, bytes;
   const uint8_t *text;
-  uint64_t count;
+  uint64_t count, first;
+  size_t length;
   bool more;
   for (size_t i = 0;; i++) {
     if (next_entry(g, GUEST_NEXT, name, &name_bytes, &text, &bytes, &more)) return 1;
@@ -303,6 +315,9 @@ int guest_matches(guest *g, const model *expected, const char *when) {
   }
   if (query(g, GUEST_CHECK, NULL, 0, &count)) return 1;
   if (count != expected->count) return mismatch(when, "check", "counts other entries");
+  if (pagestore_metadata_get(g->instance, "module.first", &first, sizeof first, &length)) return demo_failed("metadata");
+  if (query(g, GUEST_MESSAGES, NULL, 0, &count)) return 1;
+  if (count != g->last_message - first) return mismatch(when, "the heap", "has not seen every message");
   return guest_forget(g);
 }
 

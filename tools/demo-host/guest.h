@@ -64,6 +64,7 @@ int guest_call(guest *, guest_export, const char *name, const void *text, uint32
 int guest_message(guest *, guest_export, const char *name, const void *text, uint32_t bytes, uint64_t expected, unsigned flags,
                   uint64_t *version);
 int guest_forget(guest *);      /* rollback */
+int guest_reload(guest *);      /* after pagestore_restore: sizes, globals and number as they are now */
 
 int guest_matches(guest *, const model *, const char *when);   /* every name and text, byte for byte, and the trees' own check */
 int guest_sections_match(guest *, const model *, size_t *sections);
