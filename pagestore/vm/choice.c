@@ -15,7 +15,7 @@
 
 #define SCAN_NS_PER_BLOCK 2.0        /* resident */
 #define SCAN_NS_PER_DIRTY 1300.0     /* block: the kernel's own write fault */
-#define FAULT_NS_PER_DIRTY 10000.0   /* page: signal, ioctl, return */
+#define FAULT_NS_PER_SIGNAL 10000.0  /* signal, ioctl, return: one for a page with one dirty block, else two */
 #define SWITCH_NS_PER_MIB 25000.0    /* resident: the page table is walked and protected */
 #define NOISE_NS 50000.0             /* a difference that no boundary would notice: a stored page costs 45 us */
 #define FIRST_FACTOR 0.125           /* of the switch cost */
@@ -78,7 +78,7 @@ int choose_tracker(region *r, pagestore_tracker asked) {
 /* ---- switching -------------------------------------------------------------------------------------------------- */
 
 static double cost_ns(const region *r, const tracker *t, dirty_count d) {
-  if (t == &tracker_fault) return FAULT_NS_PER_DIRTY * (double)d.pages;
+  if (t == &tracker_fault) return FAULT_NS_PER_SIGNAL * (double)min_u64(d.blocks, 2 * d.pages);
   return SCAN_NS_PER_BLOCK * (double)(r->resident.count * PAGE_BLOCKS) + SCAN_NS_PER_DIRTY * (double)d.blocks;
 }
 

@@ -2,7 +2,7 @@
  *
  *   tracker            absent block         first write to a clean block            dirty blocks known
  *   scan               missing: SIGBUS      the kernel notes it, no signal          by scanning the page table
- *   fault              missing: SIGBUS      protected: SIGBUS, once per page        as faulted, whole pages
+ *   fault              missing: SIGBUS      protected: SIGBUS, twice per page       as faulted: one block, or the page
  *   mprotect           PROT_NONE: SIGSEGV   PROT_READ: SIGSEGV, once per block      as faulted
  *   plain              missing: SIGBUS      not noticed (EXPLICIT), forbidden (READ) by region_mark
  *

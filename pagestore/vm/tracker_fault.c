@@ -1,9 +1,10 @@
-/* tracker_fault.c - one signal per page and message (userfaultfd, synchronous write-protect).
+/* tracker_fault.c - at most two signals per page and message (userfaultfd, synchronous write-protect).
  *
- * A page is loaded protected; the first write raises SIGBUS, the handler opens the whole page and notes it, inexact.
+ * A page is loaded protected. The first write raises SIGBUS and opens its block: scattered writes, one to a page, are known exactly.
+ * A second block of the same page opens the whole page, inexact: dense writes cost two signals and a comparison.
  * No cost follows the resident size: what a large memory with small messages wants.
  *
- * Invariant: a present page that is not in `open` is protected.
+ * Invariant: a present block that is not writable in the books is protected.
  */
 #include "base/check.h"
 #include "vm/tracker.h"
@@ -27,12 +28,16 @@ static int fault_load_page(region *r, uint64_t page, const uint8_t *bytes) {
   return status;
 }
 
+static bool is_one_block(uint16_t blocks) { return (blocks & (blocks - 1)) == 0; }
+
 static int fault_open(region *r, uint64_t page, uint16_t blocks) {
-  (void)blocks;
-  ASSERT(is_complete(r, page));
-  int status = protect(r, page, 1, false);
-  if (status == PAGESTORE_OK) region_move(r, page, ALL_BLOCKS, MOVE_OPEN);
-  return status;
+  ASSERT(is_complete(r, page) && blocks != 0);
+  bool alone = is_one_block(blocks) && r->blocks[page].writable == 0;
+  if (!alone) blocks = ALL_BLOCKS;
+  uint8_t *from = alone ? page_at(r, page) + (unsigned)__builtin_ctz(blocks) * BLOCK_BYTES : page_at(r, page);
+  if (os_uffd_protect(r->uffd, from, alone ? BLOCK_BYTES : PAGE_BYTES, false) != 0) return PAGESTORE_EIO;
+  region_move(r, page, blocks, MOVE_OPEN);
+  return PAGESTORE_OK;
 }
 
 static int fault_shut(region *r, uint64_t first, uint64_t count) { return protect(r, first, count, true); }
