@@ -62,7 +62,8 @@ typedef struct core {
   history history;
   uint32_t group_at;              /* the flusher's: where it is in the group */
   bool stored;                    /* the flusher's: its name is on disk */
-  bool told_failure;              /* on_durable has said why the flusher stands still */
+  int told_status;                /* what on_durable has said about why the flusher stands still; 0: nothing */
+  uint64_t told_version;          /* and for which version last */
 } core;
 
 /* ---- table; store->lock held -------------------------------------------------------------------------------------- */
@@ -86,6 +87,8 @@ typedef struct {
   unflushed *unflushed;
   state *state;
   state *counts;                  /* stored_pages under `line`; NULL: not known, a flush was in progress */
+  id128 snapshot;                 /* the snapshot that it is, and its name; zero: none */
+  char snapshot_name[NAME_BYTES_MAX + 1];
 } core_version;
 int core_capture(core *, core_version *);
 void core_version_release(struct pagestore_store *, core_version *);

@@ -53,7 +53,6 @@ int pagestore_store_stat(pagestore_store *s, pagestore_store_info *out) {
   info.free_bytes = db.free_pages * db.page_bytes;
   info.free_largest_run = db.free_largest_run * db.page_bytes;
   info.map_bytes = db.map_bytes;
-  info.readers = db.readers;
   return input_result(out, &info, sizeof info, "pagestore_store_info");
 }
 
@@ -164,8 +163,8 @@ static int load_history(void *env, db_reader reader) {
 
 static int by_version(const void *a, const void *b) {
   const kept *x = a, *y = b;
+  if (!x->name[0] || !y->name[0]) return !x->name[0] - !y->name[0];  /* the present is last */
   if (x->info.version != y->info.version) return x->info.version < y->info.version ? -1 : 1;
-  if (!x->name[0] || !y->name[0]) return !x->name[0] - !y->name[0];  /* the present is the last of its version */
   if (x->info.time_ns != y->info.time_ns) return x->info.time_ns < y->info.time_ns ? -1 : 1;
   return strcmp(x->name, y->name);
 }

@@ -26,7 +26,8 @@ struct flusher {
   work *head, *tail;
   uint64_t queue_bytes, queue_works;
   bool flushing, stopping, trash, kick;
-  bool freed;                     /* a transaction since the last ageing may have freed pages; the flusher's own */
+  bool freed;                     /* a transaction since the last ageing may have freed pages; the flusher's own, as the next */
+  bool narrow;                    /* a group found no room: its works are tried one by one */
   uint32_t wait_idle;             /* openers that need a moment without a flush */
   uint64_t works_pushed, works_done;
   int failure;                    /* 0, or why it stands still */
@@ -38,31 +39,6 @@ struct flusher {
   uint32_t orphan_count;
   uint8_t *scratch;
 };
-
-/* ---- works -------------------------------------------------------------------------------------------------------------- */
-
-work *work_new(work_kind kind, core *c) {
-  work *w = calloc(1, sizeof *w);
-  if (!w) return NULL;
-  w->kind = kind;
-  w->core = c;
-  core_retain(c);
-  return w;
-}
-
-void work_free(pagestore_store *s, work *w) {
-  if (w->pinned) layers_unpin(s->layers, w->pinned, flusher_orphaned, s);
-  line_release(w->pinned);
-  state_release(w->state);
-  state_release(w->counts);
-  delta_release(w->delta);
-  line_release(w->line);
-  unflushed_release(w->inherited);
-  pthread_mutex_lock(&s->lock);
-  core_release(w->core);
-  pthread_mutex_unlock(&s->lock);
-  free(w);
-}
 
 /* ---- queue -------------------------------------------------------------------------------------------------------------- */
 
@@ -217,16 +193,24 @@ static void call_back(flusher *f, const group *g) {
     if (g->cores[i].wrote) options->on_durable(options->env, g->cores[i].user, g->cores[i].version, 0);
 }
 
+/* STANDING: works that are tried again, told once. FINAL: works that will never be, told up to their last version. */
+typedef enum { TELL_STANDING, TELL_FINAL } tell;
+
 /* Why the flusher stands still: once for each instance with asynchronous commits among the works. */
-static void call_back_failure(flusher *f, work *w, int status) {
+static void call_back_failure(flusher *f, work *w, int status, tell how) {
   const pagestore_options *options = &f->store->options;
   for (; w; w = w->next) {
     if (w->kind != WORK_COMMIT || w->synchronous) continue;
-    pthread_mutex_lock(&w->core->lock);
-    bool told = w->core->told_failure;
-    w->core->told_failure = true;
-    pthread_mutex_unlock(&w->core->lock);
-    if (!told && options->on_durable) options->on_durable(options->env, w->user, w->core->committed, status);
+    core *c = w->core;
+    pthread_mutex_lock(&c->lock);
+    uint64_t version = c->committed;
+    bool news = c->told_status != status || (how == TELL_FINAL && c->told_version < version);
+    if (news) {
+      c->told_status = status;
+      c->told_version = version;
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (news && options->on_durable) options->on_durable(options->env, w->user, version, status);
   }
 }
 
@@ -240,12 +224,18 @@ static work *take_group(flusher *f) {
     last = w;
     total += w->bytes;
     w->progress = WORK_FLUSHING;
-    if (!w->together && total >= GROUP_BYTES_MAX) break;
+    if (!w->together && (f->narrow || total >= GROUP_BYTES_MAX)) break;
   }
   f->head = last->next;
   if (!f->head) f->tail = NULL;
   last->next = NULL;
   return first;
+}
+
+/* Whether a group can be parted. */
+static bool has_parts(const work *w) {
+  while (w->together) w = w->next;
+  return w->next != NULL;
 }
 
 /* The other way: a group that found no room goes on waiting in its place. The lock is held. */
@@ -299,8 +289,17 @@ static void finish_all(flusher *f, work *w, int status) {
   }
 }
 
-/* Synchronous works of a group that found no room are taken back by their waiters; the others stay, in order. Without others nothing stands
- * still: the failure is the waiters' alone. */
+/* A group that found no room, with what is queued behind it. */
+static void take_rest(flusher *f, work *group) {
+  while (group->next) group = group->next;
+  pthread_mutex_lock(&f->store->lock);
+  group->next = f->head;
+  f->head = f->tail = NULL;
+  pthread_mutex_unlock(&f->store->lock);
+}
+
+/* Nothing overtakes a work that found no room. So all synchronous ones are taken back by their waiters; the others stay, in order. Without
+ * others nothing stands still: the failure is the waiters' alone. */
 static void refuse_synchronous(flusher *f, work *group, int status) {
   pthread_mutex_lock(&f->store->lock);
   for (work **at = &group; *at;) {
@@ -326,7 +325,7 @@ static void fail_queue(flusher *f) {
   work *rest = f->head;
   f->head = f->tail = NULL;
   pthread_mutex_unlock(&f->store->lock);
-  call_back_failure(f, rest, PAGESTORE_EFAILED);
+  call_back_failure(f, rest, PAGESTORE_EFAILED, TELL_FINAL);
   finish_all(f, rest, PAGESTORE_EFAILED);
 }
 
@@ -385,6 +384,27 @@ static int write_group(flusher *f, group *g) {
   return status;
 }
 
+/* A first try of several works: what comes first may find room, or make some. */
+static void narrow_down(flusher *f, work *first) {
+  f->narrow = true;
+  pthread_mutex_lock(&f->store->lock);
+  put_back(f, first);
+  f->kick = true;
+  pthread_mutex_unlock(&f->store->lock);
+}
+
+static void group_failed(flusher *f, work *first, int status) {
+  if (status != PAGESTORE_EFAILED && has_parts(first)) {
+    narrow_down(f, first);
+    return;
+  }
+  take_rest(f, first);
+  set_failure(f, status);
+  call_back_failure(f, first, status, status == PAGESTORE_EFAILED ? TELL_FINAL : TELL_STANDING);
+  if (status == PAGESTORE_EFAILED) finish_all(f, first, status);
+  else refuse_synchronous(f, first, status);
+}
+
 static void flush_group(flusher *f, work *first) {
   uint64_t began_ns = monotonic_ns();
   mark_cores(first);
@@ -394,14 +414,12 @@ static void flush_group(flusher *f, work *first) {
     group_publish(&g);
     count_flush(f, &g, began_ns);
     set_failure(f, 0);
+    f->narrow = false;
     call_back(f, &g);
     finish_all(f, first, 0);
   } else {
     unmark_cores(first);
-    set_failure(f, status);
-    call_back_failure(f, first, status);
-    if (status == PAGESTORE_EFAILED) finish_all(f, first, status);
-    else refuse_synchronous(f, first, status);
+    group_failed(f, first, status);
   }
   group_free(&g);
 }
@@ -563,7 +581,7 @@ int flusher_stop(flusher *f) {
   pthread_mutex_unlock(&f->store->lock);
   pthread_join(f->thread, NULL);
   int status = f->failure;
-  call_back_failure(f, f->head, status);
+  call_back_failure(f, f->head, status, TELL_FINAL);
   finish_all(f, f->head, status);
   if (status) fail(status, "%s", f->failure_text);
   pthread_mutex_destroy(&f->orphans_lock);

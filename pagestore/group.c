@@ -262,7 +262,7 @@ static unflushed *publish_core(group_core *gc) {
     else old = NULL;
   }
   c->flushing = c->flushing_serial = 0;
-  c->told_failure = false;
+  c->told_status = 0;
   pthread_mutex_unlock(&c->lock);
   return old;
 }

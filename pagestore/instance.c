@@ -215,30 +215,34 @@ static int read_snapshot(void *env, db_reader reader) {
   return catalog_snapshot(reader, i->store->layers, i->store->record.id, i->core->id, name, record);
 }
 
+/* The lock is held. Pinned before anybody can seal its drop, so that its rows stay while the pin does. */
+static int pin_kept(pagestore_instance *i, const snapshot *found, line **out) {
+  layers *layers = i->store->layers;
+  int status = layers_line(layers, found->layer, found->version, out);
+  if (!status && (status = layers_pin(layers, *out)) != 0) line_release(*out);
+  return status ? fail(status, "no memory to open snapshot '%s': free some and try again", found->name) : 0;
+}
+
 /* A snapshot that is not durable yet is waited for: until then its rows may not be whole. */
-static int find_kept(pagestore_instance *i, const char *name, snapshot *out) {
+static int find_kept(pagestore_instance *i, const char *name, snapshot *out, line **pinned) {
   for (;;) {
     pthread_mutex_lock(&i->store->lock);
     const snapshot *found = snapshot_find(i->store, i->core->id, name);
+    int status = found ? 0 : fail(PAGESTORE_ENOTFOUND, "no snapshot '%s' of '%s'", name, i->core->name);
+    bool kept = found && found->life == SNAPSHOT_KEPT;
     if (found) *out = *found;
+    if (kept) status = pin_kept(i, found, pinned);
     pthread_mutex_unlock(&i->store->lock);
-    if (!found) return fail(PAGESTORE_ENOTFOUND, "no snapshot '%s' of '%s'", name, i->core->name);
-    if (out->life == SNAPSHOT_KEPT) return 0;
-    int status = flusher_wait_all(i->store->flusher, PAGESTORE_FOREVER);
-    if (status) return status;
+    if (status || kept) return status;
+    if ((status = flusher_wait_all(i->store->flusher, PAGESTORE_FOREVER)) != 0) return status;
   }
 }
 
 int snapshot_capture(pagestore_instance *i, const char *name, core_version *out) {
   snapshot found = {0};
-  int status = find_kept(i, name, &found);
   line *line;
-  if (!status) status = layers_line(i->store->layers, found.layer, found.version, &line);
+  int status = find_kept(i, name, &found, &line);
   if (status) return status;
-  if ((status = layers_pin(i->store->layers, line)) != 0) {
-    line_release(line);
-    return status;
-  }
   state_record record;
   status = store_read(i->store, read_snapshot, (void *[]){ i, (void *)(uintptr_t)name, &record });
   if (status) {
@@ -248,8 +252,9 @@ int snapshot_capture(pagestore_instance *i, const char *name, core_version *out)
   }
   *out = (core_version){
     .version = found.version, .serial = found.serial, .line = line,
-    .state = state_seal(record.state), .counts = state_reference(record.state),
+    .state = state_seal(record.state), .counts = state_reference(record.state), .snapshot = found.id,
   };
+  memcpy(out->snapshot_name, found.name, sizeof out->snapshot_name);
   return 0;
 }
 

@@ -71,41 +71,79 @@ static void describe_core(core *c, pagestore_instance_info *info) {
   pthread_mutex_unlock(&c->lock);
 }
 
-typedef struct { pagestore_store *store; const char *name; layers *layers; pagestore_instance_info info; } record_request;
-
-static int describe_record(void *env, db_reader reader) {
-  record_request *r = env;
+static int describe_record(pagestore_store *s, db_reader reader, layers *layers, const char *name, pagestore_instance_info *out) {
   uint64_t id;
   state_record record;
-  layers *layers = r->store->layers, *own = NULL;
-  int status = layers ? 0 : layers_load(reader, &own);
-  if (!status) status = catalog_find(reader, r->name, &id);
-  if (!status) status = catalog_instance(reader, layers ? layers : own, r->store->record.id, id, &record);
-  layers_free(own);
+  int status = catalog_find(reader, name, &id);
+  if (!status) status = catalog_instance(reader, layers, s->record.id, id, &record);
   if (status) return status;
-  r->info = (pagestore_instance_info){ .size = sizeof r->info, .name = r->name, .committed = record.version, .durable = record.version };
-  count_pages(&r->info, record.state, record.state);
+  *out = (pagestore_instance_info){ .size = sizeof *out, .name = name, .committed = record.version, .durable = record.version };
+  count_pages(out, record.state, record.state);
   state_release(record.state);
   return 0;
 }
 
-/* ENOTFOUND: deleted meanwhile. */
+typedef struct { pagestore_store *store; const char *name; pagestore_instance_info *info; } record_request;
+
+static int describe_stored(void *env, db_reader reader) {
+  record_request *r = env;
+  return describe_record(r->store, reader, r->store->layers, r->name, r->info);
+}
+
+/* In a store that is open for writing. ENOTFOUND: deleted meanwhile. */
 static int describe(pagestore_store *s, const char *name, pagestore_instance_info *info) {
-  core *c = NULL;
   pthread_mutex_lock(&s->lock);
-  if (!s->read_only && (c = core_find(s, name)) != NULL) core_retain(c);
+  core *c = core_find(s, name);
+  if (c) core_retain(c);
   bool deleted = c && c->life == CORE_DELETED;
   pthread_mutex_unlock(&s->lock);
-  if (!c) {
-    record_request r = { .store = s, .name = name };
-    int status = store_read(s, describe_record, &r);
-    *info = r.info;
-    return status;
-  }
+  if (!c) return store_read(s, describe_stored, &(record_request){ s, name, info });
   if (!deleted) describe_core(c, info);
   info->name = name;
   core_drop(s, c);
   return deleted ? PAGESTORE_ENOTFOUND : 0;
+}
+
+/* Some instances of a store that is open for reading, as one reader sees them: its layers are loaded once for all of them. */
+enum { WINDOW = 512 };
+typedef struct {
+  pagestore_store *store;
+  char *const *names;
+  size_t first, count;      /* of names: those described */
+  pagestore_instance_info info[WINDOW];
+  int status[WINDOW];       /* ENOTFOUND: deleted meanwhile */
+} window;
+
+/* Ends with the first failure, whose text stays. */
+static int describe_window(void *env, db_reader reader) {
+  window *w = env;
+  layers *layers;
+  int status = layers_load(reader, &layers);
+  if (status) return status;
+  for (size_t i = 0; i < w->count; i++) {
+    w->status[i] = describe_record(w->store, reader, layers, w->names[w->first + i], &w->info[i]);
+    if (w->status[i] && w->status[i] != PAGESTORE_ENOTFOUND) w->count = i + 1;
+  }
+  layers_free(layers);
+  return 0;
+}
+
+static int describe_in_window(window *w, size_t at, size_t names, pagestore_instance_info *info) {
+  if (at >= w->first + w->count) {
+    w->first = at;
+    w->count = min_u64(names - at, WINDOW);
+    int status = store_read(w->store, describe_window, w);
+    if (status) return status;
+  }
+  *info = w->info[at - w->first];
+  return w->status[at - w->first];
+}
+
+static int list_names(pagestore_store *s, name_list *names) {
+  int status = store_read(s, add_stored, names);
+  if (!status && !s->read_only) status = add_fresh(s, names);
+  if (!status && names->count) qsort(names->items, names->count, sizeof *names->items, by_bytes);
+  return status;
 }
 
 int pagestore_instance_each(pagestore_store *s, const char *after, pagestore_instance_fn each, void *env) {
@@ -113,20 +151,21 @@ int pagestore_instance_each(pagestore_store *s, const char *after, pagestore_ins
   if (!status && !each) status = input_null("callback");
   if (status) return status;
   name_list names = {0};
-  status = store_read(s, add_stored, &names);
-  if (!status && !s->read_only) status = add_fresh(s, &names);
-  if (!status && names.count) qsort(names.items, names.count, sizeof *names.items, by_bytes);
+  window *w = calloc(1, sizeof *w);
+  status = w ? list_names(s, &names) : fail(PAGESTORE_ENOMEM, "no memory for the list: free some and try again");
+  if (w) w->store = s, w->names = names.items;
   for (size_t i = 0; i < names.count && !status; i++) {
     pagestore_instance_info info;
     bool twice = i > 0 && strcmp(names.items[i], names.items[i - 1]) == 0;
     if (twice || (after && strcmp(names.items[i], after) <= 0)) continue;
-    int found = describe(s, names.items[i], &info);
+    int found = s->read_only ? describe_in_window(w, i, names.count, &info) : describe(s, names.items[i], &info);
     if (found == PAGESTORE_ENOTFOUND) continue;
     int stop = 0;
     if (found) status = found;
     else if ((stop = each(env, &info)) != 0) status = fail(PAGESTORE_EABORTED, "the callback returned %d", stop);
   }
   list_free(&names);
+  free(w);
   return status;
 }
 

@@ -10,7 +10,7 @@
 
 enum { READ_STEP_PAGES = 16 };
 
-bool memory_is_volatile(const pagestore_memory *m) { return m->id == VOLATILE_ID; }
+bool memory_is_volatile(const pagestore_memory *m) { return m->flags & PAGESTORE_VOLATILE; }
 
 int memory_check(const pagestore_memory *m, bool to_write) {
   if (!m) return input_null("memory");
@@ -94,9 +94,10 @@ static uint64_t default_guard(uint32_t flags) {
 #define PAGES_MAX_32 65536ull
 #define PAGES_MAX_64 (500ull << 30 >> 16)   /* 500 GiB */
 
+uint64_t memory_pages_most(uint32_t flags) { return flags & PAGESTORE_MEMORY64 ? PAGES_MAX_64 : PAGES_MAX_32; }
+
 static int check_limits(const pagestore_memory_options *o) {
-  bool wide = o->flags & PAGESTORE_MEMORY64;
-  uint64_t most = wide ? PAGES_MAX_64 : PAGES_MAX_32;
+  uint64_t most = memory_pages_most(o->flags);
   if (o->flags & ~(uint32_t)(PAGESTORE_MEMORY64 | PAGESTORE_KEEP | PAGESTORE_EXPLICIT | PAGESTORE_VOLATILE))
     return fail(PAGESTORE_EINVAL, "unknown memory flags 0x%x", o->flags);
   if (o->max_pages > most)
@@ -114,7 +115,7 @@ static int open_region(pagestore_memory *m, const pagestore_memory_options *o, u
     .pages = pages, .max_pages = max_u64(max_pages, 1),
     .guard_bytes = o->guard_bytes ? o->guard_bytes : default_guard(m->flags),
     .tracker = i->store->options.tracker,
-    .marks_only = o->flags & PAGESTORE_EXPLICIT,
+    .marks_only = o->flags & PAGESTORE_EXPLICIT && i->kind != INSTANCE_READ,
     .read_only = i->kind == INSTANCE_READ,
     .load_limit = o->load_limit,
     .source = { source_begin, source_page, source_end, m },
@@ -131,10 +132,13 @@ static int check_existing(const memory_entry *entry, const pagestore_memory_opti
   if ((entry->flags ^ o->flags) & PAGESTORE_MEMORY64)
     return fail(PAGESTORE_ETYPE, "memory '%s' has %s-bit indexes: open it as such", entry->name,
                 entry->flags & PAGESTORE_MEMORY64 ? "64" : "32");
-  if (o->flags & PAGESTORE_VOLATILE) return fail(PAGESTORE_ETYPE, "memory '%s' is durable: open it without VOLATILE", entry->name);
   if (o->max_pages && entry->pages > o->max_pages)
     return fail(PAGESTORE_ETYPE, "memory '%s' has %llu pages: give max_pages at least that", entry->name, (unsigned long long)entry->pages);
   return 0;
+}
+
+static uint64_t max_pages_of(const pagestore_memory_options *o) {
+  return o->max_pages ? o->max_pages : PAGES_MAX_32;
 }
 
 /* A new memory comes into being in the open message. */
@@ -147,12 +151,8 @@ static int create_entry(pagestore_instance *i, const char *name, const pagestore
   if (status) return status;
   (*out)->flags = o->flags & (PAGESTORE_MEMORY64 | PAGESTORE_KEEP);
   (*out)->pages = o->pages;
-  (*out)->max_pages = o->max_pages;
+  (*out)->max_pages = max_pages_of(o);
   return 0;
-}
-
-static uint64_t max_pages_of(const pagestore_memory_options *o) {
-  return o->max_pages ? o->max_pages : PAGES_MAX_32;
 }
 
 /* The handle of a memory that is in the state, or of a volatile one (entry NULL). */
@@ -179,44 +179,60 @@ static int open_handle(pagestore_instance *i, const char *name, const memory_ent
   return 0;
 }
 
-static int resize_entry(pagestore_memory *m, uint64_t pages);
+/* In a message that called upgrade, opening an emptied memory gives it the new type, limits and size. */
+static bool opens_anew(const pagestore_instance *i, const memory_entry *entry, bool given) {
+  return i->message.upgraded && given && entry->pages == 0;
+}
+
+static int renew_entry(pagestore_instance *i, const char *name, const pagestore_memory_options *o, memory_entry **out) {
+  state *pending;
+  int status = instance_change(i, &pending);
+  if (status) return status;
+  memory_entry *entry = state_memory(pending, name);
+  entry->flags = o->flags & (PAGESTORE_MEMORY64 | PAGESTORE_KEEP);
+  entry->pages = o->pages;
+  entry->max_pages = max_pages_of(o);
+  *out = entry;
+  return 0;
+}
+
+static int reopen_volatile(pagestore_memory *m, const pagestore_memory_options *o, bool given) {
+  if (given && !(o->flags & PAGESTORE_VOLATILE)) return fail(PAGESTORE_ETYPE, "memory '%s' is VOLATILE", m->name);
+  if (m->id) return 0;
+  if (!given) return fail(PAGESTORE_ENOTFOUND, "no memory '%s' in '%s': give options to create it", m->name, m->instance->core->name);
+  int status = region_resize(m->region, o->pages);
+  if (!status) m->id = VOLATILE_ID;
+  return status;
+}
 
 /* A handle that exists: the same again, or in an upgraded message with another type and limits, or revived. */
 static int reopen(pagestore_memory *m, const pagestore_memory_options *o, bool given) {
   pagestore_instance *i = m->instance;
-  if (memory_is_volatile(m)) return given && !(o->flags & PAGESTORE_VOLATILE) ? fail(PAGESTORE_ETYPE, "memory '%s' is VOLATILE", m->name) : 0;
+  if (memory_is_volatile(m)) return reopen_volatile(m, o, given);
   memory_entry *entry = state_memory(instance_state(i), m->name);
-  bool anew = !entry || (i->message.upgraded && given && entry->pages == 0);
+  bool anew = !entry || opens_anew(i, entry, given);
   if (!anew) {
     int status = check_existing(entry, o, given);
     if (status || m->id) return status;
   } else if (!given) {
-    return entry ? 0 : fail(PAGESTORE_ENOTFOUND, "no memory '%s' in '%s': give options to create it", m->name, i->core->name);
+    return fail(PAGESTORE_ENOTFOUND, "no memory '%s' in '%s': give options to create it", m->name, i->core->name);
+  } else if ((m->flags ^ o->flags) & (PAGESTORE_EXPLICIT | PAGESTORE_VOLATILE)) {
+    return fail(PAGESTORE_ETYPE, "memory '%s' is open with other flags: close the instance to change EXPLICIT or VOLATILE", m->name);
   }
   uint64_t max = given ? max_pages_of(o) : entry->max_pages;
   if (max > region_max(m->region)) {
     int status = region_extend(m->region, max, o->guard_bytes ? o->guard_bytes : default_guard(o->flags));
     if (status) return status;
   }
-  if (!entry) {
-    int status = create_entry(i, m->name, o, &entry);
+  if (anew) {
+    int status = entry ? renew_entry(i, m->name, o, &entry) : create_entry(i, m->name, o, &entry);
     if (status) return status;
-    m->id = entry->id;
     m->flags = o->flags;
-    return region_resize(m->region, o->pages);
+    m->dirty_limit = o->dirty_limit;
+    region_limits(m->region, o->load_limit, o->trap, o->env);
   }
   m->id = entry->id;
-  if (!anew) return region_resize(m->region, entry->pages);
-  state *pending;
-  int status = instance_change(i, &pending);
-  if (status) return status;
-  entry = state_memory(pending, m->name);
-  entry->flags = o->flags & (PAGESTORE_MEMORY64 | PAGESTORE_KEEP);
-  entry->max_pages = max;
-  m->flags = o->flags;
-  m->dirty_limit = o->dirty_limit;
-  region_limits(m->region, o->load_limit, o->trap, o->env);
-  return resize_entry(m, o->pages);
+  return region_resize(m->region, entry->pages);
 }
 
 int pagestore_memory_open(pagestore_instance *i, const char *name, const pagestore_memory_options *given, pagestore_memory **out) {
@@ -234,11 +250,13 @@ int pagestore_memory_open(pagestore_instance *i, const char *name, const pagesto
   }
   memory_entry *entry = state_memory(instance_state(i), name);
   if (!entry && !given) return fail(PAGESTORE_ENOTFOUND, "no memory '%s' in '%s': give options to create it", name, i->core->name);
-  if (!entry && !o.max_pages) {
+  bool anew = entry && opens_anew(i, entry, given);
+  if ((!entry || anew) && !o.max_pages) {
     if (o.flags & PAGESTORE_MEMORY64) return fail(PAGESTORE_EINVAL, "a 64-bit memory needs max_pages: it is the reservation");
     o.max_pages = PAGES_MAX_32;
   }
-  if (entry && (status = check_existing(entry, &o, given)) != 0) return status;
+  if (entry && o.flags & PAGESTORE_VOLATILE) return fail(PAGESTORE_ETYPE, "memory '%s' is durable: open it without VOLATILE", name);
+  if (entry && !anew && (status = check_existing(entry, &o, given)) != 0) return status;
   if (!entry && (o.flags & PAGESTORE_VOLATILE)) {
     if (i->kind == INSTANCE_READ) return fail(PAGESTORE_EREADONLY, "a read-only view has no volatile memories");
     return open_handle(i, name, NULL, &o, out);
@@ -248,6 +266,7 @@ int pagestore_memory_open(pagestore_instance *i, const char *name, const pagesto
     status = open_handle(i, name, entry, &o, &m);
     if (status) state_memory_remove(i->message.pending, entry->id);
   } else {
+    if (anew && (status = renew_entry(i, name, &o, &entry)) != 0) return status;
     status = open_handle(i, name, entry, &o, &m);
   }
   if (!status) *out = m;
@@ -276,6 +295,7 @@ int pagestore_memory_delete(pagestore_memory *m) {
 /* ---- size ---------------------------------------------------------------------------------------------------------------- */
 
 uint8_t *pagestore_memory_base(const pagestore_memory *m) { return m ? region_base(m->region) : NULL; }
+const char *pagestore_memory_name(const pagestore_memory *m) { return m ? m->name : ""; }
 uint64_t pagestore_memory_pages(const pagestore_memory *m) { return m ? region_pages(m->region) : 0; }
 uint64_t pagestore_memory_max(const pagestore_memory *m) { return m ? region_max(m->region) : 0; }
 
@@ -316,12 +336,17 @@ static int check_range(pagestore_memory *m, uint64_t offset, uint64_t length, bo
   return 0;
 }
 
+/* Loading some pages failed: page by page, so that the text names the one, and m->damage is its own. */
+static int describe_one_of(pagestore_memory *m, int status, uint64_t first, uint64_t count) {
+  uint64_t page = first;
+  while (page + 1 < first + count && region_load(m->region, page, 1) == 0) page++;
+  return describe(m, status, page);
+}
+
 static int load_pages(pagestore_memory *m, uint64_t first, uint64_t count) {
   int status = region_load(m->region, first, count);
   if (!status) return 0;
-  uint64_t page = first;
-  region_failure(m->region, &page);
-  return describe(m, status, page);
+  return describe_one_of(m, status, first, count);
 }
 
 /* Calls for pieces of at most 1 MiB whose pages are loaded, so that a limit on resident pages holds also for one long access. */
@@ -385,9 +410,7 @@ int pagestore_memory_prepare(pagestore_memory *m, uint64_t offset, uint64_t leng
   if (!write) return load_pages(m, first, count);
   if (m->flags & PAGESTORE_EXPLICIT) mark_range(m, offset, length);
   if ((status = region_open_write(m->region, first, count)) == 0) return 0;
-  uint64_t page = first;
-  region_failure(m->region, &page);
-  return describe(m, status, page);
+  return describe_one_of(m, status, first, count);
 }
 
 int pagestore_memory_mark(pagestore_memory *m, uint64_t offset, uint64_t length) {
@@ -550,9 +573,12 @@ static void forget_page(void *env, uint64_t page) {
 /* The message's changes go first: a dropped page must not be dirty. */
 int memory_follow(pagestore_memory *m, memory_drift drift) {
   pagestore_instance *i = m->instance;
-  if (memory_is_volatile(m)) return 0;
-  memory_entry *entry = state_memory(instance_state(i), m->name);
   region_rollback(m->region);
+  if (memory_is_volatile(m)) {
+    if (m->committed_pages) m->id = VOLATILE_ID;  /* also when the message deleted it */
+    return region_resize(m->region, m->committed_pages);
+  }
+  memory_entry *entry = state_memory(instance_state(i), m->name);
   if (!entry) {
     m->id = 0;
     return region_resize(m->region, 0);

@@ -46,5 +46,6 @@ int memory_can_follow(pagestore_memory *, const state *);
 void memory_close(pagestore_memory *);
 
 bool memory_is_volatile(const pagestore_memory *);
+uint64_t memory_pages_most(uint32_t flags);                      /* the largest maximum that a memory of this index type can have */
 
 #endif

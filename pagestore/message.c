@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/status.h"
 #include "memory.h"
 
@@ -22,6 +23,8 @@ typedef struct {
   uint64_t pages, blocks;
   bool wrote;                   /* dirty pages of durable memories, also with the same bytes */
   work *work;                   /* NULL: nothing to commit */
+  const instance_content *content;   /* instance_apply: instead of regions. NULL: a message */
+  struct work *naming;          /* its snapshot, flushed together with the commit. NULL: none */
   /* what taking back needs */
   message message;
   state *state_before;
@@ -55,6 +58,7 @@ static pagestore_memory *next_by_id(const pagestore_instance *i, uint32_t after)
 }
 
 static int build_delta(boundary *b) {
+  if (b->content && b->content->changes) b->work->delta = delta_reference(b->content->changes);
   if (b->blocks == 0) return 0;
   int status = delta_new(b->pages, b->blocks, &b->work->delta);
   if (status) return fail(status, "no memory to copy %llu dirty blocks: free some and commit again, or roll back", (unsigned long long)b->blocks);
@@ -67,9 +71,10 @@ static int build(boundary *b) {
   if (!b->wrote && !i->message.pending) return 0;
   pthread_mutex_lock(&i->store->lock);
   b->work = work_new(WORK_COMMIT, i->core);
-  bool deleted = i->core->life == CORE_DELETED;
+  bool deleted = i->core->life == CORE_DELETED, named = b->content && b->content->snapshot;
+  if (named) b->naming = work_new(WORK_SNAPSHOT, i->core);
   pthread_mutex_unlock(&i->store->lock);
-  if (!b->work) return fail(PAGESTORE_ENOMEM, "no memory to commit: free some and commit again, or roll back");
+  if (!b->work || (named && !b->naming)) return fail(PAGESTORE_ENOMEM, "no memory to commit: free some and commit again, or roll back");
   if (deleted) return fail(PAGESTORE_ENOTFOUND, "instance '%s' was deleted", i->core->name);
   int status = build_delta(b);
   if (status) return status;
@@ -131,6 +136,24 @@ static int new_index(boundary *b, unflushed **out) {
   return 0;
 }
 
+/* The version that is about to be sealed gets its name. */
+static int name_version(boundary *b) {
+  pagestore_store *s = b->instance->store;
+  core *c = b->instance->core;
+  work *w = b->naming;
+  snapshot made = {
+    .life = SNAPSHOT_QUEUED, .instance = c->id, .layer = b->work->line->steps[0].layer, .version = c->committed + 1, .time_ns = wall_ns(),
+    .serial = c->serial + 1, .id = b->content->snapshot_id,
+  };
+  if (snapshot_find(s, c->id, b->content->snapshot))
+    return fail(PAGESTORE_EEXIST, "snapshot '%s' of '%s' exists: drop it and try again", b->content->snapshot, c->name);
+  memcpy(made.name, b->content->snapshot, strlen(b->content->snapshot) + 1);
+  w->version = made.version;
+  w->state = state_reference(b->instance->message.pending);
+  w->line = line_reference(b->work->line);
+  return snapshot_add(s, &made, &w->snapshot);
+}
+
 static void write_history(boundary *b) {
   core *c = b->instance->core;
   delta_page changed;
@@ -146,11 +169,14 @@ static int seal(boundary *b) {
   work *w = b->work;
   ASSERT(c->writer == i && w->progress == WORK_QUEUED);
   int status = choose_layer(b);
-  unflushed *index;
+  unflushed *index = NULL;
   if (!status) status = new_index(b, &index);
+  if (!status && b->naming) status = name_version(b);
   if (status) {
+    unflushed_release(index);
     if (w->new_layer) layers_remove(i->store->layers, w->line->steps[0].layer);
     w->new_layer = false;
+    if (status == PAGESTORE_EEXIST) return status;
     return fail(status, "no memory to seal the commit: free some and commit again, or roll back");
   }
   b->state_before = c->state;
@@ -189,6 +215,11 @@ static void take_back(boundary *b) {
   c->committed = w->version - 1;
   c->serial++;
   history_repeat(&c->history, w->serial - 1, w->serial, c->serial);
+  if (b->naming) {
+    pthread_mutex_lock(&i->store->lock);
+    snapshot_remove(i->store, b->naming->snapshot);
+    pthread_mutex_unlock(&i->store->lock);
+  }
   if (w->new_layer) layers_remove(i->store->layers, w->line->steps[0].layer);
   pthread_mutex_unlock(&c->lock);
   i->message = b->message;
@@ -214,6 +245,10 @@ static int seal_all(boundary *const *sorted, boundary *all, size_t count) {
     if (last) last->together = true;
     *link = last = all[i].work;
     link = &last->next;
+    if (!all[i].naming) continue;
+    last->together = true;
+    *link = last = all[i].naming;
+    link = &last->next;
   }
   if (!status && first) flusher_push(s->flusher, first);
   pthread_mutex_unlock(&s->lock);
@@ -228,7 +263,7 @@ static int seal_all(boundary *const *sorted, boundary *all, size_t count) {
 
 static void clean_regions(boundary *b, bool volatiles) {
   for (pagestore_memory *m = b->instance->memories; m; m = m->next)
-    if (m->id && memory_is_volatile(m) == volatiles) memory_boundary(m);
+    if ((m->id || volatiles) && memory_is_volatile(m) == volatiles) memory_boundary(m);
 }
 
 static void forget_before(boundary *b) {
@@ -251,19 +286,23 @@ static void finish(boundary *b) {
 static int settle(boundary *b) {
   pagestore_store *s = b->instance->store;
   int status = flusher_wait_work(s->flusher, b->work);
+  if (b->naming) (void)flusher_wait_work(s->flusher, b->naming);  /* the same: they are of one group */
   if (status && status != PAGESTORE_EFAILED) {
     take_back(b);
     flusher_taken_back(s->flusher);
   } else {
     finish(b);
   }
+  if (b->naming) work_free(s, b->naming);
   work_free(s, b->work);
   return status;
 }
 
 static void discard(boundary *all, size_t count) {
-  for (size_t i = 0; i < count; i++)
+  for (size_t i = 0; i < count; i++) {
+    if (all[i].naming) work_free(all[i].instance->store, all[i].naming);
     if (all[i].work) work_free(all[i].instance->store, all[i].work);
+  }
 }
 
 static int prepare(boundary *all, size_t count, unsigned flags) {
@@ -275,6 +314,7 @@ static int prepare(boundary *all, size_t count, unsigned flags) {
     if (!all[i].work) continue;
     total_bytes += all[i].work->bytes;
     all[i].work->synchronous = !(flags & PAGESTORE_ASYNC);
+    if (all[i].naming) all[i].naming->synchronous = all[i].work->synchronous;
   }
   return status ? status : flusher_room(all[0].instance->store->flusher, total_bytes, flags & PAGESTORE_NOWAIT);
 }
@@ -352,6 +392,16 @@ int pagestore_commit_all(pagestore_instance *const *instances, size_t count, uns
   return status;
 }
 
+int instance_apply(pagestore_instance *i, instance_content content) {
+  ASSERT(i->kind == INSTANCE_WRITABLE && !i->memories && !i->message.pending && !i->message.restored);
+  i->message.pending = content.state;
+  boundary b = { .instance = i, .content = &content }, *sorted = &b;
+  int status = commit(&b, &sorted, 1, 0);
+  delta_release(content.changes);
+  if (status) message_free(i->store, &i->message);
+  return status;
+}
+
 /* ---- rollback ------------------------------------------------------------------------------------------------------------------------------ */
 
 /* How far the regions are from the committed state again. */
@@ -370,8 +420,7 @@ int instance_rollback(pagestore_instance *i) {
   message_free(i->store, &i->message);
   int status = 0;
   for (pagestore_memory *m = i->memories; m; m = m->next) {
-    if (memory_is_volatile(m)) region_rollback(m->region);
-    int outcome = memory_is_volatile(m) ? region_resize(m->region, m->committed_pages) : memory_follow(m, drift);
+    int outcome = memory_follow(m, drift);
     if (outcome && !status) status = outcome;
   }
   if (status) i->broken = PAGESTORE_EIO;

@@ -29,7 +29,10 @@ static int look(pagestore_instance *i, const char *name, const char *snapshot, u
   line *line;
   if ((status = load(i, name, snapshot, layers, id, &record)) != 0) goto free_layers;
   if ((status = layers_line(layers, record.layer, record.version, &line)) != 0) goto free_state;
-  *out = (core_version){ .version = record.version, .line = line, .state = state_seal(record.state), .counts = state_reference(record.state) };
+  *out = (core_version){
+    .version = record.version, .line = line, .state = state_seal(record.state), .counts = state_reference(record.state), .snapshot = record.snapshot,
+  };
+  if (snapshot) memcpy(out->snapshot_name, snapshot, strlen(snapshot) + 1);
   layers_free(i->layers);
   i->layers = layers;
   return 0;

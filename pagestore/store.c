@@ -16,6 +16,7 @@
 #include "storage/walker.h"
 
 #define QUEUE_BYTES_DEFAULT (256ull << 20)
+enum { WALKS_MAX = 3 };
 
 int store_check(pagestore_store *s, bool to_write) {
   if (!s) return input_null("store");
@@ -79,13 +80,22 @@ static int note_finding(void *env, uint64_t page, const char *text) {
   return 1;
 }
 
-static int walk(int fd, const char *path, const walker_metas *metas) {
-  char first[200] = "";
-  walker_summary summary;
-  walker_callbacks callbacks = { .env = first, .finding = note_finding };
-  int status = walker_walk(fd, metas, metas->newest, &callbacks, &summary);
-  if (first[0]) return fail(PAGESTORE_ECORRUPT, "%s is damaged: %s; run recover, or restore a backup", path, first);
-  return status;
+/* A page of the newest state is written again only when two later transactions began, so behind a finding the newest state is another
+ * one, or the finding is true. A writer that commits faster than the walk goes keeps the store from being verified by a reader: it is then
+ * believed, as its writer believes it. */
+static int walk(int fd, const char *path, walker_metas *metas) {
+  for (unsigned try = 0; try < WALKS_MAX; try++) {
+    char first[200] = "";
+    walker_summary summary;
+    walker_callbacks callbacks = { .env = first, .finding = note_finding };
+    uint64_t txn_id = metas->meta[metas->newest].txn_id;
+    int status = walker_walk(fd, metas, metas->newest, &callbacks, &summary);
+    if (!first[0]) return status;
+    if ((status = walker_check_meta(fd, path, metas)) != 0) return status;
+    if (metas->meta[metas->newest].txn_id == txn_id)
+      return fail(PAGESTORE_ECORRUPT, "%s is damaged: %s; run recover, or restore a backup", path, first);
+  }
+  return 0;
 }
 
 /* Before LMDB maps the file: it trusts what it finds there. */

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/status.h"
+#include "compare.h"
 #include "memory.h"
 
 /* ---- advance ------------------------------------------------------------------------------------------------------------------ */
@@ -76,7 +77,7 @@ int pagestore_instance_advance(pagestore_instance *i, uint64_t version) {
 
 /* ---- fork ------------------------------------------------------------------------------------------------------------------------ */
 
-static int capture_source(pagestore_instance *source, core_version *out) {
+int instance_capture(pagestore_instance *source, core_version *out) {
   if (source->kind == INSTANCE_WRITABLE) {
     pthread_mutex_lock(&source->core->lock);
     int status = core_capture(source->core, out);
@@ -156,7 +157,7 @@ int pagestore_fork(pagestore_instance *source, const char *name, const pagestore
   pagestore_store *s = source->store;
   core_version from;
   core *c = NULL;
-  if ((status = capture_source(source, &from)) != 0) return status;
+  if ((status = instance_capture(source, &from)) != 0) return status;
   status = module_check(source->core->name, from.state, o.module_hash);
   pagestore_instance *i = status ? NULL : instance_allocate(s, NULL, &o);
   if (!status && !i) status = fail(PAGESTORE_ENOMEM, "no memory for a handle: free some and try again");
@@ -182,14 +183,9 @@ int pagestore_fork(pagestore_instance *source, const char *name, const pagestore
 
 /* ---- diff ---------------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct { pagestore_instance *from, *to; pagestore_range_fn each; void *env; uint8_t *scratch; } comparison;
+typedef struct { pagestore_range_fn each; void *env; } reporter;
 
-static int map_of(pagestore_instance *i, db_slot *slot, pagemap *map) {
-  *map = (pagemap){ .reader = { .slot = i->slot ? i->slot : slot }, .line = i->view.line, .unflushed = i->view.unflushed, .store = i->store->record.id };
-  return 0;
-}
-
-static int report(const comparison *c, pagestore_memory *m, uint64_t page, uint16_t mask) {
+static int report(const reporter *r, pagestore_memory *m, uint64_t page, uint16_t mask) {
   for (unsigned block = 0; block < PAGE_BLOCKS;) {
     if (!(mask & (1u << block))) {
       block++;
@@ -197,41 +193,21 @@ static int report(const comparison *c, pagestore_memory *m, uint64_t page, uint1
     }
     unsigned end = block;
     while (end < PAGE_BLOCKS && mask & (1u << end)) end++;
-    int stop = c->each(c->env, m, page * PAGE_BYTES + block * (uint64_t)BLOCK_BYTES, (end - block) * (uint64_t)BLOCK_BYTES);
+    int stop = r->each(r->env, m, page * PAGE_BYTES + block * (uint64_t)BLOCK_BYTES, (end - block) * (uint64_t)BLOCK_BYTES);
     if (stop) return fail(PAGESTORE_EABORTED, "the callback returned %d", stop);
     block = end;
   }
   return 0;
 }
 
-/* The next page, from `at` on, that either side holds something of. */
-static int next_candidate(const pagemap *a, const pagemap *b, uint32_t memory_a, uint32_t memory_b, uint64_t at, uint64_t *page) {
-  uint64_t page_a = UINT64_MAX, page_b = UINT64_MAX;
-  int status = memory_a ? pagemap_next(a, memory_a, at, &page_a) : PAGESTORE_ENOTFOUND;
-  if (status && status != PAGESTORE_ENOTFOUND) return status;
-  status = pagemap_next(b, memory_b, at, &page_b);
-  if (status && status != PAGESTORE_ENOTFOUND) return status;
-  *page = min_u64(page_a, page_b);
-  return *page == UINT64_MAX ? PAGESTORE_ENOTFOUND : 0;
-}
-
-static int diff_memory(const comparison *c, pagestore_memory *m, const pagemap *a, const pagemap *b) {
-  const memory_entry *before = state_memory(c->from->view.state, m->name);
-  uint32_t id_before = before ? before->id : 0;
-  uint64_t page = 0;
-  int status;
-  for (uint64_t at = 0; (status = next_candidate(a, b, id_before, m->id, at, &page)) == 0; at = page + 1) {
-    uint16_t mask;
-    row_place damage;
-    /* Id 0 is the library's own memory: a memory that was not there before is compared under an id that has no rows. */
-    status = pagemap_diff(a, b, id_before ? id_before : UINT32_MAX, m->id, page, c->scratch, c->scratch + PAGE_BYTES, &mask, &damage);
-    if (status == PAGESTORE_ECORRUPT)
-      return fail(status, "instance '%s', memory '%s', page %llu, version %llu is damaged: restore a backup", c->to->core->name, m->name,
-                  (unsigned long long)page, (unsigned long long)damage.version);
-    if (status) return fail(status, "memory '%s', page %llu could not be read: check the disk", m->name, (unsigned long long)page);
-    if (page < region_pages(m->region) && (status = report(c, m, page, mask)) != 0) return status;
-  }
-  return status == PAGESTORE_ENOTFOUND ? 0 : fail(status, "memory '%s' could not be read: check the disk", m->name);
+static int diff_memory(comparison *c, const reporter *r, pagestore_memory *m) {
+  const memory_entry *before = state_memory(c->from_version->state, m->name), *now = state_memory_by_id(c->to_version->state, m->id);
+  uint16_t mask;
+  const uint8_t *bytes;
+  int status = 0;
+  for (uint64_t page = 0; !status && (status = compare_next(c, before ? before->id : 0, now, &page, &mask, &bytes)) == 0; page++)
+    if (page < now->pages) status = report(r, m, page, mask);
+  return status == PAGESTORE_ENOTFOUND ? 0 : status;
 }
 
 /* Every memory of `to` is opened for the callback's sake; what it had open stays. */
@@ -252,17 +228,12 @@ int pagestore_diff(pagestore_instance *from, pagestore_instance *to, pagestore_r
   if (from->kind == INSTANCE_WRITABLE || to->kind == INSTANCE_WRITABLE)
     return fail(PAGESTORE_EINVAL, "diff compares views: open both with PAGESTORE_READ");
   if (from->store != to->store) return fail(PAGESTORE_EINVAL, "diff compares views of one store");
-  comparison c = { .from = from, .to = to, .each = each, .env = env, .scratch = malloc(2 * PAGE_BYTES) };
-  if (!c.scratch) return fail(PAGESTORE_ENOMEM, "no memory to compare: free some and try again");
-  db_slot *slot = to->slot ? NULL : db_slot_take(to->store->db);
-  if (slot) status = db_slot_renew(slot);
-  pagemap a, b;
-  if (!status) status = map_of(from, slot, &a);
-  if (!status) status = map_of(to, slot, &b);
-  if (!status) status = open_all(to);
+  reporter r = { each, env };
+  comparison c;
+  if ((status = compare_open(&c, from, &from->view, to, &to->view)) != 0) return status;
+  status = open_all(to);
   for (pagestore_memory *m = to->memories; m && !status; m = m->next)
-    if (m->id && !memory_is_volatile(m) && state_memory_by_id(to->view.state, m->id)) status = diff_memory(&c, m, &a, &b);
-  if (slot) db_slot_release(slot);
-  free(c.scratch);
+    if (m->id && !memory_is_volatile(m) && state_memory_by_id(to->view.state, m->id)) status = diff_memory(&c, &r, m);
+  compare_close(&c);
   return status;
 }

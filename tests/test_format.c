@@ -3,10 +3,6 @@
 
 #include "storage/wire.h"
 
-#ifndef GOLDEN_DIRECTORY
-#define GOLDEN_DIRECTORY "tests/golden"
-#endif
-
 static bool regenerate;
 
 /* ---- golden files ---------------------------------------------------------------------------------------------------- */
@@ -20,8 +16,8 @@ static void golden_write(const char *path, const uint8_t *at, size_t size) {
 
 static void assert_golden(const char *name, const void *at, size_t size) {
   char path[512];
-  const char *directory = getenv("PAGESTORE_GOLDEN");
-  snprintf(path, sizeof path, "%s/%s.hex", directory ? directory : GOLDEN_DIRECTORY, name);
+  const char *slash = strrchr(__FILE__, '/'); /* beside this file, whatever the working directory */
+  snprintf(path, sizeof path, "%.*sgolden/%s.hex", slash ? (int)(slash + 1 - __FILE__) : 0, __FILE__, name);
   if (regenerate) golden_write(path, at, size);
   FILE *f = fopen(path, "r");
   if (!f) fail_msg("%s is missing: run with --regenerate", path);

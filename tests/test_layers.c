@@ -131,6 +131,29 @@ static void a_pin_tells_what_it_alone_kept(void **env) {
   layers_free(t);
 }
 
+static void a_removed_layer_outlives_its_pins(void **env) {
+  layers *t = empty_layers(*env);
+  layer_record r;
+  bool only_pins;
+  line *l;
+  add(t, 1, 0, 0);
+  add(t, 2, 1, 3);
+  assert_int_equal(layers_line(t, 2, 5, &l), 0);
+  assert_int_equal(layers_pin(t, l), 0);
+  layers_remove(t, 2);  /* a commit taken back, while a view of it is open */
+  assert_false(layers_get(t, 2, &r));
+  assert_int_equal(layers_needed(t, 2, 5, BOUND_OPEN), ROW_PINNED);
+  assert_int_equal(layers_needed(t, 1, 3, 4), ROW_RETAINED);
+  assert_true(layers_is_valid(t));
+  layers_unpin(t, l, NULL, NULL);
+  assert_int_equal(layers_needed(t, 2, 5, BOUND_OPEN), ROW_UNNEEDED);
+  assert_false(layers_has_points(t, 1, &only_pins));
+  layers_remove(t, 2);  /* not there: nothing */
+  assert_true(layers_is_valid(t));
+  line_release(l);
+  layers_free(t);
+}
+
 /* ---- loading ---------------------------------------------------------------------------------------------------------- */
 
 static int loaded(fixture *f, layers **t) {
@@ -219,6 +242,7 @@ int main(void) {
       TEST(a_row_is_needed_between_itself_and_the_next),
       TEST(children_are_points_of_their_parent),
       TEST(a_pin_tells_what_it_alone_kept),
+      TEST(a_removed_layer_outlives_its_pins),
       TEST(records_become_a_table),
       TEST(wrong_records_are_refused),
       TEST(points_agree_with_lists),

@@ -14,9 +14,9 @@ enum { SLOTS_UNRESERVED_MIN = 2 }; /* reserving leaves at least so many for faul
 
 /* ---- calls into LMDB --------------------------------------------------------------------------------------------------- */
 
-int guarded(const db *d, guarded_fn work, void *env) {
+int guarded(const lmdb_map *m, guarded_fn work, void *env) {
   guard g;
-  if (guard_enter(&g, d->map, d->map_bytes)) return JUMPED;
+  if (guard_enter(&g, m->map, m->map_bytes)) return JUMPED;
   int rc = work(env);
   guard_leave(&g);
   return rc;
@@ -24,7 +24,7 @@ int guarded(const db *d, guarded_fn work, void *env) {
 
 int call_begin(void *env) {
   lmdb_call *c = env;
-  return mdb_txn_begin(c->db->env, NULL, c->flags, &c->txn);
+  return mdb_txn_begin(c->env, NULL, c->flags, &c->txn);
 }
 
 int call_get(void *env) {
@@ -44,7 +44,7 @@ int call_cursor_get(void *env) {
 
 int call_info(void *env) {
   lmdb_call *c = env;
-  return mdb_env_info(c->db->env, &c->info);
+  return mdb_env_info(c->env, &c->info);
 }
 
 int call_stat(void *env) {
@@ -100,7 +100,7 @@ db_slot *db_slot_take(db *d) {
 
 /* Touches the reader table and the transaction, never the mapping: right after a jump, too. */
 static void slot_stop_reading(db_slot *slot) {
-  mdb_txn_reset(slot->txn);
+  mdb_txn_reset(slot->reader.txn);
   slot->reading = false;
   slot->renewed = 0;
 }
@@ -116,10 +116,25 @@ void db_slot_release(db_slot *slot) {
   (void)before;
 }
 
+/* LMDB has refused: waits for the second environment, and exchanges the readers. The writer's thread never waits here. */
+static bool slot_change_over(db_slot *slot) {
+  int state;
+  while ((state = atomic_load(&slot->db->failover)) == FAILOVER_NONE || state == FAILOVER_OPENING) sched_yield();
+  if (state != FAILOVER_READY || slot->reader.on == &slot->db->second) return false;
+  lmdb_reader left = slot->reader;
+  slot->reader = slot->other;
+  slot->other = left;
+  return true;
+}
+
 int db_slot_renew(db_slot *slot) {
   if (slot->reading) slot_stop_reading(slot);
-  lmdb_call c = {.txn = slot->txn};
-  int rc = guarded(slot->db, call_renew, &c);
+  lmdb_call c = {.txn = slot->reader.txn};
+  int rc = guarded(slot->reader.on, call_renew, &c);
+  if (rc == MDB_PANIC && slot_change_over(slot)) {
+    c.txn = slot->reader.txn;
+    rc = guarded(slot->reader.on, call_renew, &c);
+  }
   if (rc == 0) slot->reading = true;
   else slot_stop_reading(slot);
   return status_of(slot->db, rc);
@@ -129,11 +144,11 @@ uint8_t *db_slot_page(db_slot *slot) { return slot->page; }
 
 uint64_t db_slot_txn_id(const db_slot *slot) {
   ASSERT(slot->reading);
-  return mdb_txn_id(slot->txn);
+  return mdb_txn_id(slot->reader.txn);
 }
 
 static int slot_move(db_slot *slot, lmdb_call *c, bytes *found_key, bytes *value) {
-  int rc = guarded(slot->db, call_cursor_get, c);
+  int rc = guarded(slot->reader.on, call_cursor_get, c);
   if (rc == JUMPED) slot_stop_reading(slot);
   if (rc != 0) return status_of(slot->db, rc);
   *found_key = from_val(c->key);
@@ -143,9 +158,9 @@ static int slot_move(db_slot *slot, lmdb_call *c, bytes *found_key, bytes *value
 
 int db_slot_seek(db_slot *slot, db_table table, bytes key, bytes *found_key, bytes *value) {
   if (!slot->reading) return PAGESTORE_EIO; /* a fault has ended it */
-  lmdb_call c = {.txn = slot->txn, .cursor = slot->cursor[table], .op = MDB_SET_RANGE, .key = val(key)};
+  lmdb_call c = {.txn = slot->reader.txn, .cursor = slot->reader.cursor[table], .op = MDB_SET_RANGE, .key = val(key)};
   if (!(slot->renewed >> table & 1)) {
-    int rc = guarded(slot->db, call_cursor_renew, &c);
+    int rc = guarded(slot->reader.on, call_cursor_renew, &c);
     if (rc == JUMPED) slot_stop_reading(slot);
     if (rc != 0) return status_of(slot->db, rc);
     slot->renewed |= 1u << table;
@@ -156,7 +171,7 @@ int db_slot_seek(db_slot *slot, db_table table, bytes key, bytes *found_key, byt
 int db_slot_next(db_slot *slot, db_table table, bytes *found_key, bytes *value) {
   if (!slot->reading) return PAGESTORE_EIO;
   ASSERT(slot->renewed >> table & 1);
-  lmdb_call c = {.txn = slot->txn, .cursor = slot->cursor[table], .op = MDB_NEXT};
+  lmdb_call c = {.txn = slot->reader.txn, .cursor = slot->reader.cursor[table], .op = MDB_NEXT};
   return slot_move(slot, &c, found_key, value);
 }
 
@@ -217,12 +232,12 @@ static int call_free_list(void *env) {
 
 /* LMDB gives its free list no cursor in a write transaction: hence a slot. */
 int slot_free_list(db_slot *slot, uint64_t pages, uint64_t below, free_pages *out) {
-  free_list f = {.call = {.txn = slot->txn, .dbi = FREE_DBI}, .below = below};
+  free_list f = {.call = {.txn = slot->reader.txn, .dbi = FREE_DBI}, .below = below};
   int err = free_pages_new(pages, &f.pages);
   if (err) return err;
-  int rc = guarded(slot->db, call_cursor_open, &f.call);
+  int rc = guarded(slot->reader.on, call_cursor_open, &f.call);
   if (rc == 0) {
-    rc = guarded(slot->db, call_free_list, &f);
+    rc = guarded(slot->reader.on, call_free_list, &f);
     mdb_cursor_close(f.call.cursor);
   }
   if (rc != 0) free_pages_free(&f.pages);
@@ -259,7 +274,6 @@ int db_read_get(db_reader r, db_table table, bytes key, bytes *value) {
 }
 
 int db_read_guarded(db_reader r, int (*work)(void *env), void *env) {
-  const db *d = r.slot ? r.slot->db : r.txn->db;
-  int rc = guarded(d, work, env);
+  int rc = guarded(r.slot ? r.slot->reader.on : &r.txn->db->main, work, env);
   return rc == JUMPED ? PAGESTORE_EIO : rc;
 }

@@ -50,7 +50,7 @@ static int open_failed(const db *d, int rc) {
     case EPERM:
       return fail_errno(PAGESTORE_EACCES, rc, "%s: data.mdb or lock.mdb may not be opened (readers of a live store need write permission on lock.mdb, too): change the permissions", d->path);
     case EROFS: return fail_errno(PAGESTORE_EACCES, rc, "%s: open it for reading only", d->path);
-    case ENOMEM: return fail(PAGESTORE_ENOMEM, "%s: no address space for a map of %zu bytes, or no memory: give a smaller map_bytes, or raise the limit (ulimit -v)", d->path, d->map_bytes);
+    case ENOMEM: return fail(PAGESTORE_ENOMEM, "%s: no address space for a map of %zu bytes, or no memory: give a smaller map_bytes, or raise the limit (ulimit -v)", d->path, d->main.map_bytes);
     case ENOENT: return fail(PAGESTORE_EFORMAT, "%s: no data.mdb there: not a store, or an incomplete copy of one", d->path);
     case EMFILE:
     case ENFILE: return fail_errno(PAGESTORE_ENOMEM, rc, "%s: no descriptor left: raise the limit (ulimit -n)", d->path);
@@ -74,10 +74,10 @@ static int open_failed(const db *d, int rc) {
  * instead of letting LMDB print and abort. */
 static void lmdb_assertion_failed(MDB_env *env, const char *text) {
   (void)text;
-  db *d = mdb_env_get_userctx(env);
-  if (d->map_bytes == SIZE_MAX) return;
-  atomic_store(&d->damaged, true);
-  (void)*(const volatile uint8_t *)(d->map + d->map_bytes - 1);
+  const lmdb_map *m = mdb_env_get_userctx(env);
+  if (m->map_bytes == SIZE_MAX) return;
+  atomic_store(&m->db->damaged, true);
+  (void)*(const volatile uint8_t *)(m->map + m->map_bytes - 1);
 }
 
 /* ---- the environment ------------------------------------------------------------------------------------------------------- */
@@ -102,30 +102,32 @@ static void find_descriptors(const db *d, descriptors *out) {
   descriptors_find(d->path, "lock.mdb", out);
 }
 
-static int env_open_once(db *d, uint32_t slots) {
-  int rc = mdb_env_create(&d->env);
+static int env_open_once(lmdb_map *m, unsigned flags, uint32_t readers) {
+  int rc = mdb_env_create(&m->env);
   if (rc) return rc;
-  mdb_env_set_userctx(d->env, d);
-  mdb_env_set_assert(d->env, lmdb_assertion_failed);
-  mdb_env_set_maxdbs(d->env, DB_TABLES);
-  mdb_env_set_maxreaders(d->env, slots + READERS_SPARE);
-  mdb_env_set_mapsize(d->env, d->map_bytes);
-  rc = mdb_env_open(d->env, d->path, MDB_NOTLS | (d->read_only ? MDB_RDONLY : 0), FILE_MODE);
+  mdb_env_set_userctx(m->env, m);
+  mdb_env_set_assert(m->env, lmdb_assertion_failed);
+  mdb_env_set_maxdbs(m->env, DB_TABLES);
+  mdb_env_set_maxreaders(m->env, readers);
+  mdb_env_set_mapsize(m->env, m->map_bytes);
+  rc = mdb_env_open(m->env, m->db->path, MDB_NOTLS | flags, FILE_MODE);
   if (rc == 0) return 0;
-  mdb_env_close(d->env);
-  d->env = NULL;
+  mdb_env_close(m->env);
+  m->env = NULL;
   return rc;
 }
 
 /* A default map is halved until it fits into what is free; one that was asked for is not. */
 static int env_open(db *d, const db_options *o, uint32_t slots, uint64_t file_bytes) {
   descriptors before, after;
-  d->map_bytes = map_bytes_for(o->map_bytes, file_bytes);
+  lmdb_map *m = &d->main;
+  unsigned flags = d->read_only ? MDB_RDONLY : 0;
+  m->map_bytes = map_bytes_for(o->map_bytes, file_bytes);
   find_descriptors(d, &before);
-  int rc = env_open_once(d, slots);
-  while (rc == ENOMEM && !o->map_bytes && d->map_bytes / 2 >= max_u64(2 * file_bytes, MAP_BYTES_MIN)) {
-    d->map_bytes = align_up(d->map_bytes / 2, LMDB_PAGE_BYTES);
-    rc = env_open_once(d, slots);
+  int rc = env_open_once(m, flags, slots + READERS_SPARE);
+  while (rc == ENOMEM && !o->map_bytes && m->map_bytes / 2 >= max_u64(2 * file_bytes, MAP_BYTES_MIN)) {
+    m->map_bytes = align_up(m->map_bytes / 2, LMDB_PAGE_BYTES);
+    rc = env_open_once(m, flags, slots + READERS_SPARE);
   }
   if (rc) return open_failed(d, rc);
   find_descriptors(d, &after);
@@ -136,15 +138,16 @@ static int env_open(db *d, const db_options *o, uint32_t slots, uint64_t file_by
 /* ---- the tables ------------------------------------------------------------------------------------------------------------ */
 
 typedef struct {
-  db *db;
+  MDB_env *env;
+  MDB_dbi dbi[DB_TABLES];
   bool create;
 } tables_call;
 
 static int tables_begun(tables_call *c, MDB_txn *txn) {
   for (int t = 0; t < DB_TABLES; t++) {
     unsigned flags;
-    int rc = mdb_dbi_open(txn, table_names[t], c->create ? MDB_CREATE : 0, &c->db->dbi[t]);
-    if (rc == 0) rc = mdb_dbi_flags(txn, c->db->dbi[t], &flags);
+    int rc = mdb_dbi_open(txn, table_names[t], c->create ? MDB_CREATE : 0, &c->dbi[t]);
+    if (rc == 0) rc = mdb_dbi_flags(txn, c->dbi[t], &flags);
     if (rc) return rc;
     if (flags) return MDB_INCOMPATIBLE; /* ours have plain byte keys */
   }
@@ -154,7 +157,7 @@ static int tables_begun(tables_call *c, MDB_txn *txn) {
 static int call_open_tables(void *env) {
   tables_call *c = env;
   MDB_txn *txn;
-  int rc = mdb_txn_begin(c->db->env, NULL, c->create ? 0 : MDB_RDONLY, &txn);
+  int rc = mdb_txn_begin(c->env, NULL, c->create ? 0 : MDB_RDONLY, &txn);
   if (rc) return rc;
   if ((rc = tables_begun(c, txn)) == 0) return mdb_txn_commit(txn);
   mdb_txn_abort(txn);
@@ -162,7 +165,7 @@ static int call_open_tables(void *env) {
 }
 
 typedef struct {
-  db *db;
+  MDB_env *env;
   const uint8_t *map;
   uint64_t page_bytes;
 } map_call;
@@ -174,7 +177,7 @@ static int call_find_map(void *env) {
   MDB_cursor *cursor;
   MDB_val key, value;
   MDB_stat stat;
-  int rc = mdb_txn_begin(m->db->env, NULL, MDB_RDONLY, &txn);
+  int rc = mdb_txn_begin(m->env, NULL, MDB_RDONLY, &txn);
   if (rc) return rc;
   if ((rc = mdb_stat(txn, MAIN_DBI, &stat)) != 0) goto abort;
   if ((rc = mdb_cursor_open(txn, MAIN_DBI, &cursor)) != 0) goto abort;
@@ -189,42 +192,55 @@ abort:
   return rc;
 }
 
+/* The guard is around everything, until it is known where the map is. */
+static int map_open_tables(lmdb_map *m, bool create, MDB_dbi dbi[DB_TABLES], uint64_t *page_bytes) {
+  tables_call tables = {.env = m->env, .create = create};
+  map_call map = {.env = m->env};
+  size_t map_bytes = m->map_bytes;
+  m->map_bytes = SIZE_MAX;
+  int rc = guarded(m, call_open_tables, &tables);
+  if (rc == 0) rc = guarded(m, call_find_map, &map);
+  m->map_bytes = map_bytes;
+  m->map = map.map;
+  *page_bytes = map.page_bytes;
+  memcpy(dbi, tables.dbi, sizeof tables.dbi);
+  return rc;
+}
+
 static int tables_open(db *d, bool create) {
-  tables_call tables = {d, create};
-  map_call map = {.db = d};
-  size_t map_bytes = d->map_bytes;
-  d->map_bytes = SIZE_MAX; /* the guard is around everything, until it is known where the map is */
-  int rc = guarded(d, call_open_tables, &tables);
-  if (rc == 0) rc = guarded(d, call_find_map, &map);
-  d->map_bytes = map_bytes;
+  int rc = map_open_tables(&d->main, create, d->dbi, &d->page_bytes);
   if (rc == JUMPED) d->abandoned = true;
   if (rc) return open_failed(d, rc);
-  if (map.page_bytes != LMDB_PAGE_BYTES)
-    return fail(PAGESTORE_EUNSUPPORTED, "%s: this machine's pages have %llu bytes: pagestore needs 4,096", d->path,
-                (unsigned long long)map.page_bytes);
-  d->map = map.map;
-  d->page_bytes = map.page_bytes;
-  return 0;
+  if (d->page_bytes == LMDB_PAGE_BYTES) return 0;
+  return fail(PAGESTORE_EUNSUPPORTED, "%s: this machine's pages have %llu bytes: pagestore needs 4,096", d->path,
+              (unsigned long long)d->page_bytes);
 }
 
 /* ---- the slots ------------------------------------------------------------------------------------------------------------- */
 
 /* Begins, opens a cursor on each table, reads once (so that the first fault handler finds pages and symbols in place), resets. */
-static int slot_open(db *d, db_slot *slot) {
-  lmdb_call c = {.db = d, .flags = MDB_RDONLY, .op = MDB_FIRST};
-  slot->db = d;
-  int rc = guarded(d, call_begin, &c);
+static int reader_open(const lmdb_map *m, lmdb_reader *out) {
+  lmdb_call c = {.env = m->env, .flags = MDB_RDONLY, .op = MDB_FIRST};
+  int rc = guarded(m, call_begin, &c);
   if (rc) return rc;
-  slot->txn = c.txn;
+  out->on = m;
+  out->txn = c.txn;
   for (int t = 0; t < DB_TABLES; t++) {
-    c.dbi = d->dbi[t];
-    if ((rc = guarded(d, call_cursor_open, &c)) != 0) return rc;
-    slot->cursor[t] = c.cursor;
-    rc = guarded(d, call_cursor_get, &c);
+    c.dbi = m->db->dbi[t];
+    if ((rc = guarded(m, call_cursor_open, &c)) != 0) return rc;
+    out->cursor[t] = c.cursor;
+    rc = guarded(m, call_cursor_get, &c);
     if (rc && rc != MDB_NOTFOUND) return rc;
   }
-  mdb_txn_reset(slot->txn);
+  mdb_txn_reset(out->txn);
   return 0;
+}
+
+static void reader_close(lmdb_reader *r) {
+  for (int t = 0; t < DB_TABLES; t++)
+    if (r->cursor[t]) mdb_cursor_close(r->cursor[t]);
+  mdb_txn_abort(r->txn);
+  *r = (lmdb_reader){0};
 }
 
 static int slots_open(db *d, uint32_t count) {
@@ -235,7 +251,8 @@ static int slots_open(db *d, uint32_t count) {
   d->slot_count = count;
   for (uint32_t i = 0; i < count; i++) {
     d->slots[i].page = d->scratch + (size_t)i * PAGE_BYTES;
-    int rc = slot_open(d, &d->slots[i]);
+    d->slots[i].db = d;
+    int rc = reader_open(&d->main, &d->slots[i].reader);
     if (rc) return open_failed(d, rc);
     atomic_fetch_or(&d->free_slots[i / 64], 1ull << i % 64);
   }
@@ -244,12 +261,38 @@ static int slots_open(db *d, uint32_t count) {
 
 static void slots_close(db *d) {
   for (uint32_t i = 0; i < d->slot_count; i++) {
-    for (int t = 0; t < DB_TABLES; t++)
-      if (d->slots[i].cursor[t]) mdb_cursor_close(d->slots[i].cursor[t]);
-    mdb_txn_abort(d->slots[i].txn);
+    reader_close(&d->slots[i].reader);
+    reader_close(&d->slots[i].other);
   }
   free(d->slots);
   if (d->scratch) munmap(d->scratch, (size_t)d->slot_count * PAGE_BYTES);
+}
+
+/* ---- after a failed meta write ----------------------------------------------------------------------------------------------- */
+
+/* Without LMDB's locks: there is no writer any more. One page more than the file has, for lmdb_assertion_failed. */
+static int second_open(db *d) {
+  lmdb_map *m = &d->second;
+  descriptors before, after, claimed;
+  MDB_dbi dbi[DB_TABLES];
+  uint64_t page_bytes;
+  m->map_bytes = align_up(db_file_bytes(d), LMDB_PAGE_BYTES) + LMDB_PAGE_BYTES;
+  find_descriptors(d, &before);
+  int rc = env_open_once(m, MDB_RDONLY | MDB_NOLOCK, 1);
+  if (rc) return rc;
+  find_descriptors(d, &after);
+  descriptors_claim(&before, &after, &claimed);
+  for (size_t i = 0; i < claimed.count && d->claimed.count < DESCRIPTORS_MAX; i++) d->claimed.fd[d->claimed.count++] = claimed.fd[i];
+  if ((rc = map_open_tables(m, false, dbi, &page_bytes)) != 0) return rc;
+  if (memcmp(dbi, d->dbi, sizeof dbi) != 0) return MDB_INCOMPATIBLE; /* opened in one order, so numbered alike */
+  for (uint32_t i = 0; i < d->slot_count && !rc; i++) rc = reader_open(m, &d->slots[i].other);
+  return rc;
+}
+
+void db_fail_over(db *d) {
+  if (atomic_load(&d->failover) != FAILOVER_NONE) return;
+  atomic_store(&d->failover, FAILOVER_OPENING);
+  atomic_store(&d->failover, second_open(d) == 0 ? FAILOVER_READY : FAILOVER_IMPOSSIBLE);
 }
 
 /* ---- open and close -------------------------------------------------------------------------------------------------------- */
@@ -262,7 +305,7 @@ static int db_open_parts(db *d, const db_options *o) {
   if ((err = env_open(d, o, slots, file_bytes)) != 0) return err;
   if (o->create_tables && (err = data_open(d, false, &file_bytes)) != 0) return err;
   if ((err = tables_open(d, o->create_tables)) != 0) return err;
-  if (!d->read_only) mdb_reader_check(d->env, NULL); /* readers left by dead processes would keep every page freed since */
+  if (!d->read_only) mdb_reader_check(d->main.env, NULL); /* readers left by dead processes would keep every page freed since */
   return slots_open(d, slots);
 }
 
@@ -273,6 +316,7 @@ int db_open(const char *path, const db_options *options, db **out) {
   db *d = calloc(1, sizeof *d + strlen(path) + 1);
   if (!d) return fail(PAGESTORE_ENOMEM, "%s: no memory to open it", path);
   strcpy(d->path, path);
+  d->main.db = d->second.db = d;
   d->read_only = options->read_only;
   d->disk_bytes = options->disk_bytes;
   d->data_fd = -1;
@@ -290,7 +334,8 @@ void db_close(db *d) {
   if (!d || d->pid != getpid() || d->abandoned) return;
   ASSERT(!d->writer.txn);
   slots_close(d);
-  if (d->env) mdb_env_close(d->env);
+  if (d->second.env) mdb_env_close(d->second.env);
+  if (d->main.env) mdb_env_close(d->main.env);
   if (d->data_fd >= 0) close(d->data_fd);
   free(d);
 }
@@ -310,15 +355,15 @@ uint64_t db_file_bytes(const db *d) {
 }
 
 static int measure_tables(db_slot *slot, db_info *out) {
-  lmdb_call c = {.db = slot->db, .txn = slot->txn};
-  int rc = guarded(slot->db, call_info, &c);
+  lmdb_call c = {.env = slot->reader.on->env, .txn = slot->reader.txn};
+  int rc = guarded(slot->reader.on, call_info, &c);
   if (rc) return rc;
   out->last_page = c.info.me_last_pgno;
-  out->last_txn_id = mdb_txn_id(slot->txn);
+  out->last_txn_id = mdb_txn_id(slot->reader.txn);
   out->readers = c.info.me_numreaders;
   for (int t = 0; t < DB_TABLES; t++) {
     c.dbi = slot->db->dbi[t];
-    if ((rc = guarded(slot->db, call_stat, &c)) != 0) return rc;
+    if ((rc = guarded(slot->reader.on, call_stat, &c)) != 0) return rc;
     out->depth[t] = c.stat.ms_depth;
     out->entries[t] = c.stat.ms_entries;
   }
@@ -326,7 +371,7 @@ static int measure_tables(db_slot *slot, db_info *out) {
 }
 
 int db_measure(db *d, db_info *out) {
-  db_info found = {.page_bytes = d->page_bytes, .map_bytes = d->map_bytes, .file_bytes = db_file_bytes(d)};
+  db_info found = {.page_bytes = d->page_bytes, .map_bytes = d->main.map_bytes, .file_bytes = db_file_bytes(d)};
   free_pages pages;
   db_slot *slot = db_slot_take(d);
   int err = db_slot_renew(slot);

@@ -48,7 +48,7 @@ static int write_failed(db *d, int rc, const char *doing) {
   int status = status_of(d, rc);
   switch (status) {
     case PAGESTORE_ENOTFOUND: return status;
-    case PAGESTORE_EFULL: return fail(status, "%s: LMDB's map of %zu bytes is full: close the store and open it with a larger map_bytes", d->path, d->map_bytes);
+    case PAGESTORE_EFULL: return fail(status, "%s: LMDB's map of %zu bytes is full: close the store and open it with a larger map_bytes", d->path, d->main.map_bytes);
     case PAGESTORE_ENOSPC: return fail_errno(status, rc, "%s: no room on the disk while %s: free some space, it is tried again", d->path, doing);
     case PAGESTORE_ENOMEM: return fail(status, "%s: out of memory while %s", d->path, doing);
     case PAGESTORE_ECORRUPT: return fail(status, "%s: damaged tree page while %s (%s): run pagestore check", d->path, doing, rc == JUMPED ? "assertion" : mdb_strerror(rc));
@@ -63,12 +63,12 @@ int db_begin(db *d, db_txn **out) {
   if (d->read_only) return fail(PAGESTORE_EREADONLY, "%s is open for reading only", d->path);
   if (atomic_load(&d->failure)) return db_set_failed(d, "an earlier write has failed");
   *t = (db_txn){.db = d};
-  lmdb_call c = {.db = d};
-  int rc = guarded(d, call_begin, &c);
+  lmdb_call c = {.env = d->main.env};
+  int rc = guarded(&d->main, call_begin, &c);
   if (rc == JUMPED) return txn_abandon(t);
   if (rc != 0) return write_failed(d, rc, "beginning a transaction");
   t->txn = c.txn;
-  if ((rc = guarded(d, call_info, &c)) != 0) {
+  if ((rc = guarded(&d->main, call_info, &c)) != 0) {
     db_abort(t);
     return write_failed(d, rc, "beginning a transaction");
   }
@@ -90,7 +90,7 @@ uint64_t db_txn_id(const db_txn *t) { return mdb_txn_id(t->txn); }
 static int txn_change(db_txn *t, guarded_fn work, lmdb_call *c, const char *doing) {
   if (t->status) return t->status;
   memset(t->positioned, 0, sizeof t->positioned);
-  int rc = guarded(t->db, work, c);
+  int rc = guarded(&t->db->main, work, c);
   if (rc == 0 || rc == MDB_NOTFOUND) return status_of(t->db, rc);
   t->status = rc == JUMPED ? txn_abandon(t) : write_failed(t->db, rc, doing);
   return t->status;
@@ -128,7 +128,7 @@ int db_put(db_txn *t, db_table table, bytes key, bytes value) {
   copying c = {.from = value};
   int err = db_put_reserve(t, table, key, value.size, &c.to);
   if (err) return err;
-  int rc = guarded(t->db, copy_bytes, &c);
+  int rc = guarded(&t->db->main, copy_bytes, &c);
   if (rc != 0) t->status = write_failed(t->db, rc, "putting a row");
   return t->status;
 }
@@ -144,7 +144,7 @@ int db_delete(db_txn *t, db_table table, bytes key) {
 
 static int txn_read(db_txn *t, guarded_fn work, lmdb_call *c) {
   if (t->status) return t->status;
-  int rc = guarded(t->db, work, c);
+  int rc = guarded(&t->db->main, work, c);
   return rc == 0 ? 0 : write_failed(t->db, rc, "reading a row");
 }
 
@@ -197,7 +197,7 @@ static int note_oldest(const char *line, void *env) {
 static int txn_reusable(db_txn *t, uint64_t *count) {
   db *d = t->db;
   uint64_t oldest = mdb_txn_id(t->txn) - 1;
-  mdb_reader_list(d->env, note_oldest, &oldest);
+  mdb_reader_list(d->main.env, note_oldest, &oldest);
   db_slot *slot = db_slot_take(d);
   free_pages pages;
   int err = db_slot_renew(slot);
@@ -215,7 +215,7 @@ static int txn_reusable(db_txn *t, uint64_t *count) {
 static int txn_check_room(db_txn *t) {
   db *d = t->db;
   if (!t->large_pages && t->puts <= t->deletes + 16) return 0;
-  uint64_t map_pages = d->map_bytes / d->page_bytes, reserve = min_u64(RESERVE_PAGES, map_pages / 16);
+  uint64_t map_pages = d->main.map_bytes / d->page_bytes, reserve = min_u64(RESERVE_PAGES, map_pages / 16);
   uint64_t disk_pages = d->disk_bytes ? d->disk_bytes / d->page_bytes : UINT64_MAX;
   uint64_t slack = 2 * (t->puts + t->deletes) + t->large_pages / 64 + 64;
   uint64_t end = t->highest_end + slack, left = 0;
@@ -246,8 +246,8 @@ static bool disk_is_full(const db_txn *t, int rc) {
 
 /* After a failed meta write LMDB refuses everything until it is opened again. */
 static bool lmdb_is_usable(db *d) {
-  lmdb_call c = {.db = d};
-  if (guarded(d, call_begin, &c) != 0) return false;
+  lmdb_call c = {.env = d->main.env};
+  if (guarded(&d->main, call_begin, &c) != 0) return false;
   mdb_txn_abort(c.txn);
   return true;
 }
@@ -256,7 +256,9 @@ static int commit_failed(db_txn *t, int rc) {
   db *d = t->db;
   if (rc < 0 && rc != MDB_PANIC) return write_failed(d, rc, "committing"); /* LMDB's own: before its first write */
   if (rc == ENOMEM) return write_failed(d, rc, "committing");              /* likewise */
-  bool full = (rc == ENOSPC || rc == EDQUOT || rc == EIO) && disk_is_full(t, rc) && lmdb_is_usable(d);
+  bool usable = lmdb_is_usable(d);
+  bool full = (rc == ENOSPC || rc == EDQUOT || rc == EIO) && usable && disk_is_full(t, rc);
+  if (!usable) db_fail_over(d);
   return full ? write_failed(d, ENOSPC, "committing") : db_set_failed(d, rc > 0 ? strerror(rc) : mdb_strerror(rc));
 }
 
@@ -267,7 +269,7 @@ int db_commit(db_txn *t) {
     return err;
   }
   lmdb_call c = {.txn = t->txn};
-  int rc = guarded(t->db, call_commit, &c);
+  int rc = guarded(&t->db->main, call_commit, &c);
   if (rc == JUMPED) return txn_abandon(t), db_set_failed(t->db, "LMDB's file could not be read during a commit");
   t->txn = NULL;
   return rc == 0 ? 0 : commit_failed(t, rc);

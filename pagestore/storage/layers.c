@@ -33,6 +33,7 @@ typedef struct {
   layer_record record;
   point *points;
   uint32_t count, room;
+  bool removed;             /* goes with its last point */
   uint64_t waiting_trash;   /* trash records up to this id wait for a point to go; 0: none does. They are tried in order of ids */
 } layer;
 
@@ -319,13 +320,22 @@ int layers_add(layers *t, uint64_t id, const layer_record *record) {
   return err;
 }
 
+/* A layer that was removed goes once nothing points at it, and takes the point at its parent along. */
+static void drop_if_removed(layers *t, layer *l) {
+  while (l != NULL && l->removed && l->count == 0) {
+    layer *parent = layer_find(t, l->record.parent);
+    uint64_t version = l->record.parent_version;
+    table_remove(t, layer_seek(t, l->id));
+    if (parent != NULL) remove_lasting(parent, version);
+    l = parent;
+  }
+}
+
 void layers_remove(layers *t, uint64_t id) {
   pthread_mutex_lock(&t->lock);
   layer *l = layer_find(t, id);
-  ASSERT(l != NULL && l->count == 0);
-  layer *parent = layer_find(t, l->record.parent);
-  if (parent != NULL) remove_lasting(parent, l->record.parent_version);
-  table_remove(t, layer_seek(t, id));
+  if (l != NULL) l->removed = true;
+  drop_if_removed(t, l);
   pthread_mutex_unlock(&t->lock);
 }
 
@@ -336,6 +346,7 @@ void layers_reroot(layers *t, uint64_t id) {
   layer *parent = layer_find(t, l->record.parent);
   if (parent != NULL) remove_lasting(parent, l->record.parent_version);
   l->record.parent = l->record.parent_version = 0;
+  l->waiting_trash = 0;
   for (size_t i = 0; i < t->count; i++) t->table[i]->record.depth = depth_of(t, t->table[i]);
   pthread_mutex_unlock(&t->lock);
 }
@@ -343,9 +354,10 @@ void layers_reroot(layers *t, uint64_t id) {
 bool layers_get(layers *t, uint64_t id, layer_record *out) {
   pthread_mutex_lock(&t->lock);
   const layer *l = layer_find(t, id);
-  if (l != NULL) *out = l->record;
+  bool found = l != NULL && !l->removed;
+  if (found) *out = l->record;
   pthread_mutex_unlock(&t->lock);
-  return l != NULL;
+  return found;
 }
 
 /* ---- points and pins ----------------------------------------------------------------------------------------------- */
@@ -364,6 +376,7 @@ void layers_unretain(layers *t, uint64_t id, uint64_t version) {
   layer *l = layer_find(t, id);
   ASSERT(l != NULL);
   remove_lasting(l, version);
+  drop_if_removed(t, l);
   pthread_mutex_unlock(&t->lock);
 }
 
@@ -398,6 +411,7 @@ void layers_unpin(layers *t, const line *line, void (*orphaned)(void *env, uint6
     layer *l = layer_find(t, s->layer);
     ASSERT(l != NULL);
     bool wanted = remove_pin(l, s->bound);
+    drop_if_removed(t, l);
     pthread_mutex_unlock(&t->lock);
     if (wanted && orphaned != NULL) orphaned(env, s->layer);
   }
@@ -441,7 +455,7 @@ static bool has_keeping_pin(const layer *l) {
 bool layers_wait(layers *t, uint64_t id, uint64_t trash, wait_for what) {
   pthread_mutex_lock(&t->lock);
   layer *l = layer_find(t, id);
-  bool wait = l != NULL && (what == WAIT_POINTS ? l->count != 0 : has_keeping_pin(l));
+  bool wait = l != NULL && (what == WAIT_PINS ? has_keeping_pin(l) : what == WAIT_REROOT || l->count != 0);
   if (wait) l->waiting_trash = max_u64(l->waiting_trash, trash);
   pthread_mutex_unlock(&t->lock);
   return wait;

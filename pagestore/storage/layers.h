@@ -42,7 +42,7 @@ int layers_load(db_reader, layers **);   /* every layer record. ECORRUPT: a pare
 void layers_free(layers *);
 int layers_line(layers *, uint64_t layer, uint64_t bound, line **);   /* ENOTFOUND ENOMEM */
 int layers_add(layers *, uint64_t id, const layer_record *);          /* and the child point at its parent. ENOMEM */
-void layers_remove(layers *, uint64_t id);                            /* and that point */
+void layers_remove(layers *, uint64_t id);                            /* and that point; still pinned: when the pins go. Not there: nothing */
 void layers_reroot(layers *, uint64_t id);                            /* stands on nothing from now on; its own points stay */
 bool layers_get(layers *, uint64_t id, layer_record *);
 
@@ -56,8 +56,9 @@ typedef enum { ROW_UNNEEDED, ROW_PINNED, ROW_RETAINED } row_need;     /* PINNED:
 row_need layers_needed(layers *, uint64_t layer, uint64_t version, uint64_t next_newer);  /* next_newer BOUND_OPEN: it is the newest */
 bool layers_has_points(layers *, uint64_t layer, bool *only_pins);
 /* A trash record whose pass over the layer is over and left rows: true if it is to wait (layers_waits) until a point of the layer goes.
- * WAIT_PINS: if pins keep rows that nothing else keeps; WAIT_POINTS: if there is any point. In memory only: after a crash it is tried again. */
-typedef enum { WAIT_PINS, WAIT_POINTS } wait_for;
+ * WAIT_PINS: if pins keep rows that nothing else keeps; WAIT_POINTS: if there is any point; WAIT_REROOT: until layers_reroot or
+ * layers_remove. Trash 0 only asks. In memory only: after a crash it is tried again. */
+typedef enum { WAIT_PINS, WAIT_POINTS, WAIT_REROOT } wait_for;
 bool layers_wait(layers *, uint64_t layer, uint64_t trash, wait_for);
 bool layers_waits(layers *, uint64_t layer, uint64_t trash);
 bool layers_is_valid(layers *);

@@ -8,6 +8,10 @@
  * reset or aborted: LMDB changes nothing but its own cursor there. A jump out of a changing call may leave cursors of LMDB's on a
  * stack that is gone: such an environment is abandoned, not even closed, and its memory is lost until the process ends.
  *
+ * After a failed meta write LMDB refuses readers, too (MDB_PANIC), but loads must go on. No writer can exist any more (we are FAILED, others are
+ * kept out by the directory's lock), so a second environment is opened for reading, without locks, and each slot changes over at its next renew:
+ *   failover:     NONE --meta write failed--> OPENING --> READY | IMPOSSIBLE
+ *
  * LMDB's writer lock is a robust mutex: begin and commit or abort come from the same thread.
  */
 #ifndef PAGESTORE_STORAGE_LMDB_ENV_H
@@ -40,10 +44,26 @@ struct db_txn {
   uint64_t last_page, highest_end, large_pages, reused_pages, puts, deletes;
 };
 
-struct db_slot {
+/* An environment and where it is mapped. */
+typedef struct {
   db *db;
+  MDB_env *env;
+  const uint8_t *map;
+  size_t map_bytes;
+} lmdb_map;
+
+typedef struct {
+  const lmdb_map *on;
   MDB_txn *txn;
   MDB_cursor *cursor[DB_TABLES];
+} lmdb_reader;
+
+typedef enum { FAILOVER_NONE, FAILOVER_OPENING, FAILOVER_READY, FAILOVER_IMPOSSIBLE } failover_state;
+
+struct db_slot {
+  db *db;
+  lmdb_reader reader;
+  lmdb_reader other;            /* on the second environment; after the change-over, the one left behind */
   unsigned renewed;             /* cursors that belong to the state being read, a bit each */
   bool reading;
   _Atomic bool reserved;
@@ -52,10 +72,9 @@ struct db_slot {
 };
 
 struct db {
-  MDB_env *env;
+  lmdb_map main, second;
+  _Atomic int failover;
   MDB_dbi dbi[DB_TABLES];
-  const uint8_t *map;
-  size_t map_bytes;
   uint64_t disk_bytes, page_bytes;
   bool read_only, abandoned;
   int data_fd;                  /* our own: reports each failed sync once more, whoever asked first */
@@ -72,7 +91,7 @@ struct db {
 };
 
 typedef struct {
-  db *db;
+  MDB_env *env;
   MDB_txn *txn;
   MDB_cursor *cursor;
   MDB_dbi dbi;
@@ -86,7 +105,7 @@ typedef struct {
 typedef int (*guarded_fn)(void *env);
 
 /* What `work` returns, or JUMPED after a fault in the mapping. */
-int guarded(const db *, guarded_fn work, void *env);
+int guarded(const lmdb_map *, guarded_fn work, void *env);
 
 /* One LMDB function each, on an lmdb_call; results go into it. */
 int call_begin(void *env);
@@ -104,5 +123,8 @@ static inline bytes from_val(MDB_val v) { return (bytes){v.mv_data, v.mv_size}; 
 
 /* The pages that transactions before `below` have freed, as of a slot that reads: the caller frees the bitmap. `pages`: of the file. */
 int slot_free_list(db_slot *, uint64_t pages, uint64_t below, free_pages *);
+
+/* Opens the second environment for the slots. On the writer's thread, once. */
+void db_fail_over(db *);
 
 #endif

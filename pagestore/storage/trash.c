@@ -13,7 +13,9 @@
  *
  * The row before the one judged gives its next newer version, also when that row has just been deleted or was in an earlier step: a
  * row goes only if no point lies between it and its own next newer one, so leaving it out changes no judgement.
- * Nothing in memory changes but hints (which pins keep rows), so an aborted step can be done again.
+ * Nothing in memory changes but hints (which pins keep rows, which records wait), so an aborted step can be done again. That a record
+ * waits counts only while its resume is at the beginning, and is noted only by a step whose abort could not be taken for its commit: one
+ * that deleted nothing, or that moved the resume.
  * Thread: the flusher.
  */
 #include "storage/trash.h"
@@ -37,6 +39,7 @@ typedef struct {
   trash_record record;
   bool layer_known, current;  /* the layer has a record; it is its instance's present */
   layer_record layer;
+  bool resumed;               /* began behind the beginning */
   bool at_end;                /* every row was judged */
 } step;
 
@@ -74,11 +77,13 @@ static int next_record(db_reader reader, uint64_t from, uint64_t *id, trash_reco
   return 0;
 }
 
+static bool is_at_beginning(const trash_record *r) { return memcmp(r->resume, from_beginning, PAGE_KEY_BYTES) == 0; }
+
 /* The first record with id >= from that does not wait. *waiting: some do. */
 static int next_workable(db_reader reader, layers *layers, uint64_t from, uint64_t *id, trash_record *out, bool *waiting) {
   for (;; from = *id + 1) {
     int err = next_record(reader, from, id, out);
-    if (err != 0 || !layers_waits(layers, out->layer, *id)) return err;
+    if (err != 0 || !is_at_beginning(out) || !layers_waits(layers, out->layer, *id)) return err;
     *waiting = true;
     if (*id == UINT64_MAX) return PAGESTORE_ENOTFOUND;
   }
@@ -149,7 +154,7 @@ static int has_rows(const step *s, trash_record of, bool *rows) {
 static int seek_resume(const step *s, page_key *last, page_key *found) {
   const trash_record *r = &s->record;
   bytes value;
-  if (memcmp(r->resume, from_beginning, PAGE_KEY_BYTES) == 0) {
+  if (is_at_beginning(r)) {
     *last = (page_key){.layer = 0};  /* no page's: layer ids begin at 1 */
     return row_seek(reader_of(s), first_key(r), found, &value);
   }
@@ -213,10 +218,18 @@ static int end_record(step *s, uint64_t *next_trash) {
   if (err == 0) err = has_rows(s, s->record, &rows);
   if (err != 0) return err;
   bool tombstone = rows && s->record.died_at != UINT64_MAX;
-  bool waits = layers_wait(s->layers, s->record.layer, s->id, tombstone ? WAIT_POINTS : WAIT_PINS);
-  if (!waits && !tombstone) return trash_delete(s->txn, s->id);
+  bool may_wait = s->resumed || s->outcome->rows_deleted == 0;
+  bool kept = layers_wait(s->layers, s->record.layer, may_wait ? s->id : 0, tombstone ? WAIT_POINTS : WAIT_PINS);
+  if (!kept && !tombstone) return trash_delete(s->txn, s->id);
   memcpy(s->record.resume, from_beginning, PAGE_KEY_BYTES);
   return trash_put(s->txn, s->id, &s->record);
+}
+
+/* Re-rooting fills a layer whose record on disk stands on nothing while the table still has its parent: its trash record is for a crash in
+ * between, and its rows are about to be somebody's present. */
+static bool is_being_rerooted(const step *s) {
+  layer_record now;
+  return layers_get(s->layers, s->record.layer, &now) && now.parent != s->layer.parent;
 }
 
 /* A record whose layer has gone already has nothing to do; rows without a layer record would be damage, and are left for `check`. */
@@ -224,6 +237,7 @@ static int work_on(step *s, uint64_t *next_trash) {
   int err = load_layer(s);
   if (err != 0) return err;
   if (!s->layer_known) return trash_delete(s->txn, s->id);
+  if (is_being_rerooted(s) && layers_wait(s->layers, s->record.layer, s->id, WAIT_REROOT)) return 0;
   if ((err = load_present(s)) != 0) return err;
   if ((err = delete_unneeded(s)) != 0) return err;
   return s->at_end ? end_record(s, next_trash) : trash_put(s->txn, s->id, &s->record);
@@ -240,6 +254,7 @@ int trash_step(db_txn *txn, layers *layers, uint64_t *next_trash, trash_outcome 
   }
   if (err != 0) return err;
   out->worked = true;
+  s.resumed = !is_at_beginning(&s.record);
   if ((err = work_on(&s, next_trash)) != 0) return err;
   /* With records left that need not wait, the caller is to come again. */
   trash_record other;

@@ -91,25 +91,33 @@ const char *walker_tree_damage(const walker_tree *t, uint64_t last_page) {
 
 static bool meta_has_magic(const uint8_t *page) { return get_le32(page + MAGIC_AT) == MAGIC; }
 
-/* NULL, or what is wrong. `out` is filled either way. */
-static const char *meta_damage(const uint8_t *page, unsigned index, walker_meta *out) {
-  const char *damage;
+static void meta_decode(const uint8_t *page, walker_meta *out) {
   walker_tree_decode(page + FREE_TREE_AT, &out->free);
   walker_tree_decode(page + MAIN_TREE_AT, &out->main);
   out->map_bytes = get_le64(page + MAP_BYTES_AT);
   out->last_page = get_le64(page + LAST_PAGE_AT);
   out->txn_id = get_le64(page + TXN_ID_AT);
+}
+
+/* What LMDB demands of both pages. NULL, or what is wrong. */
+static const char *meta_head_damage(const uint8_t *page, unsigned index, const walker_meta *m) {
   if (get_le64(page + LMDB_NUMBER_AT) != index) return "wrong page number";
   if (get_le16(page + LMDB_FLAGS_AT) != META_FLAG) return "not marked as a meta page";
   if (!meta_has_magic(page)) return "no LMDB magic";
   if (get_le32(page + VERSION_AT) != DATA_VERSION) return "wrong data version";
   if (get_le32(page + FREE_TREE_AT) != LMDB_PAGE_BYTES) return "wrong page size";
-  if (out->txn_id != 0 && (out->txn_id & 1) != index) return "a transaction id of the other meta page";
-  if (out->last_page < LMDB_METAS - 1 || out->last_page > INT64_MAX / LMDB_PAGE_BYTES - 1) return "last page out of range";
-  if ((out->free.flags & LMDB_TREE_FLAGS) != LMDB_TREE_INTEGER_KEY) return "wrong flags of the free list";
-  if (out->main.flags & LMDB_TREE_FLAGS) return "flags of the main tree that are never used";
-  if ((damage = walker_tree_damage(&out->free, out->last_page)) != NULL) return damage;
-  return walker_tree_damage(&out->main, out->last_page);
+  if (m->txn_id != 0 && (m->txn_id & 1) != index) return "a transaction id of the other meta page";
+  return NULL;
+}
+
+/* What is demanded of the newest only: after a failed meta write LMDB puts the old transaction id and last page back, but leaves the new trees,
+ * so the older page may rightly contradict itself. It is written anew by the next commit, and nobody reads it before. */
+static const char *meta_trees_damage(const walker_meta *m) {
+  if (m->last_page < LMDB_METAS - 1 || m->last_page > INT64_MAX / LMDB_PAGE_BYTES - 1) return "last page out of range";
+  if ((m->free.flags & LMDB_TREE_FLAGS) != LMDB_TREE_INTEGER_KEY) return "wrong flags of the free list";
+  if (m->main.flags & LMDB_TREE_FLAGS) return "flags of the main tree that are never used";
+  const char *damage = walker_tree_damage(&m->free, m->last_page);
+  return damage ? damage : walker_tree_damage(&m->main, m->last_page);
 }
 
 /* ---- both ------------------------------------------------------------------------------------------------------------- */
@@ -170,19 +178,24 @@ static int metas_check_length(int fd, const char *path, const walker_metas *m) {
               (unsigned long long)m->file_bytes, (unsigned long long)wanted);
 }
 
+static int fail_damaged(const char *path, unsigned index, const char *damage) {
+  return fail(PAGESTORE_ECORRUPT, "%s: meta page %u of data.mdb is damaged (%s): run pagestore recover", path, index, damage);
+}
+
 static int metas_check_each(const uint8_t *pages, const char *path, walker_metas *out) {
-  const char *damage[LMDB_METAS];
+  const char *head[LMDB_METAS], *trees[LMDB_METAS];
   for (unsigned i = 0; i < LMDB_METAS; i++) {
-    damage[i] = meta_damage(pages + i * LMDB_PAGE_BYTES, i, &out->meta[i]);
-    out->meta[i].usable = damage[i] == NULL;
+    meta_decode(pages + i * LMDB_PAGE_BYTES, &out->meta[i]);
+    head[i] = meta_head_damage(pages + i * LMDB_PAGE_BYTES, i, &out->meta[i]);
+    trees[i] = meta_trees_damage(&out->meta[i]);
+    out->meta[i].usable = !head[i] && !trees[i];
   }
   out->newest = out->meta[1].txn_id > out->meta[0].txn_id;
   int err = metas_are_of_other_format(pages, meta_has_magic(pages + LMDB_PAGE_BYTES) && out->meta[1].usable, path);
   if (err) return err;
   for (unsigned i = 0; i < LMDB_METAS; i++)
-    if (damage[i])
-      return fail(PAGESTORE_ECORRUPT, "%s: meta page %u of data.mdb is damaged (%s): run pagestore recover", path, i, damage[i]);
-  return 0;
+    if (head[i]) return fail_damaged(path, i, head[i]);
+  return trees[out->newest] ? fail_damaged(path, out->newest, trees[out->newest]) : 0;
 }
 
 static int metas_check_pair(const char *path, const walker_metas *m) {
@@ -203,10 +216,10 @@ int walker_check_meta(int fd, const char *path, walker_metas *out) {
   int err = walker_read_at(fd, 0, pages, sizeof pages, &got);
   if (err) return fail_errno(err, errno, "%s: the meta pages of data.mdb could not be read: check the disk", path);
   if ((err = metas_are_foreign(pages, got, path)) != 0) return err;
-  if ((err = metas_check_each(pages, path, out)) != 0) {
-    bool cut = got < sizeof pages && err == PAGESTORE_ECORRUPT;
-    return cut ? fail(err, "%s: data.mdb is truncated inside its meta pages: restore a backup, or run pagestore recover", path) : err;
-  }
+  err = metas_check_each(pages, path, out);
+  if (got < sizeof pages && err != PAGESTORE_EFORMAT)
+    return fail(PAGESTORE_ECORRUPT, "%s: data.mdb is truncated inside its meta pages: restore a backup, or run pagestore recover", path);
+  if (err) return err;
   if ((err = metas_check_pair(path, out)) != 0) return err;
   return metas_check_length(fd, path, out);
 }

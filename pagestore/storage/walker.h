@@ -35,7 +35,7 @@ typedef struct {
 typedef struct {
   uint64_t file_bytes;
   walker_meta meta[LMDB_METAS];
-  unsigned newest;             /* the one that LMDB takes: the higher txn_id; both usable if check_meta returned 0 */
+  unsigned newest;             /* the one that LMDB takes: the higher txn_id; usable if check_meta returned 0 (the older need not be) */
 } walker_metas;
 
 /* The quick look at every open: EFORMAT (empty, not LMDB's, another data version or page size), ECORRUPT (truncated, garbage in a

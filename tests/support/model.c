@@ -6,7 +6,7 @@
 enum { PAGE_BYTES_ = 65536 };
 
 const char *const model_key[MODEL_KEYS] = {
-  "a", "b", "last message", "a key that sorts after", "large", "z", "module.globals", "module.table",
+  "a", "a key", "b", "large", "last message", "module.globals", "module.table", "z",
 };
 
 static void page_release(model_page_bytes *p) {

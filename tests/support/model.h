@@ -29,7 +29,7 @@ typedef struct {
   model_value *value[MODEL_KEYS];       /* NULL: the key is not set */
 } version;
 
-extern const char *const model_key[MODEL_KEYS];   /* the last two begin with "module." */
+extern const char *const model_key[MODEL_KEYS];   /* ascending; two begin with "module." */
 
 version *version_new(void);
 version *version_clone(const version *);

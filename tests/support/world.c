@@ -32,12 +32,12 @@ void world_fail(const world *w, const char *file, int line, const char *conditio
 
 static void open_store(world *w) {
   const pagestore_options *options = PAGESTORE_WITH(
-    pagestore_options, .flags = PAGESTORE_CREATE | PAGESTORE_VERIFY, .tracker = w->tracker, .queue_bytes = 1 << 20, .map_bytes = 1ull << 34);
+    pagestore_options, .flags = PAGESTORE_CREATE | PAGESTORE_VERIFY, .tracker = w->tracker, .queue_bytes = 192 << 10, .map_bytes = 1ull << 34);
   WORLD_OK(w, pagestore_open(w->path, options, &w->store));
 }
 
 void world_open(world *w, const char *path, pagestore_tracker tracker, uint64_t seed) {
-  *w = (world){ .path = strdup(path), .tracker = tracker, .dice = { seed } };
+  *w = (world){ .path = strdup(path), .tracker = tracker, .dice = { seed }, .samples = { seed } };
   for (int i = 0; i < WORLD_INSTANCES; i++) snprintf(w->instance[i].name, sizeof w->instance[i].name, "instance %d/%c", i, 'a' + i);
   open_store(w);
 }
@@ -109,9 +109,11 @@ static void new_work(holder *h) {
 
 void holder_rolled_back(holder *h) { new_work(h); }
 
-void holder_committed(world *w, world_instance *i, version *committed) {
-  (void)w;
+void holder_committed(world_instance *i, uint64_t number) {
   holder *h = &i->h;
+  version *committed = h->work;
+  h->work = NULL;
+  committed->number = number;
   model_memory *scratch = &committed->memory[MEMORY_VOLATILE];
   if (scratch->present) model_copy(&h->volatile_committed, scratch);
   model_resize(scratch, 0);
@@ -121,7 +123,6 @@ void holder_committed(world *w, world_instance *i, version *committed) {
   *slot = version_share(committed);
   version_release(h->committed);
   h->committed = committed;
-  h->work = h->work == committed ? NULL : h->work;
   new_work(h);
 }
 
@@ -177,8 +178,8 @@ void holder_spot_check(world *w, holder *h) {
   WORLD_CHECK(w, is == must, "at version %llu, not %llu", (unsigned long long)is, (unsigned long long)must);
   check_sizes(w, h);
   for (int n = 0; n < 3; n++) {
-    int m = (int)dice_below(&w->dice, MODEL_MEMORIES);
-    uint64_t page = dice_roll(&w->dice);
+    int m = (int)dice_below(&w->samples, MODEL_MEMORIES);
+    uint64_t page = dice_roll(&w->samples);
     const model_memory *model = &h->work->memory[m];
     if (h->memory[m] && model->present && model->pages) check_page(w, h, m, page % model->pages);
   }

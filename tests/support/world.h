@@ -61,7 +61,8 @@ typedef struct {
   char *path;
   pagestore_tracker tracker;
   pagestore_store *store;
-  dice dice;
+  dice dice;                        /* what is done */
+  dice samples;                     /* what is looked at: may depend on time */
   uint64_t step, serial;
   world_instance instance[WORLD_INSTANCES];
   world_view view[WORLD_VIEWS];
@@ -88,7 +89,7 @@ pagestore_memory *world_use(world *, holder *, int memory);
 void holder_begin(holder *, pagestore_instance *, uint32_t kind, version *committed);
 void holder_end(holder *);                /* closes the handle */
 void holder_rolled_back(holder *);        /* the model's side of a rollback */
-void holder_committed(world *, world_instance *, version *);   /* and of a commit: the version becomes the last */
+void holder_committed(world_instance *, uint64_t number);   /* and of a commit that made a version */
 void holder_spot_check(world *, holder *);
 void holder_check(world *, holder *);     /* byte for byte */
 bool instance_unflushed(const world_instance *);

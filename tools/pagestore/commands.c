@@ -6,10 +6,10 @@
 
 #define OPTION_HELP   { "help", 'h', NULL, "what this command does and takes" }
 #define OPTION_JSON   { "json", 'j', NULL, "one JSON document instead of tables" }
-#define OPTION_VERIFY { "verify", 'V', NULL, "walk all of LMDB's tree pages before believing them; only while nobody writes" }
+#define OPTION_TRUST  { "trust", 't', NULL, "believe LMDB's tree pages instead of checking all of them first" }
 #define OPTION_END    { NULL, 0, NULL, NULL }
 
-static const option listing_options[] = { OPTION_JSON, OPTION_VERIFY, OPTION_HELP, OPTION_END };
+static const option listing_options[] = { OPTION_JSON, OPTION_TRUST, OPTION_HELP, OPTION_END };
 static const option help_options[] = { OPTION_HELP, OPTION_END };
 
 static const option dump_options[] = {
@@ -19,12 +19,12 @@ static const option dump_options[] = {
   { "hex", 'x', NULL, "offset, bytes and characters in lines of 16: the default. `xxd -r` turns it back" },
   { "raw", 'r', NULL, "the exact bytes" },
   { "snapshot", 's', "NAME", "as of this snapshot instead of the present" },
-  OPTION_VERIFY, OPTION_HELP, OPTION_END,
+  OPTION_TRUST, OPTION_HELP, OPTION_END,
 };
 
 static const option diff_options[] = {
   { "hex", 'x', NULL, "the bytes that differ, in lines of 16: - before, + after" },
-  OPTION_JSON, OPTION_VERIFY, OPTION_HELP, OPTION_END,
+  OPTION_JSON, OPTION_TRUST, OPTION_HELP, OPTION_END,
 };
 
 const command commands[] = {

@@ -13,7 +13,7 @@ static const char *next_for_store(int status) {
 }
 
 int look_open(const invocation *v, pagestore_store **out) {
-  uint32_t flags = PAGESTORE_READ | (option_given(v, "verify") ? PAGESTORE_VERIFY : 0);
+  uint32_t flags = PAGESTORE_READ | (option_given(v, "trust") ? 0 : PAGESTORE_VERIFY);
   int status = pagestore_open(v->operand[0], PAGESTORE_WITH(pagestore_options, .flags = flags), out);
   if (!status) return EXIT_OK;
   complain_status(status, next_for_store(status));

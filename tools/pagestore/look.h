@@ -1,5 +1,7 @@
 /* look.h - opening what a command looks at: the store of its first operand for reading, views of its instances.
  *
+ * LMDB believes its tree pages, so they are all checked before it sees them, unless the option `trust` says not to.
+ *
  * Failures have been complained about, with what to do next, when these return; the value is then an exit code.
  * Thread: the program's.
  */

@@ -3,7 +3,7 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <libsmartcols.h>
+#include <libsmartcols/libsmartcols.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,7 +69,7 @@ static const char *heading(const char *key, bool capitals, char to[TEXT_SIZE]) {
 static const char *text_of(cell_kind kind, cell c, char to[TEXT_ESCAPED_SIZE]) {
   if (c.none) return "-";
   switch (kind) {
-  case CELL_TEXT: return text_escape(c.text, strlen(c.text), to, TEXT_ESCAPED_SIZE);
+  case CELL_TEXT: return c.text;  /* libsmartcols escapes what is not printable */
   case CELL_HASH:
     snprintf(to, TEXT_ESCAPED_SIZE, "%.*s", text_terminal() ? HASH_SHORT : 64, c.text);
     return to;

@@ -3,7 +3,7 @@
  * A report is a row of facts and sheets. As text, facts are two columns and each sheet a table, in the order in which they came; as JSON it
  * is one object: facts are its members, sheets are arrays of objects. Keys are JSON's names, with the unit last; text makes its headings of them.
  *
- * Invariant: names are escaped in text, and in JSON where they are not clean UTF-8; a failure for want of memory is kept until the finish.
+ * Invariant: what is not printable is escaped in text, and in JSON what is not clean UTF-8; a failure for want of memory is kept until the finish.
  * Thread:    the program's.
  */
 #ifndef PROGRAM_REPORT_H

@@ -9,14 +9,18 @@
 
 /* ---- a store ----------------------------------------------------------------------------------------------------------- */
 
+static void feature(report *r, const char *key, uint64_t word) {
+  if (word) report_fact(r, (column){ key, CELL_NUMBER }, of_number(word));
+}
+
 static void print_store(report *r, const pagestore_store_info *i) {
   char id[33];
   report_fact(r, (column){ "format", CELL_NUMBER }, of_number(i->format_version));
   report_fact(r, (column){ "id", CELL_TEXT }, of_text(text_hash(i->id, sizeof i->id, id, sizeof id)));
   report_fact(r, (column){ "created", CELL_TIME }, of_number(i->created_ns));
-  report_fact(r, (column){ "features_incompatible", CELL_NUMBER }, of_number(i->incompatible));
-  report_fact(r, (column){ "features_read_only", CELL_NUMBER }, of_number(i->read_only));
-  report_fact(r, (column){ "features_compatible", CELL_NUMBER }, of_number(i->compatible));
+  feature(r, "features_incompatible", i->incompatible);
+  feature(r, "features_read_only", i->read_only);
+  feature(r, "features_compatible", i->compatible);
   report_fact(r, (column){ "file_bytes", CELL_BYTES }, of_number(i->file_bytes));
   report_fact(r, (column){ "free_bytes", CELL_BYTES }, of_number(i->free_bytes));
   report_fact(r, (column){ "free_largest_run_bytes", CELL_BYTES }, of_number(i->free_largest_run));
@@ -25,7 +29,6 @@ static void print_store(report *r, const pagestore_store_info *i) {
   report_fact(r, (column){ "snapshots", CELL_NUMBER }, of_number(i->snapshots));
   report_fact(r, (column){ "layers", CELL_NUMBER }, of_number(i->layers));
   report_fact(r, (column){ "trash_pending", CELL_FLAG }, of_number(i->trash));
-  report_fact(r, (column){ "readers", CELL_NUMBER }, of_number(i->readers));
 }
 
 static int stat_store(pagestore_store *store, bool json) {

@@ -1,5 +1,6 @@
 #include "versions.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,0 +1,163 @@
+/* dump.c - the bytes of a memory.
+ *
+ * Only pages that have storage are read; what lies between them is zeros. Page by page, so that a damaged one costs just itself.
+ *
+ * Invariant: what is written ascends, and with --raw is without a hole.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "complain.h"
+#include "hex.h"
+#include "look.h"
+
+enum { TRIM_EVERY_PAGES = 1024 };
+
+typedef struct {
+  pagestore_instance *view;
+  pagestore_memory *memory;
+  bool raw;
+  bool zeros;                /* lines of zeros too */
+  uint64_t at, end;          /* what is still to be written */
+  uint64_t pages_read, pages_damaged;
+  int status;                /* why it stopped */
+  uint8_t page[PAGESTORE_PAGE];
+} dump;
+
+/* ---- the range ------------------------------------------------------------------------------------------------------------- */
+
+static int beyond(uint64_t bytes) {
+  complain("the range is not inside the memory's %" PRIu64 " bytes (%" PRIu64 " pages of 64 KiB): give a smaller one", bytes,
+           bytes / PAGESTORE_PAGE);
+  return EXIT_FAILED;
+}
+
+static int take_range(const invocation *v, uint64_t bytes, dump *d) {
+  bool by_page = option_given(v, "page"), by_offset = option_given(v, "offset"), by_length = option_given(v, "length");
+  uint64_t page = 0, offset = 0, length;
+  if (by_page && (by_offset || by_length)) return complain_usage(v->command, "--page excludes --offset and --length");
+  if (option_given(v, "raw") && option_given(v, "hex")) return complain_usage(v->command, "--raw and --hex exclude each other");
+  if (!option_number(v, "page", &page) || !option_number(v, "offset", &offset)) return EXIT_USAGE;
+  if (by_page && page >= bytes / PAGESTORE_PAGE) return beyond(bytes);
+  if (by_page) offset = page * PAGESTORE_PAGE;
+  if (offset > bytes) return beyond(bytes);
+  length = by_page ? PAGESTORE_PAGE : bytes - offset;
+  if (!option_number(v, "length", &length)) return EXIT_USAGE;
+  if (length > bytes - offset) return beyond(bytes);
+  d->raw = option_given(v, "raw");
+  d->zeros = by_page || by_offset || by_length;
+  d->at = offset;
+  d->end = offset + length;
+  return EXIT_OK;
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------------------------------ */
+
+static void put(dump *d, const uint8_t *bytes, size_t length) {
+  if (d->raw) fwrite(bytes, 1, length, stdout);
+  else hex_print(d->at, bytes, length, d->zeros);
+  d->at += length;
+}
+
+/* What has no storage. Non-zero: the output takes no more. */
+static int put_zeros_until(dump *d, uint64_t until) {
+  static const uint8_t zeros[PAGESTORE_PAGE];
+  if (until > d->end) until = d->end;
+  if (!d->raw && !d->zeros && d->at < until) d->at = until;
+  while (d->at < until && !ferror(stdout)) {
+    uint64_t step = PAGESTORE_PAGE - d->at % PAGESTORE_PAGE, left = until - d->at;
+    put(d, zeros, (size_t)(step < left ? step : left));
+  }
+  return ferror(stdout);
+}
+
+static void tell_damage(dump *d) {
+  d->pages_damaged++;
+  complain("%s; the dump goes on %s", pagestore_detail(), d->raw ? "with zeros in its place" : "behind it");
+}
+
+/* From d->at to the end of its page. Non-zero stops. */
+static int put_page(dump *d) {
+  uint64_t length = PAGESTORE_PAGE - d->at % PAGESTORE_PAGE;
+  if (length > d->end - d->at) length = d->end - d->at;
+  int status = pagestore_memory_read(d->memory, d->at, d->page, (size_t)length);
+  if (status && status != PAGESTORE_ECORRUPT) {
+    d->status = status;
+    return 1;
+  }
+  if (status) {
+    tell_damage(d);
+    memset(d->page, 0, sizeof d->page);
+  }
+  if (status && !d->raw) d->at += length;
+  else put(d, d->page, (size_t)length);
+  if (++d->pages_read % TRIM_EVERY_PAGES == 0) pagestore_instance_trim(d->view, 0);
+  return ferror(stdout);
+}
+
+static int put_stored(void *env, pagestore_memory *memory, uint64_t offset, uint64_t length) {
+  (void)memory;
+  dump *d = env;
+  uint64_t until = offset + length;
+  if (until > d->end) until = d->end;
+  if (until <= d->at) return d->at >= d->end;
+  if (offset > d->at && put_zeros_until(d, offset)) return 1;
+  while (d->at < until)
+    if (put_page(d)) return 1;
+  return 0;
+}
+
+static int write_all(dump *d) {
+  int status = pagestore_memory_blocks(d->memory, PAGESTORE_BLOCKS_STORED, put_stored, d);
+  if (status == PAGESTORE_EABORTED) status = d->status;
+  if (status) return complain_status(status, NULL);
+  put_zeros_until(d, d->end);
+  return d->pages_damaged ? EXIT_FOUND : EXIT_OK;
+}
+
+/* ---- finding the memory ------------------------------------------------------------------------------------------------------- */
+
+typedef struct { const char *name; uint32_t flags; uint64_t pages; bool found; } wanted;
+
+static int match(void *env, const pagestore_memory_info *m) {
+  wanted *w = env;
+  if (strcmp(m->name, w->name) != 0) return 0;
+  w->flags = m->flags;
+  w->pages = m->pages;
+  w->found = true;
+  return 1;
+}
+
+/* With no more address space than it has pages: a 64-bit memory's maximum may be far more. */
+static int open_memory(const invocation *v, dump *d, uint64_t *bytes) {
+  wanted w = { .name = v->operand[2] };
+  int status = pagestore_memory_each(d->view, match, &w);
+  if (status && status != PAGESTORE_EABORTED) return look_failed(status);
+  if (!w.found) {
+    complain("no memory '%s' in '%s'; `pagestore stat STORE INSTANCE` lists the memories", v->operand[2], v->operand[1]);
+    return EXIT_FAILED;
+  }
+  status = pagestore_memory_open(d->view, w.name, PAGESTORE_WITH(pagestore_memory_options,
+    .flags = w.flags, .max_pages = w.pages ? w.pages : 1, .guard_bytes = PAGESTORE_PAGE), &d->memory);
+  if (status) return look_failed(status);
+  *bytes = w.pages * PAGESTORE_PAGE;
+  return EXIT_OK;
+}
+
+int command_dump(const invocation *v) {
+  static dump d;
+  pagestore_store *store;
+  uint64_t bytes = 0;
+  int code = look_open(v, &store);
+  if (code != EXIT_OK) return code;
+  code = look_view(store, v->operand[1], option_value(v, "snapshot"), &d.view);
+  if (code == EXIT_OK) {
+    code = open_memory(v, &d, &bytes);
+    if (code == EXIT_OK) code = take_range(v, bytes, &d);
+    if (code == EXIT_OK) code = write_all(&d);
+    pagestore_instance_close(d.view);
+  }
+  pagestore_close(store);
+  return code;
+}
