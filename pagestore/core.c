@@ -29,6 +29,7 @@ int core_new(pagestore_store *s, const char *name, uint64_t id, core **out) {
   c->references = 1;
   c->store = s;
   c->id = id;
+  c->serial = c->history.floor = s->serial_last + 1;
   memcpy(c->name, name, strlen(name) + 1);
   pthread_mutex_init(&c->lock, NULL);
   core **bucket = bucket_of(s, name);
@@ -46,9 +47,12 @@ void core_release(core *c) {
   core **at = bucket_of(c->store, c->name);
   while (*at != c) at = &(*at)->next;
   *at = c->next;
+  c->store->departures++;
+  c->store->serial_last = max_u64(c->store->serial_last, c->serial);
   if (c->pinned) layers_unpin(c->store->layers, c->pinned, flusher_orphaned, c->store);
   line_release(c->pinned);
   line_release(c->line_next);
+  line_release(c->line_durable);
   line_release(c->line);
   unflushed_release(atomic_load(&c->unflushed));
   state_release(c->counts);
@@ -84,7 +88,9 @@ int core_capture(core *c, core_version *out) {
   };
   unflushed *index = atomic_load(&c->unflushed);
   if (index) out->unflushed = unflushed_reference(index);
-  if (c->counts && !c->flushing) out->counts = state_reference(c->counts);
+  /* A restore that is not flushed stands on other rows than those that were counted. */
+  bool moved = c->line_durable && c->line_durable->steps[0].layer != newest->steps[0].layer;
+  if (c->counts && !c->flushing && !moved) out->counts = state_reference(c->counts);
   return 0;
 }
 

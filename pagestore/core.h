@@ -14,7 +14,7 @@
  * Invariants:
  * - durable <= committed, flushing is 0 or in (durable, committed]; neither committed nor durable moves back, save that a
  *   refused synchronous commit is taken back by its own owner;
- * - serial grows with every seal, restore and taking back, and is never used twice: versions may be;
+ * - serial grows with every seal, restore and taking back, and is never used twice, nor by a later core of the instance: versions may be;
  * - a reader that takes `unflushed` first and renews its slot afterwards sees every committed block;
  * - line's head bound is BOUND_OPEN; a view takes the line bounded by core_bound().
  *
@@ -51,11 +51,12 @@ typedef struct core {
 
   pthread_mutex_t lock;
   _Atomic uint64_t committed, durable;
-  uint64_t flushing, flushing_serial;   /* what the flush in progress covers; 0: none */
+  uint64_t flushing, flushing_serial;   /* what the flush in progress, or the one that failed for good, covers; 0: none */
   uint64_t serial;
   state *state;                   /* of the committed version; sealed; stored_pages not kept */
   state *counts;                  /* of the durable version (a fork's: of its source's), stored_pages exact; NULL: nothing, or to be counted */
   line *line;
+  line *line_durable;             /* under which the durable version lies: a restore that is not flushed has left it. NULL: none yet */
   line *line_next;                /* after re-rooting: the owner's next seal takes it */
   line *pinned;                   /* a fork's or re-rooted instance's source: unpinned with the core */
   _Atomic(unflushed *) unflushed;
@@ -86,7 +87,7 @@ typedef struct {
   line *line;                     /* bounded, pinned */
   unflushed *unflushed;
   state *state;
-  state *counts;                  /* stored_pages under `line`; NULL: not known, a flush was in progress */
+  state *counts;                  /* stored_pages under `line`; NULL: not known, a flush was in progress or the line is not flushed */
   id128 snapshot;                 /* the snapshot that it is, and its name; zero: none */
   char snapshot_name[NAME_BYTES_MAX + 1];
 } core_version;

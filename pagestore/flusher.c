@@ -418,7 +418,8 @@ static void flush_group(flusher *f, work *first) {
     call_back(f, &g);
     finish_all(f, first, 0);
   } else {
-    unmark_cores(first);
+    /* Unknown: the rows may be those of before or after, and may have been pruned. Views go on taking both for right, see core_bound. */
+    if (status != PAGESTORE_EFAILED) unmark_cores(first);
     group_failed(f, first, status);
   }
   group_free(&g);

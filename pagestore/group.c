@@ -145,6 +145,7 @@ static int add_commit(group *g, group_core *gc, work *w) {
   gc->last = w;
   gc->version = w->version;
   gc->serial = w->serial;
+  gc->line = w->line;
   gc->wrote = true;
   gc->user = w->user;
   return 0;
@@ -255,6 +256,8 @@ static unflushed *publish_core(group_core *gc) {
   if (gc->wrote) {
     ASSERT(gc->version > c->durable && gc->version <= c->committed);
     c->durable = gc->version;
+    line_release(c->line_durable);
+    c->line_durable = line_reference(gc->line);
     state_release(c->counts);
     c->counts = state_reference(gc->counts);
     old = atomic_load(&c->unflushed);
@@ -281,7 +284,7 @@ static void forget_snapshots_of(pagestore_store *s, uint64_t instance) {
 
 static void publish_work(pagestore_store *s, work *w) {
   pthread_mutex_lock(&s->lock);
-  if (w->kind == WORK_SNAPSHOT) w->snapshot->life = SNAPSHOT_KEPT;
+  if (w->kind == WORK_SNAPSHOT && w->snapshot->life == SNAPSHOT_QUEUED) w->snapshot->life = SNAPSHOT_KEPT;
   if (w->kind == WORK_DROP) snapshot_remove(s, w->snapshot);
   if (w->kind == WORK_DELETE) forget_snapshots_of(s, w->core->id);
   pthread_mutex_unlock(&s->lock);

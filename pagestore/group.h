@@ -13,6 +13,7 @@ typedef struct group_core {
   core *core;
   state *counts;          /* after what was written so far in this group */
   uint64_t version, serial;
+  line *line;             /* of that version; the work's */
   bool wrote, deleted;
   void *user;
   /* the open segment: consecutive commits to be merged */

@@ -80,6 +80,7 @@ static int core_from_record(pagestore_store *s, layers *layers, const load_reque
   core_move(c, CORE_STORED);
   c->stored = true;
   c->line = line;
+  c->line_durable = line_reference(line);
   c->state = state_seal(r->record.state);
   c->counts = state_reference(c->state);
   c->committed = c->durable = r->record.version;
@@ -113,16 +114,17 @@ static int core_in_table(pagestore_store *s, const char *name, core **out) {
 
 int core_acquire(pagestore_store *s, const char *name, unsigned flags, core **out) {
   for (;;) {
+    *out = NULL;
     pthread_mutex_lock(&s->lock);
     int status = core_in_table(s, name, out);
-    uint64_t deletions = s->deletions;
+    uint64_t departures = s->departures;
     pthread_mutex_unlock(&s->lock);
     if (status == 0) return 0;
     load_request r = { .name = name, .layers = s->layers, .store = s->record.id };
     int stored = status == PAGESTORE_ENOTFOUND ? status : store_read(s, load_record, &r);
     if (stored && stored != PAGESTORE_ENOTFOUND) return stored;
     pthread_mutex_lock(&s->lock);
-    bool changed = s->deletions != deletions || core_in_table(s, name, out) != status;
+    bool changed = s->departures != departures || core_in_table(s, name, out) != status;
     if (changed && *out) core_release(*out);
     if (!changed && stored == 0) status = core_from_record(s, s->layers, &r, out);
     else if (!changed && (flags & PAGESTORE_CREATE)) status = core_fresh(s, name, out);
@@ -133,7 +135,6 @@ int core_acquire(pagestore_store *s, const char *name, unsigned flags, core **ou
       return status;
     }
     if (stored == 0) state_release(r.record.state);  /* somebody else was quicker: look again */
-    *out = NULL;
   }
 }
 
@@ -197,7 +198,9 @@ int instance_capture_durable(pagestore_instance *i) {
   flusher_wait_idle(i->store->flusher, c);
   line *bounded;
   int status = c->durable == 0 ? fail(PAGESTORE_ENOTFOUND, "instance '%s' has no durable version yet: wait for one", c->name) : 0;
-  if (!status) status = line_rebound(c->line_next ? c->line_next : c->line, c->durable, &bounded);
+  if (!status && c->flushing)
+    status = fail(PAGESTORE_EFAILED, "instance '%s': a sync failed, what is durable is not known: close the store, open it again", c->name);
+  if (!status) status = line_rebound(c->line_durable, c->durable, &bounded);
   if (!status && (status = layers_pin(i->store->layers, bounded)) != 0) line_release(bounded);
   if (!status)
     i->view = (core_version){

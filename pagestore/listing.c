@@ -204,7 +204,7 @@ static int seal_delete(pagestore_store *s, core *c, bool synchronous, core_life 
   if (!w) return fail(PAGESTORE_ENOMEM, "no memory to delete: free some and try again");
   *life_before = c->life;
   core_move(c, CORE_DELETED);
-  s->deletions++;
+  s->departures++;
   mark_snapshots(s, c->id, SNAPSHOT_KEPT, SNAPSHOT_DROPPING);
   w->synchronous = synchronous;
   flusher_push(s->flusher, w);

@@ -345,8 +345,7 @@ static int describe_one_of(pagestore_memory *m, int status, uint64_t first, uint
 
 static int load_pages(pagestore_memory *m, uint64_t first, uint64_t count) {
   int status = region_load(m->region, first, count);
-  if (!status) return 0;
-  return describe_one_of(m, status, first, count);
+  return status ? describe_one_of(m, status, first, count) : 0;
 }
 
 /* Calls for pieces of at most 1 MiB whose pages are loaded, so that a limit on resident pages holds also for one long access. */
@@ -409,8 +408,8 @@ int pagestore_memory_prepare(pagestore_memory *m, uint64_t offset, uint64_t leng
   uint64_t first = offset / PAGE_BYTES, count = (offset + length - 1) / PAGE_BYTES - first + 1;
   if (!write) return load_pages(m, first, count);
   if (m->flags & PAGESTORE_EXPLICIT) mark_range(m, offset, length);
-  if ((status = region_open_write(m->region, first, count)) == 0) return 0;
-  return describe_one_of(m, status, first, count);
+  status = region_open_write(m->region, first, count);
+  return status ? describe_one_of(m, status, first, count) : 0;
 }
 
 int pagestore_memory_mark(pagestore_memory *m, uint64_t offset, uint64_t length) {
@@ -449,7 +448,6 @@ static int run_add(run *r, uint64_t page, uint16_t blocks) {
 static int add_stored(pagestore_memory *m, run *r) {
   enum { STEP = 64 };
   uint64_t pages[STEP], from = 0;
-  if (memory_is_volatile(m)) return 0;
   for (unsigned count = STEP; count == STEP;) {
     void *cursor;
     int status = source_begin(m, &cursor);
@@ -458,9 +456,8 @@ static int add_stored(pagestore_memory *m, run *r) {
       if ((status = pagemap_next(&m->map, m->id, from, &pages[count])) != 0 || pages[count] >= region_pages(m->region)) break;
     source_end(m, cursor);
     if (status && status != PAGESTORE_ENOTFOUND) return describe(m, status, from);
-    status = 0;
-    for (unsigned i = 0; i < count && !status; i++) status = run_add(r, pages[i], ALL_BLOCKS);
-    if (status) return status;
+    for (unsigned i = 0; i < count; i++)
+      if ((status = run_add(r, pages[i], ALL_BLOCKS)) != 0) return status;
   }
   return 0;
 }
@@ -480,7 +477,7 @@ int pagestore_memory_blocks(pagestore_memory *m, int which, pagestore_range_fn e
     uint64_t page;
     for (uint64_t at = 0; !status && region_resident_next(m->region, at, &page); at = page + 1) status = run_add(&r, page, ALL_BLOCKS);
   } else if (which == PAGESTORE_BLOCKS_STORED) {
-    status = add_stored(m, &r);
+    status = memory_is_volatile(m) ? 0 : add_stored(m, &r);
   } else {
     return fail(PAGESTORE_EINVAL, "which blocks: PAGESTORE_BLOCKS_DIRTY, _RESIDENT or _STORED");
   }

@@ -72,7 +72,7 @@ void reroot_publish(pagestore_store *s, work *w) {
     c->pinned = line_reference(w->line);
     layers_reroot(s->layers, layer);
     line *shallow;
-    if (w->kind == WORK_COMMIT && layers_line(s->layers, layer, BOUND_OPEN, &shallow) == 0) {
+    if (w->kind == WORK_COMMIT && c->line->steps[0].layer == layer && layers_line(s->layers, layer, BOUND_OPEN, &shallow) == 0) {
       line_release(c->line_next);
       c->line_next = shallow;
     }

@@ -40,7 +40,8 @@ struct pagestore_store {
   store_record record;           /* next ids as sealed; written by each flush */
   core *cores[CORE_BUCKETS];
   uint32_t handles;
-  uint64_t deletions;            /* counted, so that a record read before one is not believed after it */
+  uint64_t departures;           /* deletions and cores that left the table: a record read before one is not believed after it */
+  uint64_t serial_last;          /* the highest of the cores that left */
   snapshot_table snapshots;
 };
 

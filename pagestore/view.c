@@ -131,7 +131,7 @@ static int claim_name(pagestore_store *s, const char *name) {
   name_request r = { .name = name };
   for (;;) {
     pthread_mutex_lock(&s->lock);
-    uint64_t deletions = s->deletions;
+    uint64_t departures = s->departures;
     const core *known = core_find(s, name);
     bool gone = known && known->life == CORE_DELETED, taken = known && !gone;
     pthread_mutex_unlock(&s->lock);
@@ -140,7 +140,7 @@ static int claim_name(pagestore_store *s, const char *name) {
     if (stored == 0 || taken) return fail(PAGESTORE_EEXIST, "instance '%s' exists: take another name", name);
     pthread_mutex_lock(&s->lock);
     known = core_find(s, name);
-    if (s->deletions == deletions && (!known || known->life == CORE_DELETED)) return 0;
+    if (s->departures == departures && (!known || known->life == CORE_DELETED)) return 0;
     pthread_mutex_unlock(&s->lock);
   }
 }

@@ -1,7 +1,9 @@
 #!/bin/bash
 # The demo on a file of its own: on a new store, again on the same, then with another file; each must find all as it must be.
+# ctest: TIMEOUT 300
 set -eu
 build=${BUILD:-$(dirname "$0")/../build}
+[ -x "$build/tools/demo-host" ] || { echo "wabt, clang or lld is missing"; exit 77; }
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 for n in $(seq 300); do

@@ -4,8 +4,8 @@
  * what LMDB writes through its O_DSYNC descriptor.
  *
  *   io_plan.at        the number of the call that fails, counted from io_arm() among those of `kinds`; 0: none
- *   io_plan.lasting   that call and all later ones, until io_disarm(); else that one alone
- *   io_plan.reached   a failing sync or meta write does its work before it says that it failed
+ *   io_plan.lasting   that call and all later ones, other writes too, until io_disarm(); else that one alone
+ *   io_plan.reached   the first failing sync or meta write does its work before it says that it failed
  *   io_plan.full      fstatvfs says that no block is free while the plan is armed
  *   io_plan.error 0   a short write: half of it, without an error
  */
@@ -72,7 +72,8 @@ static bool io_fails(io_kind kind) {
   pthread_mutex_lock(&io_lock);
   io_calls[kind]++;
   bool fails = false;
-  if (io_plan.armed && (io_plan.kinds & kind)) {
+  bool concerned = io_plan.kinds & kind || (io_plan.lasting && io_plan.failed && kind != IO_SYNC);
+  if (io_plan.armed && concerned) {
     io_plan.calls++;
     fails = io_plan.at && (io_plan.calls == io_plan.at || (io_plan.lasting && io_plan.calls > io_plan.at));
     io_plan.failed += fails;
@@ -94,7 +95,7 @@ ssize_t __wrap_pwrite(int fd, const void *from, size_t length, off_t at) {
   io_kind kind = io_kind_of(fd);
   if (!io_fails(kind)) return __real_pwrite(fd, from, length, at);
   if (!io_plan.error) return __real_pwrite(fd, from, length / 2, at);
-  if (io_plan.reached) (void)!__real_pwrite(fd, from, length, at);
+  if (io_plan.reached && io_plan.failed == 1) (void)!__real_pwrite(fd, from, length, at);
   return io_refuse();
 }
 
@@ -116,7 +117,7 @@ int __real_fdatasync(int fd);
 int __wrap_fdatasync(int fd);
 int __wrap_fdatasync(int fd) {
   if (!io_fails(IO_SYNC)) return __real_fdatasync(fd);
-  if (io_plan.reached) __real_fdatasync(fd);
+  if (io_plan.reached && io_plan.failed == 1) __real_fdatasync(fd);
   return (int)io_refuse();
 }
 

@@ -1,7 +1,8 @@
-/* test_wasm2c.c - the wasm2c adapter: binding, growth, traps of every kind, globals, foreign signals, damage, threads.
+/* test_wasm2c.c - the wasm2c adapter: binding, growth, traps of every kind, globals, foreign
+ * signals, damage, threads.
  *
- * The module is tests/wasm2c_module.wat. PROGRAM_OF_ITS_OWN: built where wabt is, see tools/packaging/wasm2c.cmake.
- * ctest: PROGRAM_OF_ITS_OWN
+ * The module is tests/wasm2c_module.wat. PROGRAM_OF_ITS_OWN: built where wabt is, see
+ * tools/packaging/wasm2c.cmake. ctest: PROGRAM_OF_ITS_OWN
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,7 +26,11 @@
 
 #include "wasm2c_module.h"
 
-#define OK(call) do { int err_ = (call); if (err_) fail_msg("%s: %d %s", #call, err_, pagestore_detail()); } while (0)
+#define OK(call)                                                                                   \
+  do {                                                                                             \
+    int err_ = (call);                                                                             \
+    if (err_) fail_msg("%s: %d %s", #call, err_, pagestore_detail());                              \
+  } while (0)
 
 struct Z_env_instance_t {
   wasm_rt_memory_t first, second;
@@ -47,14 +52,33 @@ typedef struct {
 
 static char folder[] = "/tmp/pagestore-wasm2c-XXXXXX";
 static pagestore_store *store;
-static struct sigaction front_segv, front_bus;  /* the library's, as main() installed them: cmocka puts its own before each test */
+/* the library's, as main() installed them: cmocka puts its own before each test */
+static struct sigaction front_segv, front_bus;
 static sigjmp_buf foreign_back;
 static volatile int foreign_count;
 
-/* ---- calls ------------------------------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
-typedef enum { POKE, PEEK, FAR, FILL, GROW, SIZE, POKE_SECOND, GROW_SECOND, POKE_OWN, GROW_OWN, DIVIDE, INDIRECT, STOP, DEEP, COUNT,
-               OUTWARD, INSTANTIATE, TOUCH } what;
+typedef enum {
+  POKE,
+  PEEK,
+  FAR,
+  FILL,
+  GROW,
+  SIZE,
+  POKE_SECOND,
+  GROW_SECOND,
+  POKE_OWN,
+  GROW_OWN,
+  DIVIDE,
+  INDIRECT,
+  STOP,
+  DEEP,
+  COUNT,
+  OUTWARD,
+  INSTANTIATE,
+  TOUCH
+} what;
 typedef struct {
   host *h;
   what which;
@@ -99,10 +123,11 @@ static u32 result_of(host *h, what which, u32 a, u32 b) {
 }
 
 static int touch(host *h, volatile uint8_t *address) {
-  return pagestore_wasm2c_call(&h->wasm2c, run, &(call){ .h = h, .which = TOUCH, .address = address });
+  return pagestore_wasm2c_call(&h->wasm2c, run,
+                               &(call){ .h = h, .which = TOUCH, .address = address });
 }
 
-/* ---- hosts ------------------------------------------------------------------------------------------------------- */
+/* ---- hosts ----------------------------------------------------------------------------------- */
 
 static void open_host(host *h, const char *name, uint32_t flags) {
   memset(h, 0, sizeof *h);
@@ -120,8 +145,10 @@ static void open_host(host *h, const char *name, uint32_t flags) {
   h->global = (pagestore_wasm2c_global){ "counter", Z_wasm2c_moduleZ_counter(&h->module), 4 };
   h->wasm2c.globals = &h->global;
   h->wasm2c.global_count = 1;
-  if (pagestore_committed_version(h->instance)) OK(pagestore_wasm2c_rollback(&h->wasm2c));
-  else OK(pagestore_wasm2c_commit(&h->wasm2c, 0, NULL));
+  if (pagestore_committed_version(h->instance))
+    OK(pagestore_wasm2c_rollback(&h->wasm2c));
+  else
+    OK(pagestore_wasm2c_commit(&h->wasm2c, 0, NULL));
 }
 
 static void close_host(host *h) {
@@ -136,7 +163,8 @@ static void on_foreign(int number, siginfo_t *info, void *context) {
   siglongjmp(foreign_back, 1);
 }
 
-/* The host's own handler is there first, as a crash reporter's would be; then the adapter's, then the library's. */
+/* The host's own handler is there first, as a crash reporter's would be; then the adapter's, then
+ * the library's. */
 static int open_store(void) {
   struct sigaction action = { .sa_sigaction = on_foreign, .sa_flags = SA_SIGINFO };
   char path[64];
@@ -155,7 +183,7 @@ static int close_store(void) {
   return pagestore_close(store) || system(command);
 }
 
-/* ---- tests ------------------------------------------------------------------------------------------------------- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void bytes_arrive_and_come_back(void **state) {
   (void)state;
@@ -251,7 +279,7 @@ static void globals_follow_the_message(void **state) {
   assert_int_equal(*Z_wasm2c_moduleZ_counter(&h.module), 6);
   uint64_t version = pagestore_committed_version(h.instance), after;
   OK(pagestore_wasm2c_commit(&h.wasm2c, 0, &after));
-  assert_int_equal(after, version);  /* globals that did not change make no version */
+  assert_int_equal(after, version); /* globals that did not change make no version */
   h.global.bytes = 8;
   assert_int_equal(pagestore_wasm2c_load_globals(&h.wasm2c), PAGESTORE_ETYPE);
   h.global = (pagestore_wasm2c_global){ "other", counter, 4 };
@@ -291,11 +319,12 @@ static void foreign_faults_go_on(void **state) {
   foreign_count = 0;
   if (sigsetjmp(foreign_back, 1) == 0) (void)*(volatile uint8_t *)page;
   assert_int_equal(foreign_count, 1);
-  if (sigsetjmp(foreign_back, 1) == 0) (void)*(volatile uint8_t *)(h.env.first.data + h.env.first.size);
+  if (sigsetjmp(foreign_back, 1) == 0)
+    (void)*(volatile uint8_t *)(h.env.first.data + h.env.first.size);
   assert_int_equal(foreign_count, 2);
   pagestore_wasm2c_frame *top = pagestore_wasm2c_top;
   if (sigsetjmp(foreign_back, 1) == 0) touch(&h, page);
-  pagestore_wasm2c_top = top;  /* the foreign handler left our call by the window */
+  pagestore_wasm2c_top = top; /* the foreign handler left our call by the window */
   assert_int_equal(foreign_count, 3);
   assert_int_equal(trap_of(&h, PEEK, UINT32_MAX, 0), WASM_RT_TRAP_OOB);
   munmap(page, 4096);
@@ -307,14 +336,19 @@ static void wrong_bindings_are_refused(void **state) {
   host h;
   pagestore_memory *small;
   wasm_rt_memory_t guest;
-  pagestore_memory_options options = { .size = sizeof options, .pages = 1, .max_pages = 4, .guard_bytes = 1 << 20 };
+  pagestore_memory_options options = {
+    .size = sizeof options, .pages = 1, .max_pages = 4, .guard_bytes = 1 << 20
+  };
   open_host(&h, "wrong", PAGESTORE_CREATE);
   assert_int_equal(pagestore_wasm2c_bind(&h.wasm2c, h.first, NULL, &h.env.first), PAGESTORE_EINVAL);
   OK(pagestore_memory_open(h.instance, "small", &options, &small));
   assert_int_equal(pagestore_wasm2c_bind(&h.wasm2c, small, &options, &guest), PAGESTORE_EINVAL);
   OK(pagestore_wasm2c_bind(&h.wasm2c, small, &options, NULL));
-  options = (pagestore_memory_options){ .size = sizeof options, .flags = PAGESTORE_MEMORY64, .pages = 1, .max_pages = 4 };
-  assert_int_equal(pagestore_wasm2c_memory(&h.wasm2c, "wide", &options, &guest, NULL), PAGESTORE_EUNSUPPORTED);
+  options = (pagestore_memory_options){
+    .size = sizeof options, .flags = PAGESTORE_MEMORY64, .pages = 1, .max_pages = 4
+  };
+  assert_int_equal(pagestore_wasm2c_memory(&h.wasm2c, "wide", &options, &guest, NULL),
+                   PAGESTORE_EUNSUPPORTED);
   close_host(&h);
 }
 
@@ -336,7 +370,9 @@ static void views_run_the_module(void **state) {
   assert_int_equal(result_of(&view, PEEK, 100, 0), 43);
   close_host(&view);
   memset(&view, 0, sizeof view);
-  OK(pagestore_instance_open(store, "viewed", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ), &view.instance));
+  OK(pagestore_instance_open(store, "viewed",
+                             PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ),
+                             &view.instance));
   OK(pagestore_wasm2c_start(&view.wasm2c, view.instance));
   OK(pagestore_wasm2c_memory(&view.wasm2c, "first", NULL, &view.env.first, &view.first));
   memset(&view.module, 0, sizeof view.module);
@@ -359,7 +395,9 @@ static void damage(const char *pattern) {
   uint8_t *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   uint8_t *found = memmem(bytes, (size_t)info.st_size, pattern, strlen(pattern));
   assert_non_null(found);
-  for (; found; found = memmem(found + 1, (size_t)(bytes + info.st_size - found - 1), pattern, strlen(pattern))) found[3] ^= 1;
+  for (; found; found = memmem(found + 1, (size_t)(bytes + info.st_size - found - 1), pattern,
+                               strlen(pattern)))
+    found[3] ^= 1;
   munmap(bytes, (size_t)info.st_size);
   close(file);
 }
@@ -394,8 +432,12 @@ static void *trap_often(void *env) {
   host *h = env;
   for (u32 i = 0; i < 200; i++) {
     result_of(h, POKE, 64, i);
-    if (trap_of(h, PEEK, UINT32_MAX, 0) != WASM_RT_TRAP_OOB || trap_of(h, DEEP, 0, 0) != WASM_RT_TRAP_EXHAUSTION) return h;
-    if (i % 2 ? pagestore_wasm2c_commit(&h->wasm2c, PAGESTORE_ASYNC, NULL) : pagestore_wasm2c_rollback(&h->wasm2c)) return h;
+    if (trap_of(h, PEEK, UINT32_MAX, 0) != WASM_RT_TRAP_OOB ||
+        trap_of(h, DEEP, 0, 0) != WASM_RT_TRAP_EXHAUSTION)
+      return h;
+    if (i % 2 ? pagestore_wasm2c_commit(&h->wasm2c, PAGESTORE_ASYNC, NULL)
+              : pagestore_wasm2c_rollback(&h->wasm2c))
+      return h;
     if (result_of(h, PEEK, 64, 0) != (i % 2 ? i : i - (i > 0))) return h;
   }
   return NULL;
@@ -407,7 +449,8 @@ static void threads_trap_by_themselves(void **state) {
   pthread_t threads[3];
   const char *const names[] = { "thread-1", "thread-2", "thread-3" };
   for (int i = 0; i < 3; i++) open_host(&hosts[i], names[i], PAGESTORE_CREATE);
-  for (int i = 0; i < 3; i++) assert_int_equal(pthread_create(&threads[i], NULL, trap_often, &hosts[i]), 0);
+  for (int i = 0; i < 3; i++)
+    assert_int_equal(pthread_create(&threads[i], NULL, trap_often, &hosts[i]), 0);
   for (int i = 0; i < 3; i++) {
     void *result;
     pthread_join(threads[i], &result);

@@ -1,9 +1,12 @@
-/* wasm2c_guest.h - the functions that generated code calls, in place of wabt's own runtime; included by wasm2c_runtime.h only.
+/* wasm2c_guest.h - the functions that generated code calls, in place of wabt's own runtime;
+ * included by wasm2c_runtime.h only.
  *
- * Always true: what wasm-rt.h declares and a module without shared memories uses is here; errors that the guest must not see
- *              become traps, those that it may see are what the specification says (-1).
+ * Always true: what wasm-rt.h declares and a module without shared memories uses is here; errors
+ *              that the guest must not see become traps, those that it may see are what the
+ *              specification says (-1).
  * Thread:      memories, tables: their instance's; types and tags: any; exceptions: the thread's.
- * Owner:       a module's own memories and tables belong to it, until its _free function; bound memories to the library. */
+ * Owner:       a module's own memories and tables belong to it, until its _free function; bound
+ *              memories to the library. */
 #ifndef PAGESTORE_WASM2C_GUEST_H
 #define PAGESTORE_WASM2C_GUEST_H
 
@@ -13,7 +16,7 @@
 extern "C" {
 #endif
 
-/* ---- start, texts --------------------------------------------------------------------------------------------------- */
+/* ---- start, texts ---------------------------------------------------------------------------- */
 
 void wasm_rt_init(void) { pagestore_wasm2c_install(); }
 bool wasm_rt_is_initialized(void) { return true; }
@@ -25,7 +28,8 @@ void wasm_rt_free_thread(void) {}
 
 const char *pagestore_wasm2c_strerror(int code) {
   if (code < 0) return pagestore_strerror(code);
-  if (code == PAGESTORE_WASM2C_PAGE) return "a page of the memory cannot be had, or is read-only: pagestore_commit says why";
+  if (code == PAGESTORE_WASM2C_PAGE)
+    return "a page of the memory cannot be had, or is read-only: pagestore_commit says why";
   if (code == PAGESTORE_WASM2C_GROW) return "memory.grow found no memory or met a quota";
   return wasm_rt_strerror((wasm_rt_trap_t)code);
 }
@@ -43,9 +47,10 @@ const char *wasm_rt_strerror(wasm_rt_trap_t code) {
   return "trap";
 }
 
-/* ---- memories ------------------------------------------------------------------------------------------------------- */
+/* ---- memories -------------------------------------------------------------------------------- */
 
-/* Bound: the library grows it, and -1 only where the guest is to see it. Unbound: inside its own reservation. */
+/* Bound: the library grows it, and -1 only where the guest is to see it. Unbound: inside its own
+ * reservation. */
 pagestore_wasm2c_pages wasm_rt_grow_memory(wasm_rt_memory_t *guest, pagestore_wasm2c_pages delta) {
   const pagestore_wasm2c_pages refused = (pagestore_wasm2c_pages)-1;
   pagestore_wasm2c_bound *bound = pagestore_wasm2c_find(guest);
@@ -59,7 +64,8 @@ pagestore_wasm2c_pages wasm_rt_grow_memory(wasm_rt_memory_t *guest, pagestore_wa
     return old_pages;
   }
   if (!pagestore_wasm2c_fits((uint64_t)old_pages + delta)) return refused;
-  if (mprotect(guest->data + (size_t)old_pages * PAGESTORE_PAGE, (size_t)delta * PAGESTORE_PAGE, PROT_READ | PROT_WRITE))
+  if (mprotect(guest->data + (size_t)old_pages * PAGESTORE_PAGE, (size_t)delta * PAGESTORE_PAGE,
+               PROT_READ | PROT_WRITE))
     return refused;
   guest->pages = old_pages + delta;
   guest->size = (pagestore_wasm2c_pages)((uint64_t)guest->pages * PAGESTORE_PAGE);
@@ -84,9 +90,10 @@ static pagestore_wasm2c_range *pagestore_wasm2c_range_add(uintptr_t base, uintpt
   return range;
 }
 
-/* All that the maximum allows is reserved, so that data never moves: 64-bit ones may not exceed address space. Without
- * memory the size stays 0, where every access is out of bounds. */
-static void pagestore_wasm2c_allocate(wasm_rt_memory_t *guest, uint64_t pages, uint64_t max_pages, int is64) {
+/* All that the maximum allows is reserved, so that data never moves: 64-bit ones may not exceed
+ * address space. Without memory the size stays 0, where every access is out of bounds. */
+static void pagestore_wasm2c_allocate(wasm_rt_memory_t *guest, uint64_t pages, uint64_t max_pages,
+                                      int is64) {
   uint64_t most = is64 ? UINT64_C(1) << 20 : 65536;
   uint64_t bytes = pagestore_wasm2c_reach;
   memset(guest, 0, sizeof *guest);
@@ -116,12 +123,14 @@ static void pagestore_wasm2c_allocate(wasm_rt_memory_t *guest, uint64_t pages, u
 }
 
 #if PAGESTORE_WASM2C_WABT >= 1037
-void wasm_rt_allocate_memory(wasm_rt_memory_t *guest, uint64_t pages, uint64_t max_pages, bool is64, uint32_t page_size) {
+void wasm_rt_allocate_memory(wasm_rt_memory_t *guest, uint64_t pages, uint64_t max_pages, bool is64,
+                             uint32_t page_size) {
   memset(guest, 0, sizeof *guest);
   if (page_size == PAGESTORE_PAGE) pagestore_wasm2c_allocate(guest, pages, max_pages, is64);
 }
 #elif PAGESTORE_WASM2C_WABT >= 1033
-void wasm_rt_allocate_memory(wasm_rt_memory_t *guest, uint64_t pages, uint64_t max_pages, bool is64) {
+void wasm_rt_allocate_memory(wasm_rt_memory_t *guest, uint64_t pages, uint64_t max_pages,
+                             bool is64) {
   pagestore_wasm2c_allocate(guest, pages, max_pages, is64);
 }
 #else
@@ -145,39 +154,42 @@ void wasm_rt_free_memory(wasm_rt_memory_t *guest) {
   memset(guest, 0, sizeof *guest);
 }
 
-/* ---- tables, types, exceptions --------------------------------------------------------------------------------------- */
+/* ---- tables, types, exceptions --------------------------------------------------------------- */
 
-#define PAGESTORE_WASM2C_TABLE(type)                                                                                 \
-  void wasm_rt_allocate_##type##_table(wasm_rt_##type##_table_t *table, uint32_t count, uint32_t max_count) {        \
-    table->data = (wasm_rt_##type##_t *)calloc(count ? count : 1, sizeof *table->data);                              \
-    table->size = table->data ? count : 0;                                                                           \
-    table->max_size = max_count;                                                                                     \
-  }                                                                                                                  \
-  void wasm_rt_free_##type##_table(wasm_rt_##type##_table_t *table) {                                                \
-    free(table->data);                                                                                               \
-    memset(table, 0, sizeof *table);                                                                                 \
-  }                                                                                                                  \
-  uint32_t wasm_rt_grow_##type##_table(wasm_rt_##type##_table_t *table, uint32_t delta, wasm_rt_##type##_t init) {   \
-    uint32_t old_count = table->size;                                                                                \
-    uint64_t count = (uint64_t)old_count + delta;                                                                    \
-    if (count > table->max_size) return UINT32_MAX;                                                                  \
-    if (delta == 0) return old_count;                                                                                \
-    void *data = realloc((void *)table->data, count * sizeof *table->data);                                          \
-    if (!data) return UINT32_MAX;                                                                                    \
-    table->data = (wasm_rt_##type##_t *)data;                                                                        \
-    table->size = (uint32_t)count;                                                                                   \
-    for (uint32_t i = old_count; i < count; i++) table->data[i] = init;                                              \
-    return old_count;                                                                                                \
+#define PAGESTORE_WASM2C_TABLE(type)                                                               \
+  void wasm_rt_allocate_##type##_table(wasm_rt_##type##_table_t *table, uint32_t count,            \
+                                       uint32_t max_count) {                                       \
+    table->data = (wasm_rt_##type##_t *)calloc(count ? count : 1, sizeof *table->data);            \
+    table->size = table->data ? count : 0;                                                         \
+    table->max_size = max_count;                                                                   \
+  }                                                                                                \
+  void wasm_rt_free_##type##_table(wasm_rt_##type##_table_t *table) {                              \
+    free(table->data);                                                                             \
+    memset(table, 0, sizeof *table);                                                               \
+  }                                                                                                \
+  uint32_t wasm_rt_grow_##type##_table(wasm_rt_##type##_table_t *table, uint32_t delta,            \
+                                       wasm_rt_##type##_t init) {                                  \
+    uint32_t old_count = table->size;                                                              \
+    uint64_t count = (uint64_t)old_count + delta;                                                  \
+    if (count > table->max_size) return UINT32_MAX;                                                \
+    if (delta == 0) return old_count;                                                              \
+    void *data = realloc((void *)table->data, count * sizeof *table->data);                        \
+    if (!data) return UINT32_MAX;                                                                  \
+    table->data = (wasm_rt_##type##_t *)data;                                                      \
+    table->size = (uint32_t)count;                                                                 \
+    for (uint32_t i = old_count; i < count; i++) table->data[i] = init;                            \
+    return old_count;                                                                              \
   }
 PAGESTORE_WASM2C_TABLE(funcref)
 PAGESTORE_WASM2C_TABLE(externref)
 
 #if PAGESTORE_WASM2C_WABT < 1033
-/* Equal signatures share a number, counted from 1. Types live as long as the process: modules share them. */
+/* Equal signatures share a number, counted from 1. Types live as long as the process: modules share
+ * them. */
 typedef struct pagestore_wasm2c_type {
   struct pagestore_wasm2c_type *next;
   uint32_t number, params, results;
-  wasm_rt_type_t *types;        /* behind this, in the same allocation */
+  wasm_rt_type_t *types; /* behind this, in the same allocation */
 } pagestore_wasm2c_type;
 static pagestore_wasm2c_type *pagestore_wasm2c_types;
 
@@ -202,7 +214,8 @@ static uint32_t pagestore_wasm2c_intern(pagestore_wasm2c_type *wanted) {
 /* 0, which no type has, when there is no memory: indirect calls of it trap. */
 uint32_t wasm_rt_register_func_type(uint32_t params, uint32_t results, ...) {
   uint32_t count = params + results;
-  pagestore_wasm2c_type *wanted = (pagestore_wasm2c_type *)calloc(1, sizeof *wanted + count * sizeof(wasm_rt_type_t));
+  pagestore_wasm2c_type *wanted =
+      (pagestore_wasm2c_type *)calloc(1, sizeof *wanted + count * sizeof(wasm_rt_type_t));
   if (!wanted) return 0;
   wanted->types = (wasm_rt_type_t *)(wanted + 1);
   wanted->params = params;

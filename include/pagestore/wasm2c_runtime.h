@@ -1,13 +1,16 @@
-/* wasm2c_runtime.h - the other half of wasm2c.h, included by it where PAGESTORE_WASM2C_IMPLEMENTATION is defined; never by itself.
+/* wasm2c_runtime.h - the other half of wasm2c.h, included by it where
+ * PAGESTORE_WASM2C_IMPLEMENTATION is defined; never by itself.
  *
  *   1 binding    which wasm_rt_memory_t shows which memory; globals
  *   2 calls      frames, traps
  *   3 faults     addresses to traps, the handler
  *   4            wasm2c_guest.h: the functions that generated code calls
  *
- * Invariants: the thread's newest frame is the innermost running call; a guest is in the table at most once; a range of a memory
- *             that is not ours (module-defined) stays in its list for ever, with zero bytes once freed.
- * Thread:     the table under its lock; frames and exceptions are the thread's; the handler takes no lock. */
+ * Invariants: the thread's newest frame is the innermost running call; a guest is in the table at
+ *             most once; a range of a memory that is not ours (module-defined) stays in its list
+ *             for ever, with zero bytes once freed.
+ * Thread:     the table under its lock; frames and exceptions are the thread's; the handler takes
+ *             no lock. */
 #ifndef PAGESTORE_WASM2C_RUNTIME_H
 #define PAGESTORE_WASM2C_RUNTIME_H
 
@@ -20,7 +23,8 @@
 #include <ucontext.h>
 
 #ifndef _GNU_SOURCE
-#error "define _GNU_SOURCE before the first include of the file that defines PAGESTORE_WASM2C_IMPLEMENTATION"
+#error                                                                                             \
+    "define _GNU_SOURCE before the first include where PAGESTORE_WASM2C_IMPLEMENTATION is defined"
 #endif
 #if defined(WASM_RT_USE_SEGUE) && WASM_RT_USE_SEGUE
 #error "segue is not supported: do not define WASM_RT_ALLOW_SEGUE"
@@ -28,7 +32,7 @@
 #if PAGESTORE_WASM2C_WABT >= 1033 && defined(__has_include)
 #if __has_include(<wasm-rt-exceptions.h>)
 #ifdef __cplusplus
-extern "C" {  /* 1.0.33's header forgets it */
+extern "C" { /* 1.0.33's header forgets it */
 #endif
 #include <wasm-rt-exceptions.h>
 #ifdef __cplusplus
@@ -51,9 +55,10 @@ extern "C" {
 /* In the handler thread-local storage must be there already: never allocated at first use. */
 #define PAGESTORE_WASM2C_THREAD static __thread __attribute__((tls_model("initial-exec")))
 
-static const uint64_t pagestore_wasm2c_reach = (UINT64_C(8) << 30) + 65536;  /* 32-bit address + 32-bit offset + access */
+/* 32-bit address + 32-bit offset + access */
+static const uint64_t pagestore_wasm2c_reach = (UINT64_C(8) << 30) + 65536;
 
-/* ---- 1 binding --------------------------------------------------------------------------------------------------- */
+/* ---- 1 binding ------------------------------------------------------------------------------- */
 
 #define PAGESTORE_WASM2C_BUCKETS 1024
 static pagestore_wasm2c_bound *pagestore_wasm2c_table[PAGESTORE_WASM2C_BUCKETS];
@@ -113,15 +118,18 @@ static void pagestore_wasm2c_tell(pagestore_wasm2c_bound *bound, uint64_t pages)
 
 int pagestore_wasm2c_refresh(pagestore_wasm2c *wasm2c) {
   for (size_t i = 0; i < wasm2c->count; i++)
-    if (wasm2c->memories[i].guest && !pagestore_wasm2c_fits(pagestore_memory_pages(wasm2c->memories[i].memory)))
+    if (wasm2c->memories[i].guest &&
+        !pagestore_wasm2c_fits(pagestore_memory_pages(wasm2c->memories[i].memory)))
       return PAGESTORE_EUNSUPPORTED;
   for (size_t i = 0; i < wasm2c->count; i++)
     if (wasm2c->memories[i].guest)
-      pagestore_wasm2c_tell(&wasm2c->memories[i], pagestore_memory_pages(wasm2c->memories[i].memory));
+      pagestore_wasm2c_tell(&wasm2c->memories[i],
+                            pagestore_memory_pages(wasm2c->memories[i].memory));
   return 0;
 }
 
-/* A byte written as the guest would write it must be what the library reads: otherwise wasm-rt.h is not the module's. */
+/* A byte written as the guest would write it must be what the library reads: otherwise wasm-rt.h is
+ * not the module's. */
 static int pagestore_wasm2c_check(pagestore_wasm2c_bound *bound) {
   if (pagestore_memory_pages(bound->memory) == 0) return 0;
   int err = pagestore_memory_prepare(bound->memory, 0, 1, true);
@@ -144,38 +152,44 @@ static uint64_t pagestore_wasm2c_guard(const pagestore_memory_options *options) 
 /* Shows the memory through guest, for the first time. */
 static int pagestore_wasm2c_show(pagestore_wasm2c_bound *bound) {
   uint64_t pages = pagestore_memory_pages(bound->memory);
-  if (!pagestore_wasm2c_fits(pages) || (PAGESTORE_WASM2C_WABT < 1033 && bound->is64)) return PAGESTORE_EUNSUPPORTED;
-  if (PAGESTORE_WASM2C_UNCHECKED && !bound->is64 && bound->reserved_bytes < pagestore_wasm2c_reach) return PAGESTORE_EINVAL;
+  if (!pagestore_wasm2c_fits(pages) || (PAGESTORE_WASM2C_WABT < 1033 && bound->is64))
+    return PAGESTORE_EUNSUPPORTED;
+  if (PAGESTORE_WASM2C_UNCHECKED && !bound->is64 && bound->reserved_bytes < pagestore_wasm2c_reach)
+    return PAGESTORE_EINVAL;
   pagestore_wasm2c_tell(bound, pages);
   int err = pagestore_wasm2c_check(bound);
   if (!err) pagestore_wasm2c_table_add(bound);
   return err;
 }
 
-int pagestore_wasm2c_bind(pagestore_wasm2c *wasm2c, pagestore_memory *memory, const pagestore_memory_options *opened_with,
-                          wasm_rt_memory_t *guest) {
-  if (wasm2c->count == PAGESTORE_WASM2C_MEMORIES || (guest && pagestore_wasm2c_find(guest))) return PAGESTORE_EINVAL;
+int pagestore_wasm2c_bind(pagestore_wasm2c *wasm2c, pagestore_memory *memory,
+                          const pagestore_memory_options *opened_with, wasm_rt_memory_t *guest) {
+  if (wasm2c->count == PAGESTORE_WASM2C_MEMORIES || (guest && pagestore_wasm2c_find(guest)))
+    return PAGESTORE_EINVAL;
   pagestore_wasm2c_bound *bound = &wasm2c->memories[wasm2c->count];
   memset(bound, 0, sizeof *bound);
   bound->memory = memory;
   bound->guest = guest;
   bound->base = pagestore_memory_base(memory);
   bound->is64 = opened_with && (opened_with->flags & PAGESTORE_MEMORY64);
-  bound->reserved_bytes = pagestore_memory_max(memory) * PAGESTORE_PAGE + pagestore_wasm2c_guard(opened_with);
+  bound->reserved_bytes = pagestore_memory_max(memory) * PAGESTORE_PAGE +
+                          pagestore_wasm2c_guard(opened_with);
   int err = guest ? pagestore_wasm2c_show(bound) : 0;
   if (!err) wasm2c->count++;
   return err;
 }
 
-int pagestore_wasm2c_memory(pagestore_wasm2c *wasm2c, const char *name, const pagestore_memory_options *given,
-                            wasm_rt_memory_t *guest, pagestore_memory **out) {
+int pagestore_wasm2c_memory(pagestore_wasm2c *wasm2c, const char *name,
+                            const pagestore_memory_options *given, wasm_rt_memory_t *guest,
+                            pagestore_memory **out) {
   pagestore_memory_options options;
   pagestore_memory *memory = NULL;
   memset(&options, 0, sizeof options);
   if (given) options = *given;
   options.size = sizeof options;
   options.guard_bytes = pagestore_wasm2c_guard(&options);
-  uint64_t max_bytes = (options.max_pages ? options.max_pages : 65536) * PAGESTORE_PAGE;
+  /* 0: not known before it is open, an existing one keeps its own */
+  uint64_t max_bytes = options.max_pages * PAGESTORE_PAGE;
   if (PAGESTORE_WASM2C_UNCHECKED && guest && !(options.flags & PAGESTORE_MEMORY64) &&
       max_bytes + options.guard_bytes < pagestore_wasm2c_reach)
     options.guard_bytes = pagestore_wasm2c_reach - max_bytes;
@@ -185,7 +199,7 @@ int pagestore_wasm2c_memory(pagestore_wasm2c *wasm2c, const char *name, const pa
   return err;
 }
 
-/* ---- globals ------------------------------------------------------------------------------------------------------ */
+/* ---- globals --------------------------------------------------------------------------------- */
 
 /* The key of a global; 256 bytes are enough for every key that the library takes. */
 static int pagestore_wasm2c_key(const pagestore_wasm2c_global *global, char key[256]) {
@@ -208,7 +222,8 @@ int pagestore_wasm2c_save_globals(pagestore_wasm2c *wasm2c) {
     err = pagestore_metadata_get(wasm2c->instance, key, stored, sizeof stored, &length);
     if (err == 0 && length == global->bytes && memcmp(stored, global->at, length) == 0) continue;
     if (err && err != PAGESTORE_ENOTFOUND && err != PAGESTORE_EBOUNDS) return err;
-    if ((err = pagestore_metadata_set(wasm2c->instance, key, global->at, global->bytes)) != 0) return err;
+    if ((err = pagestore_metadata_set(wasm2c->instance, key, global->at, global->bytes)) != 0)
+      return err;
   }
   return 0;
 }
@@ -241,11 +256,12 @@ int pagestore_wasm2c_rollback(pagestore_wasm2c *wasm2c) {
   return err ? err : pagestore_wasm2c_load_globals(wasm2c);
 }
 
-/* ---- 2 calls ------------------------------------------------------------------------------------------------------ */
+/* ---- 2 calls --------------------------------------------------------------------------------- */
 
 PAGESTORE_WASM2C_THREAD pagestore_wasm2c_frame *pagestore_wasm2c_top;
 PAGESTORE_WASM2C_THREAD int pagestore_wasm2c_prepared;
-PAGESTORE_WASM2C_THREAD uintptr_t pagestore_wasm2c_stack;  /* the lowest address of this thread's stack */
+/* the lowest address of this thread's stack */
+PAGESTORE_WASM2C_THREAD uintptr_t pagestore_wasm2c_stack;
 #if PAGESTORE_WASM2C_EXCEPTIONS
 PAGESTORE_WASM2C_THREAD WASM_RT_UNWIND_TARGET *pagestore_wasm2c_unwind;
 #endif
@@ -255,7 +271,7 @@ PAGESTORE_WASM2C_THREAD WASM_RT_UNWIND_TARGET *pagestore_wasm2c_unwind;
 #else
 #define PAGESTORE_WASM2C_DEPTH_STORAGE
 #endif
-#if (defined(WASM_RT_STACK_DEPTH_COUNT) && WASM_RT_STACK_DEPTH_COUNT) || \
+#if (defined(WASM_RT_STACK_DEPTH_COUNT) && WASM_RT_STACK_DEPTH_COUNT) ||                           \
     (defined(WASM_RT_USE_STACK_DEPTH_COUNT) && WASM_RT_USE_STACK_DEPTH_COUNT)
 #define PAGESTORE_WASM2C_COUNTS_DEPTH 1
 PAGESTORE_WASM2C_DEPTH_STORAGE uint32_t wasm_rt_call_stack_depth;
@@ -263,7 +279,8 @@ PAGESTORE_WASM2C_DEPTH_STORAGE uint32_t wasm_rt_call_stack_depth;
 #define PAGESTORE_WASM2C_COUNTS_DEPTH 0
 #endif
 
-/* Once a thread: signals open, alternate stack there, and where the stack ends (glibc reads /proc for the first thread). */
+/* Once a thread: signals open, alternate stack there, and where the stack ends (glibc reads /proc
+ * for the first thread). */
 static int pagestore_wasm2c_prepare_thread(void) {
   if (pagestore_wasm2c_prepared) return 0;
   pthread_attr_t attributes;
@@ -279,8 +296,10 @@ static int pagestore_wasm2c_prepare_thread(void) {
   return 0;
 }
 
-/* Not inlined: gcc would see a local's address kept, and not that leave takes it back on both ways out. */
-__attribute__((noinline)) int pagestore_wasm2c_enter(pagestore_wasm2c_frame *frame, pagestore_wasm2c *wasm2c) {
+/* Not inlined: gcc would see a local's address kept, and not that leave takes it back on both ways
+ * out. */
+__attribute__((noinline)) int pagestore_wasm2c_enter(pagestore_wasm2c_frame *frame,
+                                                     pagestore_wasm2c *wasm2c) {
   int err = pagestore_wasm2c_prepare_thread();
   if (err) return err;
   frame->outer = pagestore_wasm2c_top;
@@ -320,19 +339,20 @@ int pagestore_wasm2c_call(pagestore_wasm2c *wasm2c, void (*body)(void *env), voi
 
 static WASM_RT_NO_RETURN void pagestore_wasm2c_end(int code) {
   pagestore_wasm2c_frame *frame = pagestore_wasm2c_top;
-  if (!frame) abort();  /* generated code outside of a call: there is no frame to return to */
+  if (!frame) abort(); /* generated code outside of a call: there is no frame to return to */
   frame->code = code;
   longjmp(frame->back, 1);
 }
 
 WASM_RT_NO_RETURN void wasm_rt_trap(wasm_rt_trap_t code) { pagestore_wasm2c_end((int)code); }
 
-/* ---- 3 faults ----------------------------------------------------------------------------------------------------- */
+/* ---- 3 faults -------------------------------------------------------------------------------- */
 
-/* Memories that a module defines itself, or that the host allocates unbound. Never unlinked, so the handler needs no lock. */
+/* Memories that a module defines itself, or that the host allocates unbound. Never unlinked, so the
+ * handler needs no lock. */
 typedef struct pagestore_wasm2c_range {
   struct pagestore_wasm2c_range *next;
-  uintptr_t base, bytes;  /* bytes 0: free for the next allocation */
+  uintptr_t base, bytes; /* bytes 0: free for the next allocation */
 } pagestore_wasm2c_range;
 static pagestore_wasm2c_range *pagestore_wasm2c_ranges;
 static struct sigaction pagestore_wasm2c_before_segv, pagestore_wasm2c_before_bus;
@@ -348,24 +368,31 @@ static int pagestore_wasm2c_trap_of(uintptr_t address) {
     int inside = offset / PAGESTORE_PAGE < pagestore_memory_pages(bound->memory);
     return inside ? (int)PAGESTORE_WASM2C_PAGE : (int)WASM_RT_TRAP_OOB;
   }
-  for (pagestore_wasm2c_range *range = __atomic_load_n(&pagestore_wasm2c_ranges, __ATOMIC_ACQUIRE); range; range = range->next)
-    if (address - range->base < __atomic_load_n(&range->bytes, __ATOMIC_ACQUIRE)) return WASM_RT_TRAP_OOB;
+  for (pagestore_wasm2c_range *range = __atomic_load_n(&pagestore_wasm2c_ranges, __ATOMIC_ACQUIRE);
+       range; range = range->next)
+    if (address - range->base < __atomic_load_n(&range->bytes, __ATOMIC_ACQUIRE))
+      return WASM_RT_TRAP_OOB;
   /* The guard below the stack: what the kernel leaves free below the first thread's is 1 MiB. */
-  if (address - (pagestore_wasm2c_stack - (1u << 20)) < (1u << 20) + 65536) return WASM_RT_TRAP_EXHAUSTION;
+  if (address - (pagestore_wasm2c_stack - (1u << 20)) < (1u << 20) + 65536)
+    return WASM_RT_TRAP_EXHAUSTION;
   return 0;
 }
 
-/* As the kernel would have called it. Should the one before be the library's, it knows that it was asked already. */
+/* As the kernel would have called it. Should the one before be the library's, it knows that it was
+ * asked already. */
 static void pagestore_wasm2c_chain(int number, siginfo_t *info, void *context) {
-  struct sigaction *before = number == SIGBUS ? &pagestore_wasm2c_before_bus : &pagestore_wasm2c_before_segv;
+  struct sigaction *before = number == SIGBUS ? &pagestore_wasm2c_before_bus
+                                              : &pagestore_wasm2c_before_segv;
   int handled = before->sa_handler != SIG_DFL && before->sa_handler != SIG_IGN;
   if (!handled) {
     signal(number, SIG_DFL);
-    if (info->si_code <= 0) raise(number);  /* sent, not met: returning would not meet it again */
+    if (info->si_code <= 0) raise(number); /* sent, not met: returning would not meet it again */
     return;
   }
-  if (before->sa_flags & SA_SIGINFO) before->sa_sigaction(number, info, context);
-  else before->sa_handler(number);
+  if (before->sa_flags & SA_SIGINFO)
+    before->sa_sigaction(number, info, context);
+  else
+    before->sa_handler(number);
 }
 
 static void pagestore_wasm2c_handle(int number, siginfo_t *info, void *context) {

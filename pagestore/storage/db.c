@@ -12,7 +12,7 @@
 
 enum { SLOTS_UNRESERVED_MIN = 2 }; /* reserving leaves at least so many for fault handlers */
 
-/* ---- calls into LMDB --------------------------------------------------------------------------------------------------- */
+/* ---- calls into LMDB ------------------------------------------------------------------------- */
 
 int guarded(const lmdb_map *m, guarded_fn work, void *env) {
   guard g;
@@ -75,7 +75,7 @@ int status_of(const db *d, int rc) {
   }
 }
 
-/* ---- slots ----------------------------------------------------------------------------------------------------------- */
+/* ---- slots ----------------------------------------------------------------------------------- */
 
 static db_slot *slot_try_take(db *d) {
   for (unsigned w = 0; w < SLOT_WORDS; w++) {
@@ -92,7 +92,8 @@ static db_slot *slot_try_take(db *d) {
 db_slot *db_slot_take(db *d) {
   db_slot *slot;
   while (!(slot = slot_try_take(d))) sched_yield();
-  /* With the fence in db_slots_settle: either it sees this slot taken, or the taker sees what was replaced before it. */
+  /* With the fence in db_slots_settle: either it sees this slot taken, or the taker sees what was replaced before
+   * it. */
   atomic_thread_fence(memory_order_seq_cst);
   ASSERT(!slot->reading);
   return slot;
@@ -116,7 +117,8 @@ void db_slot_release(db_slot *slot) {
   (void)before;
 }
 
-/* LMDB has refused: waits for the second environment, and exchanges the readers. The writer's thread never waits here. */
+/* LMDB has refused: waits for the second environment, and exchanges the readers. The writer's thread never waits
+ * here. */
 static bool slot_change_over(db_slot *slot) {
   int state;
   while ((state = atomic_load(&slot->db->failover)) == FAILOVER_NONE || state == FAILOVER_OPENING) sched_yield();
@@ -207,7 +209,7 @@ int db_slot_reserve(db *d, db_slot **out) {
 }
 
 
-/* ---- the free list ------------------------------------------------------------------------------------------------------- */
+/* ---- the free list --------------------------------------------------------------------------- */
 
 typedef struct {
   lmdb_call call;
@@ -245,7 +247,7 @@ int slot_free_list(db_slot *slot, uint64_t pages, uint64_t below, free_pages *ou
   return status_of(slot->db, rc);
 }
 
-/* ---- either ---------------------------------------------------------------------------------------------------------------- */
+/* ---- either ---------------------------------------------------------------------------------- */
 
 int db_read_seek(db_reader r, db_table table, bytes key, bytes *found_key, bytes *value) {
   ASSERT(!r.slot != !r.txn);

@@ -1,4 +1,4 @@
-/* db.h - the LMDB environment of a store: the only file that includes lmdb.h is db.c.
+/* db.h - the LMDB environment of a store: the only file that includes lmdb.h is lmdb_env.h, the inside of db.c, db_writer.c and db_open.c.
  *
  * Three tables with plain byte keys; one write transaction at a time; readers are slots, made at open and only renewed and reset
  * afterwards, so that a fault handler can read: no lock, no allocation, bounded stack.
@@ -11,7 +11,7 @@
  *
  * Statuses of a write: 0; ENOSPC (disk, taken back: may be tried again); EFULL (map); EFAILED (a sync, the meta write, or anything
  * whose outcome is unknown: the environment must not be written again); ENOMEM; EIO, ECORRUPT (reads).
- * Thread: the writer functions by one thread at a time (the flusher); slots by any thread, also in signal handlers.
+ * Thread: the writer functions by one thread at a time, the same from begin to commit or abort (the flusher; LMDB's lock belongs to it); slots by any thread, also in signal handlers.
  */
 #ifndef PAGESTORE_STORAGE_DB_H
 #define PAGESTORE_STORAGE_DB_H
@@ -54,10 +54,11 @@ uint64_t db_slot_txn_id(const db_slot *);         /* of the state it reads */
 int db_slot_seek(db_slot *, db_table, bytes key, bytes *found_key, bytes *value);
 int db_slot_next(db_slot *, db_table, bytes *found_key, bytes *value);  /* after seek */
 
-/* Returns once every slot that was taken when it was called has been released at least once. Not for handlers. */
+/* Returns once every slot that was taken when it was called has been released at least once, reserved ones left out. Not for handlers. */
 void db_slots_settle(db *);
 
-/* A slot of one's own for as long as wanted (views of a store opened for reading): held out of the pool, renewed on request. ENOMEM: all in use */
+/* A slot of one's own for as long as wanted (views of a store opened for reading): held out of the pool, renewed on request, given back by db_slot_release.
+ * ENOMEM: all in use but the last two */
 int db_slot_reserve(db *, db_slot **);
 
 /* ---- writing ------------------------------------------------------------------------------------------------------- */

@@ -1,10 +1,10 @@
-/* db_open.c - opening, closing and measuring the LMDB environment. The contract is in db.h, the states are in lmdb_env.h. */
+/* db_open.c - opening, closing and measuring the LMDB environment. The contract is in db.h, the states are in
+ * lmdb_env.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -26,7 +26,7 @@ enum {
 
 static const char *const table_names[DB_TABLES] = {"catalog", "pages", "log"};
 
-/* ---- the map's size -------------------------------------------------------------------------------------------------------- */
+/* ---- the map's size -------------------------------------------------------------------------- */
 
 /* Half of an address-space limit is left for everything else. */
 static uint64_t map_bytes_default(void) {
@@ -42,25 +42,35 @@ static uint64_t map_bytes_for(uint64_t wanted, uint64_t file_bytes) {
   return align_up(max_u64(map, MAP_BYTES_MIN), LMDB_PAGE_BYTES);
 }
 
-/* ---- errors ---------------------------------------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 static int open_failed(const db *d, int rc) {
   switch (rc) {
     case EACCES:
     case EPERM:
-      return fail_errno(PAGESTORE_EACCES, rc, "%s: data.mdb or lock.mdb may not be opened (readers of a live store need write permission on lock.mdb, too): change the permissions", d->path);
+      return fail_errno(PAGESTORE_EACCES, rc,
+          "%s: data.mdb or lock.mdb may not be opened (readers of a live store need write permission on lock.mdb, "
+          "too): change the permissions", d->path);
     case EROFS: return fail_errno(PAGESTORE_EACCES, rc, "%s: open it for reading only", d->path);
-    case ENOMEM: return fail(PAGESTORE_ENOMEM, "%s: no address space for a map of %zu bytes, or no memory: give a smaller map_bytes, or raise the limit (ulimit -v)", d->path, d->main.map_bytes);
-    case ENOENT: return fail(PAGESTORE_EFORMAT, "%s: no data.mdb there: not a store, or an incomplete copy of one", d->path);
+    case ENOMEM:
+      return fail(PAGESTORE_ENOMEM,
+          "%s: no address space for a map of %zu bytes, or no memory: give a smaller map_bytes, or raise the limit "
+          "(ulimit -v)", d->path, d->main.map_bytes);
+    case ENOENT:
+      return fail(PAGESTORE_EFORMAT, "%s: no data.mdb there: not a store, or an incomplete copy of one", d->path);
     case EMFILE:
-    case ENFILE: return fail_errno(PAGESTORE_ENOMEM, rc, "%s: no descriptor left: raise the limit (ulimit -n)", d->path);
+    case ENFILE:
+      return fail_errno(PAGESTORE_ENOMEM, rc, "%s: no descriptor left: raise the limit (ulimit -n)", d->path);
     case ENOSPC:
     case EDQUOT: return fail_errno(PAGESTORE_ENOSPC, rc, "%s: no room on the disk", d->path);
-    case MDB_READERS_FULL: return fail(PAGESTORE_ENOMEM, "%s: LMDB's table of readers is full: close other readers of this store", d->path);
+    case MDB_READERS_FULL:
+      return fail(PAGESTORE_ENOMEM, "%s: LMDB's table of readers is full: close other readers of this store", d->path);
     case MDB_VERSION_MISMATCH:
-      return fail(PAGESTORE_EFORMAT, "%s: a process with an incompatible LMDB has it open: end that process, or use the same LMDB", d->path);
+      return fail(PAGESTORE_EFORMAT,
+          "%s: a process with an incompatible LMDB has it open: end that process, or use the same LMDB", d->path);
     case MDB_NOTFOUND:
-    case MDB_INCOMPATIBLE: return fail(PAGESTORE_EFORMAT, "%s: an LMDB environment, but not a pagestore: give the path of a store", d->path);
+    case MDB_INCOMPATIBLE:
+      return fail(PAGESTORE_EFORMAT, "%s: an LMDB environment, but not a pagestore: give the path of a store", d->path);
     case JUMPED: return fail(PAGESTORE_EIO, "%s: data.mdb could not be read: check the disk", d->path);
     default: {
       int status = status_of(d, rc);
@@ -70,8 +80,8 @@ static int open_failed(const db *d, int rc) {
   }
 }
 
-/* An assertion of LMDB's means a damaged tree page. The map's last page is never in the file, so reading it jumps back to the guard
- * instead of letting LMDB print and abort. */
+/* An assertion of LMDB's means a damaged tree page. The map's last page is never in the file, so reading it jumps
+ * back to the guard instead of letting LMDB print and abort. */
 static void lmdb_assertion_failed(MDB_env *env, const char *text) {
   (void)text;
   const lmdb_map *m = mdb_env_get_userctx(env);
@@ -80,7 +90,7 @@ static void lmdb_assertion_failed(MDB_env *env, const char *text) {
   (void)*(const volatile uint8_t *)(m->map + m->map_bytes - 1);
 }
 
-/* ---- the environment ------------------------------------------------------------------------------------------------------- */
+/* ---- the environment ------------------------------------------------------------------------- */
 
 /* Our own descriptor of data.mdb, and the look at it before LMDB sees it. */
 static int data_open(db *d, bool exists, uint64_t *file_bytes) {
@@ -135,7 +145,7 @@ static int env_open(db *d, const db_options *o, uint32_t slots, uint64_t file_by
   return 0;
 }
 
-/* ---- the tables ------------------------------------------------------------------------------------------------------------ */
+/* ---- the tables ------------------------------------------------------------------------------ */
 
 typedef struct {
   MDB_env *env;
@@ -216,9 +226,10 @@ static int tables_open(db *d, bool create) {
               (unsigned long long)d->page_bytes);
 }
 
-/* ---- the slots ------------------------------------------------------------------------------------------------------------- */
+/* ---- the slots ------------------------------------------------------------------------------- */
 
-/* Begins, opens a cursor on each table, reads once (so that the first fault handler finds pages and symbols in place), resets. */
+/* Begins, opens a cursor on each table, reads once (so that the first fault handler finds pages and symbols in
+ * place), resets. */
 static int reader_open(const lmdb_map *m, lmdb_reader *out) {
   lmdb_call c = {.env = m->env, .flags = MDB_RDONLY, .op = MDB_FIRST};
   int rc = guarded(m, call_begin, &c);
@@ -245,9 +256,9 @@ static void reader_close(lmdb_reader *r) {
 
 static int slots_open(db *d, uint32_t count) {
   d->slots = calloc(count, sizeof *d->slots);
-  d->scratch = mmap(NULL, (size_t)count * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  if (d->scratch == MAP_FAILED) d->scratch = NULL;
+  d->scratch = aligned_alloc(LMDB_PAGE_BYTES, (size_t)count * PAGE_BYTES);
   if (!d->slots || !d->scratch) return fail(PAGESTORE_ENOMEM, "%s: no memory for %u readers", d->path, count);
+  memset(d->scratch, 0, (size_t)count * PAGE_BYTES); /* so that it is there before the first fault */
   d->slot_count = count;
   for (uint32_t i = 0; i < count; i++) {
     d->slots[i].page = d->scratch + (size_t)i * PAGE_BYTES;
@@ -265,10 +276,10 @@ static void slots_close(db *d) {
     reader_close(&d->slots[i].other);
   }
   free(d->slots);
-  if (d->scratch) munmap(d->scratch, (size_t)d->slot_count * PAGE_BYTES);
+  free(d->scratch);
 }
 
-/* ---- after a failed meta write ----------------------------------------------------------------------------------------------- */
+/* ---- after a failed meta write --------------------------------------------------------------- */
 
 /* Without LMDB's locks: there is no writer any more. One page more than the file has, for lmdb_assertion_failed. */
 static int second_open(db *d) {
@@ -282,7 +293,8 @@ static int second_open(db *d) {
   if (rc) return rc;
   find_descriptors(d, &after);
   descriptors_claim(&before, &after, &claimed);
-  for (size_t i = 0; i < claimed.count && d->claimed.count < DESCRIPTORS_MAX; i++) d->claimed.fd[d->claimed.count++] = claimed.fd[i];
+  for (size_t i = 0; i < claimed.count && d->claimed.count < DESCRIPTORS_MAX; i++)
+    d->claimed.fd[d->claimed.count++] = claimed.fd[i];
   if ((rc = map_open_tables(m, false, dbi, &page_bytes)) != 0) return rc;
   if (memcmp(dbi, d->dbi, sizeof dbi) != 0) return MDB_INCOMPATIBLE; /* opened in one order, so numbered alike */
   for (uint32_t i = 0; i < d->slot_count && !rc; i++) rc = reader_open(m, &d->slots[i].other);
@@ -295,7 +307,7 @@ void db_fail_over(db *d) {
   atomic_store(&d->failover, second_open(d) == 0 ? FAILOVER_READY : FAILOVER_IMPOSSIBLE);
 }
 
-/* ---- open and close -------------------------------------------------------------------------------------------------------- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 static int db_open_parts(db *d, const db_options *o) {
   uint32_t slots = o->slots ? (uint32_t)min_u64(o->slots, SLOTS_MAX) : SLOTS_DEFAULT;
@@ -305,7 +317,8 @@ static int db_open_parts(db *d, const db_options *o) {
   if ((err = env_open(d, o, slots, file_bytes)) != 0) return err;
   if (o->create_tables && (err = data_open(d, false, &file_bytes)) != 0) return err;
   if ((err = tables_open(d, o->create_tables)) != 0) return err;
-  if (!d->read_only) mdb_reader_check(d->main.env, NULL); /* readers left by dead processes would keep every page freed since */
+  /* readers left by dead processes would keep every page freed since */
+  if (!d->read_only) mdb_reader_check(d->main.env, NULL);
   return slots_open(d, slots);
 }
 
@@ -347,7 +360,7 @@ void db_after_fork(db *d) {
   d->data_fd = -1;
 }
 
-/* ---- looking --------------------------------------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 uint64_t db_file_bytes(const db *d) {
   struct stat st;

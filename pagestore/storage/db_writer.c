@@ -27,11 +27,12 @@ static int call_delete(void *env) {
 
 static int call_commit(void *env) { return mdb_txn_commit(((lmdb_call *)env)->txn); }
 
-/* ---- writing: changes -------------------------------------------------------------------------------------------------- */
+/* ---- writing: changes ------------------------------------------------------------------------ */
 
 static int db_set_failed(db *d, const char *why) {
   atomic_store(&d->failure, PAGESTORE_EFAILED);
-  return fail(PAGESTORE_EFAILED, "%s: %s: what was queued may or may not be durable: close the store, open it again and look at the versions",
+  return fail(PAGESTORE_EFAILED,
+      "%s: %s: what was queued may or may not be durable: close the store, open it again and look at the versions",
               d->path, why);
 }
 
@@ -40,7 +41,9 @@ static int txn_abandon(db_txn *t) {
   t->db->abandoned = true;
   t->txn = NULL;
   atomic_store(&t->db->failure, PAGESTORE_EFAILED);
-  return fail(status_of(t->db, JUMPED), "%s: LMDB's file could not be read while it was changed (truncated, or a disk error): close the store, check the disk, open it again",
+  return fail(status_of(t->db, JUMPED),
+      "%s: LMDB's file could not be read while it was changed (truncated, or a disk error): close the store, check "
+      "the disk, open it again",
               t->db->path);
 }
 
@@ -48,12 +51,19 @@ static int write_failed(db *d, int rc, const char *doing) {
   int status = status_of(d, rc);
   switch (status) {
     case PAGESTORE_ENOTFOUND: return status;
-    case PAGESTORE_EFULL: return fail(status, "%s: LMDB's map of %zu bytes is full: close the store and open it with a larger map_bytes", d->path, d->main.map_bytes);
-    case PAGESTORE_ENOSPC: return fail_errno(status, rc, "%s: no room on the disk while %s: free some space, it is tried again", d->path, doing);
+    case PAGESTORE_EFULL:
+      return fail(status, "%s: LMDB's map of %zu bytes is full: close the store and open it with a larger map_bytes",
+          d->path, d->main.map_bytes);
+    case PAGESTORE_ENOSPC:
+      return fail_errno(status, rc, "%s: no room on the disk while %s: free some space, it is tried again", d->path,
+          doing);
     case PAGESTORE_ENOMEM: return fail(status, "%s: out of memory while %s", d->path, doing);
-    case PAGESTORE_ECORRUPT: return fail(status, "%s: damaged tree page while %s (%s): run pagestore check", d->path, doing, rc == JUMPED ? "assertion" : mdb_strerror(rc));
+    case PAGESTORE_ECORRUPT:
+      return fail(status, "%s: damaged tree page while %s (%s): run pagestore check", d->path, doing,
+          rc == JUMPED ? "assertion" : mdb_strerror(rc));
     case PAGESTORE_EFAILED: return db_set_failed(d, "an earlier sync has failed");
-    default: return fail_errno(status, rc == JUMPED ? EIO : rc, "%s: LMDB's file could not be read while %s", d->path, doing);
+    default:
+      return fail_errno(status, rc == JUMPED ? EIO : rc, "%s: LMDB's file could not be read while %s", d->path, doing);
   }
 }
 
@@ -106,7 +116,8 @@ static void txn_count_large(db_txn *t, const void *room, size_t size) {
 }
 
 int db_put_reserve(db_txn *t, db_table table, bytes key, size_t size, void **room) {
-  lmdb_call c = {.txn = t->txn, .dbi = t->db->dbi[table], .flags = MDB_RESERVE, .key = val(key), .value = {.mv_size = size}};
+  lmdb_call c = {.txn = t->txn, .dbi = t->db->dbi[table], .flags = MDB_RESERVE, .key = val(key),
+      .value = {.mv_size = size}};
   int err = txn_change(t, call_put, &c, "putting a row");
   if (err) return err;
   t->puts++;
@@ -140,7 +151,7 @@ int db_delete(db_txn *t, db_table table, bytes key) {
   return err;
 }
 
-/* ---- writing: reads in between ------------------------------------------------------------------------------------------- */
+/* ---- writing: reads in between --------------------------------------------------------------- */
 
 static int txn_read(db_txn *t, guarded_fn work, lmdb_call *c) {
   if (t->status) return t->status;
@@ -183,7 +194,7 @@ int db_next(db_txn *t, db_table table, bytes *found_key, bytes *value) {
   return txn_move(t, table, &c, found_key, value);
 }
 
-/* ---- room ---------------------------------------------------------------------------------------------------------------- */
+/* ---- room ------------------------------------------------------------------------------------ */
 
 /* A line of mdb_reader_list: process, thread, transaction ("-" for none). */
 static int note_oldest(const char *line, void *env) {
@@ -209,9 +220,9 @@ static int txn_reusable(db_txn *t, uint64_t *count) {
   return 0;
 }
 
-/* Refuses a commit that would leave too few pages to work off trash, or grow the file beyond its budget, before LMDB writes
- * anything. `slack` is for tree pages and the free list: generous, since only the last few megabytes are lost to it. What
- * deletes more than it puts always passes: it is the way out. */
+/* Refuses a commit that would leave too few pages to work off trash, or grow the file beyond its budget, before
+ * LMDB writes anything. `slack` is for tree pages and the free list: generous, since only the last few megabytes
+ * are lost to it. What deletes more than it puts always passes: it is the way out. */
 static int txn_check_room(db_txn *t) {
   db *d = t->db;
   if (!t->large_pages && t->puts <= t->deletes + 16) return 0;
@@ -225,15 +236,18 @@ static int txn_check_room(db_txn *t) {
   left -= min_u64(left, t->reused_pages);
   end = t->highest_end + (left >= slack ? 0 : slack - left);
   left -= min_u64(left, slack);
-  if (end > disk_pages) return fail(PAGESTORE_ENOSPC, "%s: the store would pass its %llu disk_bytes: drop snapshots or instances, or raise the limit", d->path, (unsigned long long)d->disk_bytes);
+  if (end > disk_pages)
+    return fail(PAGESTORE_ENOSPC,
+        "%s: the store would pass its %llu disk_bytes: drop snapshots or instances, or raise the limit", d->path,
+        (unsigned long long)d->disk_bytes);
   if (end + reserve > map_pages + left) return write_failed(d, MDB_MAP_FULL, "committing");
   return 0;
 }
 
-/* ---- commit ---------------------------------------------------------------------------------------------------------------- */
+/* ---- commit ---------------------------------------------------------------------------------- */
 
-/* Whether a failed write was only a full disk: no sync has failed, the meta page was not touched, and there is no room. LMDB says EIO for a
- * short write, which is how most file systems begin to be full. */
+/* Whether a failed write was only a full disk: no sync has failed, the meta page was not touched, and there is no
+ * room. LMDB says EIO for a short write, which is how most file systems begin to be full. */
 static bool disk_is_full(const db_txn *t, int rc) {
   const db *d = t->db;
   if (fdatasync(d->data_fd) != 0) return false;

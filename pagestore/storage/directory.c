@@ -2,8 +2,8 @@
  *
  *   ABSENT --make beside, rename--> STORE        EMPTY --make inside, rename data.mdb--> STORE
  *
- * The registry's lock is held through an open, creation included, and by the fork handler, so that no child comes away with a
- * descriptor (and with it the writer's lock) that nobody closes there.
+ * The registry's lock is held through an open, creation included, and by the fork handler, so that no child comes
+ * away with a descriptor (and with it the writer's lock) that nobody closes there.
  */
 #include "storage/directory.h"
 
@@ -46,7 +46,7 @@ static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t registry_once = PTHREAD_ONCE_INIT;
 static directory *registry;
 
-/* ---- fork ------------------------------------------------------------------------------------------------------------ */
+/* ---- fork ------------------------------------------------------------------------------------ */
 
 static void before_fork(void) { pthread_mutex_lock(&registry_lock); }
 static void after_fork_in_parent(void) { pthread_mutex_unlock(&registry_lock); }
@@ -71,22 +71,28 @@ static bool registry_has(const struct stat *st) {
   return false;
 }
 
-/* ---- errors ---------------------------------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 static int directory_failed(int errnum, const char *path, const char *doing) {
   switch (errnum) {
     case EACCES:
-    case EPERM: return fail_errno(PAGESTORE_EACCES, errnum, "%s: no permission for %s: change the permissions, or the user", path, doing);
-    case EROFS: return fail_errno(PAGESTORE_EACCES, errnum, "%s: no %s on a read-only file system: open it for reading only", path, doing);
+    case EPERM:
+      return fail_errno(PAGESTORE_EACCES, errnum, "%s: no permission for %s: change the permissions, or the user",
+          path, doing);
+    case EROFS:
+      return fail_errno(PAGESTORE_EACCES, errnum, "%s: no %s on a read-only file system: open it for reading only",
+          path, doing);
     case ENOTDIR: return fail(PAGESTORE_EFORMAT, "%s: not a directory: give the path of a store's directory", path);
-    case ENOENT: return fail(PAGESTORE_ENOTFOUND, "%s: no such directory: check the path, or create what is above it", path);
+    case ENOENT:
+      return fail(PAGESTORE_ENOTFOUND, "%s: no such directory: check the path, or create what is above it", path);
     case ELOOP: return fail(PAGESTORE_ENOTFOUND, "%s: symbolic links in a loop: check the path", path);
     case ENAMETOOLONG: return fail(PAGESTORE_EINVAL, "%s: the name is too long: choose a shorter one", path);
     case ENOSPC:
     case EDQUOT: return fail_errno(PAGESTORE_ENOSPC, errnum, "%s: no room for %s: free some", path, doing);
     case ENOMEM: return fail(PAGESTORE_ENOMEM, "%s: no memory for %s", path, doing);
     case EMFILE:
-    case ENFILE: return fail_errno(PAGESTORE_ENOMEM, errnum, "%s: no descriptor left: raise the limit (ulimit -n)", path);
+    case ENFILE:
+      return fail_errno(PAGESTORE_ENOMEM, errnum, "%s: no descriptor left: raise the limit (ulimit -n)", path);
     default: return fail_errno(PAGESTORE_EIO, errnum, "%s: %s failed: check the disk", path, doing);
   }
 }
@@ -95,7 +101,7 @@ static int fail_busy(const char *path) {
   return fail(PAGESTORE_EBUSY, "%s: a process is writing it: end that process, or open the store for reading", path);
 }
 
-/* ---- removing -------------------------------------------------------------------------------------------------------- */
+/* ---- removing -------------------------------------------------------------------------------- */
 
 /* Only what a creator makes: whatever else is in there stays, and the directory with it. */
 static void remove_new(int parent, const char *name) {
@@ -133,7 +139,7 @@ static void remove_leftovers(int parent, const char *prefix) {
   closedir(d);
 }
 
-/* ---- creating -------------------------------------------------------------------------------------------------------- */
+/* ---- creating -------------------------------------------------------------------------------- */
 
 typedef struct {
   const char *path;          /* as the user gave it, for texts */
@@ -166,7 +172,8 @@ static int creation_begin(creation *c) {
     c->fd = -1;
     unlinkat(c->parent, c->name, AT_REMOVEDIR);
   }
-  return fail(PAGESTORE_EUNSUPPORTED, "%s: directories cannot be locked there (flock): use another file system", c->path);
+  return fail(PAGESTORE_EUNSUPPORTED, "%s: directories cannot be locked there (flock): use another file system",
+      c->path);
 }
 
 static int creation_fill(creation *c, const directory_options *o) {
@@ -228,7 +235,8 @@ static int split_path(const char *path, char **parent, char base[NAME_MAX + 1]) 
   while (end > 1 && path[end - 1] == '/') end--;
   size_t start = end;
   while (start > 0 && path[start - 1] != '/') start--;
-  if (end - start > NAME_MAX - strlen(NEW_MARK) - 2 * RANDOM_BYTES) return directory_failed(ENAMETOOLONG, path, "creation");
+  if (end - start > NAME_MAX - strlen(NEW_MARK) - 2 * RANDOM_BYTES)
+    return directory_failed(ENAMETOOLONG, path, "creation");
   memcpy(base, path + start, end - start);
   base[end - start] = 0;
   char *above = start ? strndup(path, start) : strdup(".");
@@ -242,7 +250,8 @@ static int create_absent(const char *path, const directory_options *o, int *fd) 
   struct stat st;
   char base[NAME_MAX + 1];
   creation c = {.path = path, .fd = -1};
-  if (lstat(path, &st) == 0) return fail(PAGESTORE_ENOTFOUND, "%s: a symbolic link to nothing: create what it points to, or remove it", path);
+  if (lstat(path, &st) == 0)
+    return fail(PAGESTORE_ENOTFOUND, "%s: a symbolic link to nothing: create what it points to, or remove it", path);
   int err = split_path(path, &c.parent_path, base);
   if (err) return err;
   snprintf(c.prefix, sizeof c.prefix, "%.*s%s", NAME_MAX - 5, base, NEW_MARK);
@@ -263,7 +272,7 @@ static int create_in_empty(const char *path, int fd, const directory_options *o)
   return err;
 }
 
-/* ---- opening --------------------------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static bool is_empty(int fd) {
   int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -274,7 +283,8 @@ static bool is_empty(int fd) {
   }
   bool empty = true;
   for (struct dirent *e; empty && (e = readdir(d)) != NULL;)
-    empty = !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || !strcmp(e->d_name, "lost+found") || is_new_name(e->d_name, NEW_MARK);
+    empty = !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || !strcmp(e->d_name, "lost+found") ||
+        is_new_name(e->d_name, NEW_MARK);
   closedir(d);
   return empty;
 }
@@ -282,24 +292,30 @@ static bool is_empty(int fd) {
 static int lock_for_writing(const char *path, int fd) {
   if (flock(fd, LOCK_EX | LOCK_NB) == 0) return 0;
   if (errno == EWOULDBLOCK) return fail_busy(path);
-  return fail_errno(PAGESTORE_EUNSUPPORTED, errno, "%s: the directory cannot be locked (flock): use another file system", path);
+  return fail_errno(PAGESTORE_EUNSUPPORTED, errno,
+      "%s: the directory cannot be locked (flock): use another file system", path);
 }
 
 /* A directory that exists: a store already, or made one. The writer's lock comes first, so that only one fills it. */
 static int prepare_existing(const char *path, int fd, const directory_options *o) {
   struct stat st, data;
   if (fstat(fd, &st) != 0) return directory_failed(errno, path, "opening");
-  if (registry_has(&st)) return fail(PAGESTORE_EBUSY, "%s: open in this process already: close that handle, or use it", path);
+  if (registry_has(&st))
+    return fail(PAGESTORE_EBUSY, "%s: open in this process already: close that handle, or use it", path);
   int err = o->read_only ? 0 : lock_for_writing(path, fd);
   if (err) return err;
   bool exists = fstatat(fd, DATA_NAME, &data, 0) == 0;
   if (!exists && errno != ENOENT) return directory_failed(errno, path, "opening");
-  if (exists && o->create && o->exclusive) return fail(PAGESTORE_EEXIST, "%s: there is a store already: open it without EXCLUSIVE, or choose another path", path);
+  if (exists && o->create && o->exclusive)
+    return fail(PAGESTORE_EEXIST, "%s: there is a store already: open it without EXCLUSIVE, or choose another path",
+        path);
   if (!exists && (!o->create || !is_empty(fd)))
-    return fail(PAGESTORE_EFORMAT, "%s: no store: the directory has no data.mdb%s", path, o->create ? " but other files: choose an empty or a new one" : "");
+    return fail(PAGESTORE_EFORMAT, "%s: no store: the directory has no data.mdb%s", path,
+        o->create ? " but other files: choose an empty or a new one" : "");
   if (!exists && (err = create_in_empty(path, fd, o)) != 0) return err;
   int wanted = o->read_only ? R_OK : R_OK | W_OK;
-  if (faccessat(fd, DATA_NAME, wanted, AT_EACCESS) != 0) return directory_failed(errno, path, o->read_only ? "reading" : "writing");
+  if (faccessat(fd, DATA_NAME, wanted, AT_EACCESS) != 0)
+    return directory_failed(errno, path, o->read_only ? "reading" : "writing");
   if (!o->read_only) remove_leftovers(fd, NEW_MARK);
   return 0;
 }
@@ -307,14 +323,16 @@ static int prepare_existing(const char *path, int fd, const directory_options *o
 /* Whether the path still names what was opened: an empty directory may have been renamed over before it was locked. */
 static bool is_still_there(const char *path, int fd) {
   struct stat named, opened;
-  return stat(path, &named) == 0 && fstat(fd, &opened) == 0 && named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+  return stat(path, &named) == 0 && fstat(fd, &opened) == 0 && named.st_dev == opened.st_dev &&
+      named.st_ino == opened.st_ino;
 }
 
 /* The directory's descriptor, prepared. */
 static int open_or_create(const char *path, const directory_options *o, int *out) {
   for (int tries = 0; tries < CREATIONS_TRIED_MAX; tries++) {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT && !o->create) return fail(PAGESTORE_ENOTFOUND, "%s: no store there: check the path, or open it with CREATE", path);
+    if (fd < 0 && errno == ENOENT && !o->create)
+      return fail(PAGESTORE_ENOTFOUND, "%s: no store there: check the path, or open it with CREATE", path);
     if (fd < 0 && errno != ENOENT) return directory_failed(errno, path, "opening");
     int err = fd < 0 ? create_absent(path, o, &fd) : prepare_existing(path, fd, o);
     if (err) {

@@ -1,7 +1,7 @@
 /* format.c - keys, page records and zero markers as bytes; the contract and the offsets are in format.h.
  *
- * The layouts below are structs of byte arrays, so they cannot have padding; the assertions tie each field to the offset
- * that format.h documents.
+ * The layouts below are structs of byte arrays, so they cannot have padding; the assertions tie each field to the
+ * offset that format.h documents.
  */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -54,7 +54,7 @@ AT(page_key_bytes, page, 12);
 AT(page_key_bytes, version_inverted, 20);
 _Static_assert(sizeof(page_key_bytes) == PAGE_KEY_BYTES, "a key has no hole");
 
-/* ---- page keys ------------------------------------------------------------------------------------------------------ */
+/* ---- page keys ------------------------------------------------------------------------------- */
 
 void page_key_encode(page_key key, uint8_t out[PAGE_KEY_BYTES]) {
   page_key_bytes *k = (page_key_bytes *)out;
@@ -76,7 +76,7 @@ int page_key_decode(bytes from, page_key *out) {
   return 0;
 }
 
-/* ---- catalog keys ---------------------------------------------------------------------------------------------------- */
+/* ---- catalog keys ---------------------------------------------------------------------------- */
 
 static catalog_key catalog_key_begin(catalog_kind kind) {
   return (catalog_key){.byte = {(uint8_t)kind}, .size = 1};
@@ -149,7 +149,7 @@ int catalog_key_decode(bytes from, catalog_kind *kind, uint64_t *id, char name[2
   return 0;
 }
 
-/* ---- pages ----------------------------------------------------------------------------------------------------------- */
+/* ---- pages ----------------------------------------------------------------------------------- */
 
 uint64_t block_checksum(const uint8_t block[BLOCK_BYTES], uint64_t page, unsigned number) {
   ASSERT(number < PAGE_BLOCKS);

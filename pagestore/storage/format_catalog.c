@@ -19,8 +19,8 @@
  *   24  8  time             80  4  paged: 1 metadata,  92  4  zero
  *                                  2 table             96  .. the table, then the metadata, each unless paged
  *
- * The bytes of table and metadata are in state.c. A future format keeps the frame (first eight bytes, checksum), so that an
- * older library can tell "newer" from "damaged".
+ * The bytes of table and metadata are in state.c. A future format keeps the frame (first eight bytes, checksum),
+ * so that an older library can tell "newer" from "damaged".
  */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -91,7 +91,7 @@ ENDS(state_body, 96);
 enum { INLINE_BYTES_MAX = CATALOG_RECORD_BYTES_MAX - 96 - CHECKSUM_BYTES };
 _Static_assert((int)INLINE_BYTES_MAX > (int)METADATA_INLINE_BYTES_MAX, "inline metadata leaves room for a table");
 
-/* ---- the frame ------------------------------------------------------------------------------------------------------- */
+/* ---- the frame ------------------------------------------------------------------------------- */
 
 /* Returns where the body goes, zeroed. */
 static void *record_begin(catalog_record *out, catalog_kind kind, size_t body_bytes) {
@@ -134,7 +134,7 @@ static const void *record_open(bytes from, catalog_kind kind, size_t body_bytes)
   return body.data;
 }
 
-/* ---- store ----------------------------------------------------------------------------------------------------------- */
+/* ---- store ----------------------------------------------------------------------------------- */
 
 void store_record_encode(const store_record *from, catalog_record *out) {
   store_body *b = record_begin(out, CATALOG_STORE, sizeof *b);
@@ -174,7 +174,7 @@ int store_record_decode(bytes from, store_record *out) {
   return 0;
 }
 
-/* ---- name, layer, trash ---------------------------------------------------------------------------------------------- */
+/* ---- name, layer, trash ---------------------------------------------------------------------- */
 
 void name_record_encode(uint64_t instance, catalog_record *out) {
   name_body *b = record_begin(out, CATALOG_NAME, sizeof *b);
@@ -233,7 +233,7 @@ int trash_record_decode(bytes from, trash_record *out) {
   return 0;
 }
 
-/* ---- state ----------------------------------------------------------------------------------------------------------- */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 static catalog_kind state_kind(const uint8_t snapshot[16]) {
   return memcmp(snapshot, no_snapshot, sizeof no_snapshot) == 0 ? CATALOG_INSTANCE : CATALOG_SNAPSHOT;

@@ -4,12 +4,14 @@
  *                 OPEN --unknown outcome of a commit, fault in a changing call--> FAILED (for good; db->failure)
  *   a slot:       FREE --take--> TAKEN --renew--> READING --release--> FREE       (READING --fault--> TAKEN)
  *
- * Every call into LMDB that may read its mapping runs in guarded(). A jump out of a reading call leaves a transaction that can be
- * reset or aborted: LMDB changes nothing but its own cursor there. A jump out of a changing call may leave cursors of LMDB's on a
- * stack that is gone: such an environment is abandoned, not even closed, and its memory is lost until the process ends.
+ * Every call into LMDB that may read its mapping runs in guarded(). A jump out of a reading call leaves a
+ * transaction that can be reset or aborted: LMDB changes nothing but its own cursor there. A jump out of a
+ * changing call may leave cursors of LMDB's on a stack that is gone: such an environment is abandoned, not even
+ * closed, and its memory is lost until the process ends.
  *
- * After a failed meta write LMDB refuses readers, too (MDB_PANIC), but loads must go on. No writer can exist any more (we are FAILED, others are
- * kept out by the directory's lock), so a second environment is opened for reading, without locks, and each slot changes over at its next renew:
+ * After a failed meta write LMDB refuses readers, too (MDB_PANIC), but loads must go on. No writer can exist any
+ * more (we are FAILED, others are kept out by the directory's lock), so a second environment is opened for
+ * reading, without locks, and each slot changes over at its next renew:
  *   failover:     NONE --meta write failed--> OPENING --> READY | IMPOSSIBLE
  *
  * LMDB's writer lock is a robust mutex: begin and commit or abort come from the same thread.
@@ -121,7 +123,8 @@ int status_of(const db *, int rc);
 static inline MDB_val val(bytes b) { return (MDB_val){b.size, (void *)b.data}; }
 static inline bytes from_val(MDB_val v) { return (bytes){v.mv_data, v.mv_size}; }
 
-/* The pages that transactions before `below` have freed, as of a slot that reads: the caller frees the bitmap. `pages`: of the file. */
+/* The pages that transactions before `below` have freed, as of a slot that reads: the caller frees the bitmap.
+ * `pages`: of the file. */
 int slot_free_list(db_slot *, uint64_t pages, uint64_t below, free_pages *);
 
 /* Opens the second environment for the slots. On the writer's thread, once. */

@@ -24,7 +24,8 @@
 
 enum { TABLE_HEAD_BYTES = 8, ENTRY_HEAD_BYTES = 34, METADATA_HEAD_BYTES = 6 };
 enum { FLAGS_KNOWN = PAGESTORE_MEMORY64 | PAGESTORE_KEEP | PAGESTORE_EXPLICIT | PAGESTORE_VOLATILE };
-#define PAGES_LIMIT (1ull << 48) /* of a 64-bit memory; keeps pages * PAGE_BYTES from wrapping, but for the limit itself */
+/* Of a 64-bit memory; keeps pages * PAGE_BYTES from wrapping, but for the limit itself. */
+#define PAGES_LIMIT (1ull << 48)
 
 typedef struct {
   uint8_t id[4], flags[4], pages[8], max_pages[8], stored_pages[8], name_length[2];
@@ -32,7 +33,7 @@ typedef struct {
 _Static_assert(sizeof(table_entry) == ENTRY_HEAD_BYTES, "an entry has no hole");
 _Static_assert(offsetof(table_entry, name_length) == 32, "an entry has no hole");
 
-/* ---- life ------------------------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 int state_new(state **out) {
   state *s = calloc(1, sizeof *s);
@@ -86,7 +87,7 @@ state *state_seal(state *s) {
   return s;
 }
 
-/* ---- memories -------------------------------------------------------------------------------------------------------- */
+/* ---- memories -------------------------------------------------------------------------------- */
 
 /* First entry whose name is not below `name`. */
 static uint32_t memory_position(const state *s, const char *name) {
@@ -152,7 +153,7 @@ uint32_t state_memory_renew(state *s, memory_entry *entry) {
   return entry->id;
 }
 
-/* ---- metadata -------------------------------------------------------------------------------------------------------- */
+/* ---- metadata -------------------------------------------------------------------------------- */
 
 typedef struct {
   const uint8_t *key, *value;
@@ -177,7 +178,8 @@ static int key_compare(const void *a, size_t a_length, const void *b, size_t b_l
 }
 
 /* Where the first entry that is not below `key` begins; *found has it, if it equals the key. */
-static size_t metadata_position(const state *s, const char *key, size_t key_length, metadata_entry *found, bool *equal) {
+static size_t metadata_position(const state *s, const char *key, size_t key_length, metadata_entry *found,
+    bool *equal) {
   size_t at = 0;
   *equal = false;
   while (metadata_entry_at(s->metadata, s->metadata_bytes, at, found)) {
@@ -259,7 +261,7 @@ void state_metadata_remove_prefix(state *s, const char *prefix) {
   if (end > at) (void)metadata_splice(s, at, end, 0); /* shrinking cannot fail */
 }
 
-/* ---- as bytes -------------------------------------------------------------------------------------------------------- */
+/* ---- as bytes -------------------------------------------------------------------------------- */
 
 size_t state_table_bytes(const state *s) {
   size_t total = TABLE_HEAD_BYTES;

@@ -58,9 +58,11 @@ int walker_read_at(int fd, uint64_t at, void *to, size_t size, size_t *got) {
 int walker_read(int fd, walker_place place, void *to) {
   size_t got;
   int err = walker_read_at(fd, place.at, to, place.size, &got);
-  if (err) return fail_errno(err, errno, "data.mdb could not be read at %llu: check the disk", (unsigned long long)place.at);
+  if (err)
+    return fail_errno(err, errno, "data.mdb could not be read at %llu: check the disk", (unsigned long long)place.at);
   if (got < place.size)
-    return fail(PAGESTORE_ECORRUPT, "data.mdb ends before %llu: truncated", (unsigned long long)(place.at + place.size));
+    return fail(PAGESTORE_ECORRUPT, "data.mdb ends before %llu: truncated",
+        (unsigned long long)(place.at + place.size));
   return 0;
 }
 
@@ -87,7 +89,7 @@ const char *walker_tree_damage(const walker_tree *t, uint64_t last_page) {
   return NULL;
 }
 
-/* ---- one meta page --------------------------------------------------------------------------------------------------- */
+/* ---- one meta page --------------------------------------------------------------------------- */
 
 static bool meta_has_magic(const uint8_t *page) { return get_le32(page + MAGIC_AT) == MAGIC; }
 
@@ -110,8 +112,9 @@ static const char *meta_head_damage(const uint8_t *page, unsigned index, const w
   return NULL;
 }
 
-/* What is demanded of the newest only: after a failed meta write LMDB puts the old transaction id and last page back, but leaves the new trees,
- * so the older page may rightly contradict itself. It is written anew by the next commit, and nobody reads it before. */
+/* What is demanded of the newest only: after a failed meta write LMDB puts the old transaction id and last page
+ * back, but leaves the new trees, so the older page may rightly contradict itself. It is written anew by the next
+ * commit, and nobody reads it before. */
 static const char *meta_trees_damage(const walker_meta *m) {
   if (m->last_page < LMDB_METAS - 1 || m->last_page > INT64_MAX / LMDB_PAGE_BYTES - 1) return "last page out of range";
   if ((m->free.flags & LMDB_TREE_FLAGS) != LMDB_TREE_INTEGER_KEY) return "wrong flags of the free list";
@@ -120,25 +123,31 @@ static const char *meta_trees_damage(const walker_meta *m) {
   return damage ? damage : walker_tree_damage(&m->main, m->last_page);
 }
 
-/* ---- both ------------------------------------------------------------------------------------------------------------- */
+/* ---- both ------------------------------------------------------------------------------------ */
 
 static int metas_are_foreign(const uint8_t *bytes_read, size_t got, const char *path) {
-  if (got == 0) return fail(PAGESTORE_EFORMAT, "%s: data.mdb is empty: not a store, or its creation was cut off: remove it, or restore a backup", path);
+  if (got == 0)
+    return fail(PAGESTORE_EFORMAT,
+        "%s: data.mdb is empty: not a store, or its creation was cut off: remove it, or restore a backup", path);
   if (got < META_END || (!meta_has_magic(bytes_read) && !meta_has_magic(bytes_read + LMDB_PAGE_BYTES)))
     return fail(PAGESTORE_EFORMAT, "%s: data.mdb is no LMDB file: give the path of a store", path);
   return 0;
 }
 
-/* Another format says so in its first page and has nothing of ours in the second; where only one of the two speaks of another
- * version, that one is damaged. */
+/* Another format says so in its first page and has nothing of ours in the second; where only one of the two speaks
+ * of another version, that one is damaged. */
 static int metas_are_of_other_format(const uint8_t *pages, bool second_is_ours, const char *path) {
   uint32_t version = get_le32(pages + VERSION_AT), page_bytes = get_le32(pages + FREE_TREE_AT);
   if (!meta_has_magic(pages) || second_is_ours) return 0;
   if (version != DATA_VERSION)
-    return fail(PAGESTORE_EFORMAT, "%s: data.mdb has LMDB data version %u, this library reads version 1: open it with the version that made it", path, version);
+    return fail(PAGESTORE_EFORMAT,
+        "%s: data.mdb has LMDB data version %u, this library reads version 1: open it with the version that made it",
+        path, version);
   bool is_size = page_bytes >= PAGE_BYTES_MIN && page_bytes <= PAGE_BYTES_MAX && !(page_bytes & (page_bytes - 1));
   if (is_size && page_bytes != LMDB_PAGE_BYTES)
-    return fail(PAGESTORE_EFORMAT, "%s: data.mdb has LMDB pages of %u bytes, this library reads 4,096: copy it with mdb_dump and mdb_load", path, page_bytes);
+    return fail(PAGESTORE_EFORMAT,
+        "%s: data.mdb has LMDB pages of %u bytes, this library reads 4,096: copy it with mdb_dump and mdb_load", path,
+        page_bytes);
   return 0;
 }
 
@@ -162,8 +171,8 @@ static int note_end(void *env, const char *table, walker_page_kind kind, uint64_
   return s->past_end;
 }
 
-/* LMDB may number pages at the end and give them back before it writes them, so a file may rightly end before the last page, but not
- * before one that is in use. */
+/* LMDB may number pages at the end and give them back before it writes them, so a file may rightly end before the
+ * last page, but not before one that is in use. */
 static int metas_check_length(int fd, const char *path, const walker_metas *m) {
   const walker_meta *newest = &m->meta[m->newest];
   uint64_t wanted = (newest->last_page + 1) * LMDB_PAGE_BYTES;
@@ -174,12 +183,14 @@ static int metas_check_length(int fd, const char *path, const walker_metas *m) {
   int err = walker_walk(fd, m, m->newest, &callbacks, &summary);
   if (err && err != PAGESTORE_EABORTED) return err;
   if (!found.past_end) return 0;
-  return fail(PAGESTORE_ECORRUPT, "%s: data.mdb is truncated: it has %llu bytes of %llu: restore a backup, or run pagestore recover", path,
+  return fail(PAGESTORE_ECORRUPT,
+      "%s: data.mdb is truncated: it has %llu bytes of %llu: restore a backup, or run pagestore recover", path,
               (unsigned long long)m->file_bytes, (unsigned long long)wanted);
 }
 
 static int fail_damaged(const char *path, unsigned index, const char *damage) {
-  return fail(PAGESTORE_ECORRUPT, "%s: meta page %u of data.mdb is damaged (%s): run pagestore recover", path, index, damage);
+  return fail(PAGESTORE_ECORRUPT, "%s: meta page %u of data.mdb is damaged (%s): run pagestore recover", path, index,
+      damage);
 }
 
 static int metas_check_each(const uint8_t *pages, const char *path, walker_metas *out) {
@@ -201,7 +212,9 @@ static int metas_check_each(const uint8_t *pages, const char *path, walker_metas
 static int metas_check_pair(const char *path, const walker_metas *m) {
   uint64_t newer = m->meta[m->newest].txn_id, older = m->meta[!m->newest].txn_id;
   if (newer - older == 1 || (newer == 0 && older == 0)) return 0;
-  return fail(PAGESTORE_ECORRUPT, "%s: the meta pages of data.mdb do not follow each other (transactions %llu and %llu), one is damaged: run pagestore recover",
+  return fail(PAGESTORE_ECORRUPT,
+      "%s: the meta pages of data.mdb do not follow each other (transactions %llu and %llu), one is damaged: run "
+      "pagestore recover",
               path, (unsigned long long)older, (unsigned long long)newer);
 }
 
@@ -211,14 +224,16 @@ int walker_check_meta(int fd, const char *path, walker_metas *out) {
   size_t got;
   memset(out, 0, sizeof *out);
   if (fstat(fd, &st) != 0) return fail_errno(PAGESTORE_EIO, errno, "%s: data.mdb could not be looked at", path);
-  if (!S_ISREG(st.st_mode)) return fail(PAGESTORE_EFORMAT, "%s: data.mdb is not a regular file: give the path of a store", path);
+  if (!S_ISREG(st.st_mode))
+    return fail(PAGESTORE_EFORMAT, "%s: data.mdb is not a regular file: give the path of a store", path);
   out->file_bytes = (uint64_t)st.st_size;
   int err = walker_read_at(fd, 0, pages, sizeof pages, &got);
   if (err) return fail_errno(err, errno, "%s: the meta pages of data.mdb could not be read: check the disk", path);
   if ((err = metas_are_foreign(pages, got, path)) != 0) return err;
   err = metas_check_each(pages, path, out);
   if (got < sizeof pages && err != PAGESTORE_EFORMAT)
-    return fail(PAGESTORE_ECORRUPT, "%s: data.mdb is truncated inside its meta pages: restore a backup, or run pagestore recover", path);
+    return fail(PAGESTORE_ECORRUPT,
+        "%s: data.mdb is truncated inside its meta pages: restore a backup, or run pagestore recover", path);
   if (err) return err;
   if ((err = metas_check_pair(path, out)) != 0) return err;
   return metas_check_length(fd, path, out);

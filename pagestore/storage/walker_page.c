@@ -10,7 +10,8 @@ enum { FIRST_OFFSET_AT = LMDB_PAGE_HEADER_BYTES };
 const char *walker_page_damage(const uint8_t page[LMDB_PAGE_BYTES], uint64_t number, uint16_t kind) {
   if (get_le64(page + LMDB_NUMBER_AT) != number) return "it has another page's number";
   uint16_t flags = get_le16(page + LMDB_FLAGS_AT);
-  if (flags != kind) return kind == LMDB_BRANCH ? "it is no branch page, as its level wants" : "it is no leaf page, as its level wants";
+  if (flags != kind && kind == LMDB_BRANCH) return "it is no branch page, as its level wants";
+  if (flags != kind) return "it is no leaf page, as its level wants";
   unsigned lower = get_le16(page + LMDB_LOWER_AT), upper = get_le16(page + LMDB_UPPER_AT);
   if (lower < FIRST_OFFSET_AT || lower % 2 || lower > upper || upper > LMDB_PAGE_BYTES) return "its bounds are wrong";
   if (walker_page_nodes(page) == 0) return "it is empty";
@@ -23,7 +24,8 @@ unsigned walker_page_nodes(const uint8_t page[LMDB_PAGE_BYTES]) {
 
 const char *walker_node_at(const uint8_t page[LMDB_PAGE_BYTES], uint16_t kind, unsigned i, walker_node *out) {
   unsigned at = get_le16(page + FIRST_OFFSET_AT + 2 * i), upper = get_le16(page + LMDB_UPPER_AT);
-  if (at < upper || at % 2 || !range_fits(at, LMDB_NODE_HEADER_BYTES, LMDB_PAGE_BYTES)) return "a node is out of bounds";
+  bool header_fits = range_fits(at, LMDB_NODE_HEADER_BYTES, LMDB_PAGE_BYTES);
+  if (at < upper || at % 2 || !header_fits) return "a node is out of bounds";
   const uint8_t *node = page + at;
   uint16_t flags = get_le16(node + 4), key_bytes = get_le16(node + 6);
   bool leaf = kind == LMDB_LEAF, large = leaf && flags & NODE_LARGE;
@@ -39,4 +41,6 @@ const char *walker_node_at(const uint8_t page[LMDB_PAGE_BYTES], uint16_t kind, u
   return NULL;
 }
 
-uint64_t walker_run_pages(uint64_t value_bytes) { return (LMDB_PAGE_HEADER_BYTES - 1 + value_bytes) / LMDB_PAGE_BYTES + 1; }
+uint64_t walker_run_pages(uint64_t value_bytes) {
+  return (LMDB_PAGE_HEADER_BYTES - 1 + value_bytes) / LMDB_PAGE_BYTES + 1;
+}

@@ -1,8 +1,9 @@
 /* walker_tree.c - the walk over every tree that a meta page reaches. The contract is in walker.h.
  *
- * The main tree's rows are the records of the named trees, which are walked where they are met; the free tree's rows are lists of page
- * numbers. A page is claimed (in range, not met before) before it is read, so the walk ends whatever the file says.
- * Pages of the trees on the way down are held one per level, the named tree's behind the main tree's.
+ * The main tree's rows are the records of the named trees, which are walked where they are met; the free tree's
+ * rows are lists of page numbers. A page is claimed (in range, not met before) before it is read, so the walk ends
+ * whatever the file says. Pages of the trees on the way down are held one per level, the named tree's behind the
+ * main tree's.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -37,7 +38,7 @@ typedef struct {
   uint8_t *levels;               /* WALKER_DEPTH_MAX pages */
 } tree;
 
-/* ---- reporting ------------------------------------------------------------------------------------------------------- */
+/* ---- reporting ------------------------------------------------------------------------------- */
 
 __attribute__((format(printf, 3, 4))) static void found(walk *w, uint64_t page, const char *format, ...) {
   char text[256];
@@ -49,7 +50,7 @@ __attribute__((format(printf, 3, 4))) static void found(walk *w, uint64_t page, 
   if (w->callbacks->finding(w->callbacks->env, page, text)) w->stopped = true;
 }
 
-/* ---- page numbers ---------------------------------------------------------------------------------------------------- */
+/* ---- page numbers ---------------------------------------------------------------------------- */
 
 static bool bit_get(const uint64_t *bits, uint64_t i) { return bits[i / 64] >> i % 64 & 1; }
 static void bit_set(uint64_t *bits, uint64_t i) { bits[i / 64] |= 1ull << i % 64; }
@@ -86,7 +87,7 @@ static bool read_page(walk *w, const tree *t, uint64_t page, void *to, size_t si
   return !err && got == size;
 }
 
-/* ---- keys ------------------------------------------------------------------------------------------------------------ */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 static bool keys_are_ordered(const tree *t, bytes a, bytes b) {
   if (t->role == TREE_FREE) return get_le64(a.data) < get_le64(b.data);
@@ -106,7 +107,7 @@ static bool key_is_in_place(const tree *t, const key_bounds *b, bytes key) {
          (!b->before.data || keys_are_ordered(t, b->before, key));
 }
 
-/* ---- values ---------------------------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 /* A run may be longer than its value needs: a smaller value was put in place of a larger one. */
 static bool claim_run(walk *w, tree *t, uint64_t page, const walker_node *node, uint64_t first, walker_place *out) {
@@ -115,7 +116,8 @@ static bool claim_run(walk *w, tree *t, uint64_t page, const walker_node *node, 
   if (!is_in_range(w, first, wanted)) return claim(w, t, WALKER_OVERFLOW, first, wanted, page);
   if (!read_page(w, t, first, header, sizeof header)) return false;
   uint64_t count = get_le32(header + LMDB_RUN_AT);
-  bool right = get_le64(header + LMDB_NUMBER_AT) == first && get_le16(header + LMDB_FLAGS_AT) == LMDB_OVERFLOW && count >= wanted;
+  bool right = get_le64(header + LMDB_NUMBER_AT) == first && get_le16(header + LMDB_FLAGS_AT) == LMDB_OVERFLOW &&
+      count >= wanted;
   if (!right) found(w, first, "table %s: is no overflow page of at least %llu", t->name, (unsigned long long)wanted);
   if (!right) count = wanted;
   if (!claim(w, t, WALKER_OVERFLOW, first, count, page)) return false;
@@ -124,13 +126,14 @@ static bool claim_run(walk *w, tree *t, uint64_t page, const walker_node *node, 
   return right;
 }
 
-static bool locate_value(walk *w, tree *t, uint64_t page, const uint8_t *bytes_of_page, const walker_node *node, walker_place *out) {
+static bool locate_value(walk *w, tree *t, uint64_t page, const uint8_t *bytes_of_page, const walker_node *node,
+    walker_place *out) {
   *out = (walker_place){page * LMDB_PAGE_BYTES + node->value_at, node->value_bytes};
   if (!(node->flags & NODE_LARGE)) return true;
   return claim_run(w, t, page, node, get_le64(bytes_of_page + node->value_at), out);
 }
 
-/* ---- the free list --------------------------------------------------------------------------------------------------- */
+/* ---- the free list --------------------------------------------------------------------------- */
 
 static void note_freed(walk *w, uint64_t page, uint64_t txn_id, uint64_t id) {
   const walker_callbacks *c = w->callbacks;
@@ -178,7 +181,7 @@ static void walk_free_row(walk *w, uint64_t page, const walker_node *node, walke
   else walk_freed(w, page, txn_id, (walker_place){value.at + 8, value.size - 8}, count);
 }
 
-/* ---- trees ----------------------------------------------------------------------------------------------------------- */
+/* ---- trees ----------------------------------------------------------------------------------- */
 
 static void walk_tree(walk *w, tree *t);
 
@@ -199,9 +202,12 @@ static void walk_named(walk *w, uint64_t page, const uint8_t *bytes_of_page, con
   }
   walker_tree_decode(bytes_of_page + node->value_at, &t.record);
   const char *damage = walker_tree_damage(&t.record, w->meta->last_page);
-  if (damage) found(w, page, "table %s: %s", name, damage);
-  else if (t.record.flags & LMDB_TREE_FLAGS) found(w, page, "table %s: has flags that are never used (%#x)", name, t.record.flags);
-  else walk_tree(w, &t);
+  if (damage)
+    found(w, page, "table %s: %s", name, damage);
+  else if (t.record.flags & LMDB_TREE_FLAGS)
+    found(w, page, "table %s: has flags that are never used (%#x)", name, t.record.flags);
+  else
+    walk_tree(w, &t);
 }
 
 static void walk_row(walk *w, tree *t, uint64_t page, const uint8_t *bytes_of_page, const walker_node *node) {
@@ -238,15 +244,18 @@ static bool node_is_alone(uint64_t taken[LMDB_PAGE_BYTES / 128], const walker_no
 static void walk_page(walk *w, tree *t, uint64_t page, unsigned level, key_bounds bounds);
 
 /* The child's keys lie between its key and the next one. */
-static void walk_child(walk *w, tree *t, uint64_t page, unsigned level, key_bounds bounds, const walker_node *node, unsigned i) {
+static void walk_child(walk *w, tree *t, uint64_t page, unsigned level, key_bounds bounds, const walker_node *node,
+    unsigned i) {
   const uint8_t *bytes_of_page = t->levels + level * LMDB_PAGE_BYTES;
   walker_node next;
   if (i > 0) bounds.low = node->key;
   bounds.before = (bytes){0};
-  if (i + 1 < walker_page_nodes(bytes_of_page) && !walker_node_at(bytes_of_page, LMDB_BRANCH, i + 1, &next) && key_has_length(t, next.key))
+  if (i + 1 < walker_page_nodes(bytes_of_page) && !walker_node_at(bytes_of_page, LMDB_BRANCH, i + 1, &next) &&
+      key_has_length(t, next.key))
     bounds.high = next.key;
   bool is_leaf = level + 2 == t->record.depth;
-  if (claim(w, t, is_leaf ? WALKER_LEAF : WALKER_BRANCH, node->child, 1, page)) walk_page(w, t, node->child, level + 1, bounds);
+  walker_page_kind kind = is_leaf ? WALKER_LEAF : WALKER_BRANCH;
+  if (claim(w, t, kind, node->child, 1, page)) walk_page(w, t, node->child, level + 1, bounds);
 }
 
 static void walk_nodes(walk *w, tree *t, uint64_t page, unsigned level, key_bounds bounds, uint16_t kind) {
@@ -284,7 +293,8 @@ static void walk_page(walk *w, tree *t, uint64_t page, unsigned level, key_bound
 static void compare_counts(walk *w, const tree *t) {
   const walker_tree *a = &t->record, *b = &t->counted;
   if (a->entries != b->entries)
-    found(w, LMDB_NO_PAGE, "table %s: has %llu rows, its record says %llu", t->name, (unsigned long long)b->entries, (unsigned long long)a->entries);
+    found(w, LMDB_NO_PAGE, "table %s: has %llu rows, its record says %llu", t->name, (unsigned long long)b->entries,
+        (unsigned long long)a->entries);
   if (a->branch_pages != b->branch_pages || a->leaf_pages != b->leaf_pages || a->overflow_pages != b->overflow_pages)
     found(w, LMDB_NO_PAGE, "table %s: its record counts other numbers of pages than it has", t->name);
 }
@@ -298,7 +308,7 @@ static void walk_tree(walk *w, tree *t) {
   if (w->summary->findings == findings_before && !w->stopped) compare_counts(w, t);
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static void compare_free_and_reachable(walk *w) {
   for (uint64_t page = LMDB_METAS; page < w->pages && !w->stopped; page++) {
@@ -316,10 +326,12 @@ static void walk_trees(walk *w) {
   if (!w->stopped) compare_free_and_reachable(w);
 }
 
-int walker_walk(int fd, const walker_metas *metas, unsigned meta, const walker_callbacks *callbacks, walker_summary *summary) {
+int walker_walk(int fd, const walker_metas *metas, unsigned meta, const walker_callbacks *callbacks,
+    walker_summary *summary) {
   ASSERT(meta < LMDB_METAS && callbacks->finding);
   *summary = (walker_summary){0};
-  if (!metas->meta[meta].usable) return fail(PAGESTORE_ECORRUPT, "meta page %u is damaged: walk from the other one", meta);
+  if (!metas->meta[meta].usable)
+    return fail(PAGESTORE_ECORRUPT, "meta page %u is damaged: walk from the other one", meta);
   walk w = {.fd = fd, .meta = &metas->meta[meta], .callbacks = callbacks, .summary = summary};
   w.pages = min_u64(w.meta->last_page + 1, metas->file_bytes / LMDB_PAGE_BYTES);
   w.reachable = calloc(w.pages / 64 + 1, sizeof *w.reachable);

@@ -341,7 +341,7 @@ static void op_view(world *w) {
   if (!v || !i) return;
   world_snapshot *s = dice_chance(&w->dice, 30) ? some_snapshot(w, i) : NULL;
   uint32_t kind = dice_chance(&w->dice, 50) ? PAGESTORE_PRIVATE : PAGESTORE_READ;
-  bool durable = !s && dice_chance(&w->dice, 25);  /* which version that is, is chance: such views are only read */
+  bool asked = !s && dice_chance(&w->dice, 25), durable = asked;  /* which version that is, is chance: such views are only read */
   if (durable) kind = PAGESTORE_READ;
   bool unflushed = instance_unflushed(i);
   pagestore_instance *handle;
@@ -355,7 +355,7 @@ static void op_view(world *w) {
   version *of = s ? s->of : durable ? version_of(w, i, pagestore_committed_version(handle)) : i->h.committed;
   holder_begin(&v->h, handle, kind, of);
   v->of = i;
-  v->durable = durable;
+  v->durable = asked;
   snprintf(v->snapshot, sizeof v->snapshot, "%s", s ? s->name : "");
   w->did[DID_VIEW_UNFLUSHED] += unflushed && !s;
   w->did[DID_DURABLE_BEHIND] += durable && of->number < i->h.committed->number;

@@ -1,8 +1,10 @@
-/* canister.c - the demo's module: a map from names to texts in stable memory; version 2 also knows them by section.
+/* canister.c - the demo's module: a map from names to texts in stable memory; version 2 also knows
+ * them by section.
  *
- * Every export is one message, or a query. The host writes the key at exchange(), the value 256 bytes behind it, and finds answers
- * there. What cannot be done traps; the host rolls back. The heap holds nothing that matters but `messages`, which counts the
- * changing messages since installation or upgrade and shows that the heap is durable too.
+ * Every export is one message, or a query. The host writes the key at exchange(), the value 256
+ * bytes behind it, and finds answers there. What cannot be done traps; the host rolls back. The
+ * heap holds nothing that matters but `messages`, which counts the changing messages since
+ * installation or upgrade and shows that the heap is durable too.
  * Thread: one message at a time.
  */
 #include "tree.h"
@@ -21,7 +23,8 @@ static key key_given(uint32_t bytes) {
   return (key){ exchanged_key, bytes };
 }
 
-/* Key length in the upper half, value length in the lower; the value follows when it is asked for. */
+/* Key length in the upper half, value length in the lower; the value follows when it is asked for.
+ */
 static uint64_t answer(const entry *e) {
   __builtin_memcpy(exchanged_key, e->key, e->key_bytes);
   if (e->value_bytes) tree_value(e, exchanged_value);
@@ -30,7 +33,7 @@ static uint64_t answer(const entry *e) {
 
 static const uint64_t nothing = UINT64_MAX;
 
-/* ---- the second index: section, a zero byte, name -> nothing ------------------------------------------------------ */
+/* ---- the second index: section, a zero byte, name -> nothing --------------------------------- */
 
 #if CANISTER_VERSION >= 2
 enum { SECTION_MAX = 100 };
@@ -44,7 +47,8 @@ static uint32_t section_of(const uint8_t *text, uint32_t bytes, uint8_t *to) {
     if (at > 0 && text[at - 1] != '\n') continue;
     while (same < length && text[at + same] == (uint8_t)field[same]) same++;
     if (same < length) continue;
-    for (at += length; at < bytes && text[at] != '\n' && found < SECTION_MAX; at++) to[found++] = text[at];
+    for (at += length; at < bytes && text[at] != '\n' && found < SECTION_MAX; at++)
+      to[found++] = text[at];
     if (found) return found;
   }
   __builtin_memcpy(to, "none", 4);
@@ -58,8 +62,10 @@ static void section_index(key name, const uint8_t *text, uint32_t bytes, bool ad
   composed[length++] = 0;
   __builtin_memcpy(composed + length, name.at, name.bytes);
   key whole = { composed, length + name.bytes };
-  if (add) REQUIRE(tree_put(&top.sections, whole, NULL, 0));
-  else REQUIRE(tree_remove(&top.sections, whole));
+  if (add)
+    REQUIRE(tree_put(&top.sections, whole, NULL, 0));
+  else
+    REQUIRE(tree_remove(&top.sections, whole));
 }
 
 /* The entry's value goes to an area of its own: the exchange area holds the message's. */
@@ -72,7 +78,7 @@ static void section_forget(key name) {
 }
 #endif
 
-/* ---- messages ----------------------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static bool put(key k, const uint8_t *value, uint32_t bytes) {
 #if CANISTER_VERSION >= 2
@@ -111,7 +117,8 @@ EXPORT(poison) void message_poison(uint32_t count) {
   for (uint32_t i = 0; i < sizeof text; i++) text[i] = 'x';
   header_load();
   for (uint32_t i = 0; i < count; i++) {
-    for (uint32_t digit = 11, rest = i; digit > 6; digit--, rest /= 10) name[digit] = (uint8_t)('0' + rest % 10);
+    for (uint32_t digit = 11, rest = i; digit > 6; digit--, rest /= 10)
+      name[digit] = (uint8_t)('0' + rest % 10);
     put((key){ name, sizeof name - 1 }, text, sizeof text);
     header_store();
   }
@@ -139,7 +146,7 @@ EXPORT(upgraded) uint64_t message_upgraded(void) {
 }
 #endif
 
-/* ---- queries ------------------------------------------------------------------------------------------------------ */
+/* ---- queries --------------------------------------------------------------------------------- */
 
 EXPORT(exchange) uint32_t query_exchange(void) { return (uint32_t)(uintptr_t)exchange_area; }
 EXPORT(messages) uint64_t query_messages(void) { return messages; }

@@ -1,7 +1,7 @@
 /* stable.c - see stable.h. */
 #include "stable.h"
 
-static const uint64_t magic = 0x3152415453454350;  /* "PCESTAR1" */
+static const uint64_t magic = 0x3152415453454350; /* "PCESTAR1" */
 
 header top;
 

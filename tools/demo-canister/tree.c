@@ -1,8 +1,9 @@
-/* tree.c - see tree.h. Insertion splits full nodes on the way down and removal fills lean ones, so neither comes back up. */
+/* tree.c - see tree.h. Insertion splits full nodes on the way down and removal fills lean ones, so
+ * neither comes back up. */
 #include "tree.h"
 
 typedef struct {
-  uint64_t at;                    /* its own offset: a node read from the wrong place is found */
+  uint64_t at; /* its own offset: a node read from the wrong place is found */
   uint32_t count;
   uint32_t is_leaf;
   uint64_t unused[6];
@@ -13,7 +14,8 @@ _Static_assert(sizeof(node) <= NODE_BYTES, "a node is one block");
 
 enum { NODE_CLASS = 12 };
 
-/* One node, its child, and a sibling of that: what a step down needs. The heap is not the tree's memory. */
+/* One node, its child, and a sibling of that: what a step down needs. The heap is not the tree's
+ * memory. */
 static node buffers[3];
 
 static void node_get(node *n, uint64_t at) {
@@ -27,10 +29,14 @@ static void node_new(node *n, bool is_leaf) {
   *n = (node){ .at = stable_take(NODE_CLASS), .is_leaf = is_leaf };
 }
 
-static void move_entries(entry *to, const entry *from, uint32_t count) { __builtin_memmove(to, from, count * sizeof *to); }
-static void move_children(uint64_t *to, const uint64_t *from, uint32_t count) { __builtin_memmove(to, from, count * sizeof *to); }
+static void move_entries(entry *to, const entry *from, uint32_t count) {
+  __builtin_memmove(to, from, count * sizeof *to);
+}
+static void move_children(uint64_t *to, const uint64_t *from, uint32_t count) {
+  __builtin_memmove(to, from, count * sizeof *to);
+}
 
-/* ---- keys ------------------------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 static int compare(key a, const entry *b) {
   uint32_t shorter = a.bytes < b->key_bytes ? a.bytes : b->key_bytes;
@@ -44,8 +50,10 @@ static uint32_t search(const node *n, key k, bool *is_here) {
   uint32_t low = 0, high = n->count;
   while (low < high) {
     uint32_t middle = (low + high) / 2;
-    if (compare(k, &n->entries[middle]) > 0) low = middle + 1;
-    else high = middle;
+    if (compare(k, &n->entries[middle]) > 0)
+      low = middle + 1;
+    else
+      high = middle;
   }
   *is_here = low < n->count && compare(k, &n->entries[low]) == 0;
   return low;
@@ -67,7 +75,7 @@ bool tree_get(const tree *t, key k, entry *out) {
 bool tree_next(const tree *t, key k, entry *out) {
   node *n = &buffers[0];
   bool found = false;
-  for (uint64_t at = t->root; at != 0; ) {
+  for (uint64_t at = t->root; at != 0;) {
     bool is_here;
     node_get(n, at);
     uint32_t i = search(n, k, &is_here) + (is_here ? 1 : 0);
@@ -80,7 +88,7 @@ bool tree_next(const tree *t, key k, entry *out) {
   return found;
 }
 
-/* ---- values ----------------------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 void tree_value(const entry *e, void *to) { stable_get(to, e->value_at, e->value_bytes); }
 
@@ -98,7 +106,7 @@ static void value_drop(const entry *e) {
   if (e->value_bytes) stable_give(e->value_at, stable_class(e->value_bytes));
 }
 
-/* ---- insertion -------------------------------------------------------------------------------------------------- */
+/* ---- insertion ------------------------------------------------------------------------------- */
 
 /* The full child i of parent becomes two, its middle entry goes up. All three are stored. */
 static void split(node *parent, uint32_t i, node *left, node *right) {
@@ -164,13 +172,13 @@ bool tree_put(tree *t, key k, const void *value, uint32_t bytes) {
     node_get(child, n->child[i]);
     if (child->count == ENTRY_MAX) {
       split(n, i, child, &buffers[2]);
-      continue;  /* the key may be the one that went up, or belong to the right half */
+      continue; /* the key may be the one that went up, or belong to the right half */
     }
     *n = *child;
   }
 }
 
-/* ---- removal ---------------------------------------------------------------------------------------------------- */
+/* ---- removal --------------------------------------------------------------------------------- */
 
 static void entry_delete(node *n, uint32_t i) {
   move_entries(n->entries + i, n->entries + i + 1, n->count - i - 1);
@@ -211,7 +219,8 @@ static void take_from_right(node *n, uint32_t i, node *child, node *right) {
   node_put(right);
 }
 
-/* Gives child i of n, which is in `child`, an entry more than the least; afterwards `child` is the node to go down to. */
+/* Gives child i of n, which is in `child`, an entry more than the least; afterwards `child` is the
+ * node to go down to. */
 static void fill(node *n, uint32_t i, node *child, node *sibling) {
   if (i > 0) {
     node_get(sibling, n->child[i - 1]);
@@ -229,7 +238,7 @@ static void fill(node *n, uint32_t i, node *child, node *sibling) {
     merge(n, i, child, sibling);
     return;
   }
-  merge(n, i - 1, sibling, child);  /* the last child: sibling is still its left one */
+  merge(n, i - 1, sibling, child); /* the last child: sibling is still its left one */
   *child = *sibling;
   return;
 store:
@@ -242,7 +251,8 @@ static void root_shrink(tree *t, node *root, const node *only_child) {
   stable_give(root->at, NODE_CLASS);
 }
 
-/* Takes the least or the greatest entry out of the subtree in buffers[0], whose root has entries to spare. */
+/* Takes the least or the greatest entry out of the subtree in buffers[0], whose root has entries to
+ * spare. */
 static void remove_end(bool greatest, entry *out) {
   node *n = &buffers[0], *child = &buffers[1];
   while (!n->is_leaf) {
@@ -256,8 +266,8 @@ static void remove_end(bool greatest, entry *out) {
   node_put(n);
 }
 
-/* The key is entry i of the inner node n: its neighbour from a child takes the place, or the two children become one that holds
- * the key. True: done. */
+/* The key is entry i of the inner node n: its neighbour from a child takes the place, or the two
+ * children become one that holds the key. True: done. */
 static bool remove_inner(tree *t, node *n, uint32_t i) {
   static node kept;
   node *child = &buffers[1], *right = &buffers[2];
@@ -281,7 +291,8 @@ static bool remove_inner(tree *t, node *n, uint32_t i) {
 bool tree_remove(tree *t, key k) {
   node *n = &buffers[0], *child = &buffers[1];
   entry present;
-  if (!tree_get(t, k, &present)) return false;  /* so that a key that is not there changes nothing */
+  /* so that a key that is not there changes nothing */
+  if (!tree_get(t, k, &present)) return false;
   t->count--;
   node_get(n, t->root);
   for (;;) {
@@ -290,8 +301,10 @@ bool tree_remove(tree *t, key k) {
     if (is_here && n->is_leaf) {
       value_drop(&n->entries[i]);
       entry_delete(n, i);
-      if (n->count == 0 && n->at == t->root) root_shrink(t, n, NULL);
-      else node_put(n);
+      if (n->count == 0 && n->at == t->root)
+        root_shrink(t, n, NULL);
+      else
+        node_put(n);
       return true;
     }
     if (is_here) {
@@ -305,13 +318,13 @@ bool tree_remove(tree *t, key k) {
   }
 }
 
-/* ---- check ------------------------------------------------------------------------------------------------------ */
+/* ---- check ----------------------------------------------------------------------------------- */
 
 enum { DEPTH_MAX = 12 };
 typedef struct {
-  entry before;          /* the entry visited last */
+  entry before; /* the entry visited last */
   bool any;
-  uint32_t leaf_depth;   /* 0: none seen */
+  uint32_t leaf_depth; /* 0: none seen */
   uint64_t count;
 } walk;
 
@@ -342,7 +355,7 @@ static void check_node(walk *w, uint64_t at, uint32_t depth) {
 
 uint64_t tree_check(const tree *t) {
   static walk w;
-  w = (walk){0};
+  w = (walk){ 0 };
   if (t->root) check_node(&w, t->root, 0);
   REQUIRE(w.count == t->count);
   return w.count;

@@ -2,8 +2,9 @@
  *
  *   node: [header][child 0 .. 13][entry 0 .. 12]        entry: the key, and where its value lies
  *
- * Invariants: keys ascend as bytes through the whole tree; every node but the root has 6 to 13 entries; all leaves are equally
- *             deep; tree_check() walks it all and traps where one does not hold.
+ * Invariants: keys ascend as bytes through the whole tree; every node but the root has 6 to 13
+ *             entries; all leaves are equally deep; tree_check() walks it all and traps where one
+ *             does not hold.
  * Thread:     one message at a time: nodes pass through a few buffers in the heap.
  */
 #ifndef CANISTER_TREE_H
@@ -16,7 +17,7 @@
 enum { KEY_MAX = 239, DEGREE = 7, ENTRY_MAX = 2 * DEGREE - 1 };
 
 typedef struct {
-  uint64_t value_at;      /* 0 when there is none */
+  uint64_t value_at; /* 0 when there is none */
   uint32_t value_bytes;
   uint8_t key_bytes;
   uint8_t key[KEY_MAX];
@@ -31,10 +32,12 @@ typedef struct {
 } key;
 
 bool tree_get(const tree *, key, entry *out);
-bool tree_next(const tree *, key, entry *out);          /* the smallest key above this one */
-bool tree_put(tree *, key, const void *value, uint32_t bytes);  /* false: the key was there, its value is replaced */
-bool tree_remove(tree *, key);                          /* false: the key was not there */
-uint64_t tree_check(const tree *);                      /* entries found; traps on a broken invariant */
+bool tree_next(const tree *, key, entry *out); /* the smallest key above this one */
+/* false: the key was there, its value is replaced */
+bool tree_put(tree *, key, const void *value, uint32_t bytes);
+bool tree_remove(tree *, key); /* false: the key was not there */
+/* entries found; traps on a broken invariant */
+uint64_t tree_check(const tree *);
 void tree_value(const entry *, void *to);
 
 #endif

@@ -7,7 +7,8 @@
 #include <time.h>
 
 enum { VALUE_AT = 256, HEAP_PAGES = 34, HEAP_PAGES_MAX = 64 };
-static const uint64_t stable_pages_max = 1 << 16;  /* 4 GiB; a 64-bit memory must say what to reserve */
+/* 4 GiB; a 64-bit memory must say what to reserve */
+static const uint64_t stable_pages_max = 1 << 16;
 
 int demo_failed(const char *what) {
   const char *detail = pagestore_detail();
@@ -21,13 +22,16 @@ uint64_t demo_ns(void) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* ---- what the module imports -------------------------------------------------------------------------------------- */
+/* ---- what the module imports ----------------------------------------------------------------- */
 
 wasm_rt_memory_t *Z_envZ_memory(struct Z_env_instance_t *env) { return &env->heap; }
 
-u64 Z_ic0Z_stable64_size(struct Z_ic0_instance_t *ic0) { return pagestore_memory_pages(ic0->stable); }
+u64 Z_ic0Z_stable64_size(struct Z_ic0_instance_t *ic0) {
+  return pagestore_memory_pages(ic0->stable);
+}
 
-/* -1 where the maximum says so; anything else that stops growth must not depend on the machine, hence a trap. */
+/* -1 where the maximum says so; anything else that stops growth must not depend on the machine,
+ * hence a trap. */
 u64 Z_ic0Z_stable64_grow(struct Z_ic0_instance_t *ic0, u64 more_pages) {
   uint64_t old_pages = 0;
   int err = pagestore_memory_grow(ic0->stable, more_pages, &old_pages);
@@ -57,14 +61,17 @@ void Z_ic0Z_stable64_write(struct Z_ic0_instance_t *ic0, u64 offset, u64 from, u
   memcpy(pagestore_memory_base(ic0->stable) + offset, ic0->heap->data + from, first);
   if (!stops) return;
   ic0->stop(ic0->env);
-  memcpy(pagestore_memory_base(ic0->stable) + offset + first, ic0->heap->data + from + first, bytes - first);
+  memcpy(pagestore_memory_base(ic0->stable) + offset + first, ic0->heap->data + from + first,
+         bytes - first);
 }
 
-/* ---- calls -------------------------------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
-/* Any 32 bytes that stand for the module's code; a host of other people's modules would hash them. */
+/* Any 32 bytes that stand for the module's code; a host of other people's modules would hash them.
+ */
 static const uint8_t *module_hash(int module) {
-  static const uint8_t hashes[2][32] = { "pagestore demo, module version 1", "pagestore demo, module version 2" };
+  static const uint8_t hashes[2][32] = { "pagestore demo, module version 1",
+                                         "pagestore demo, module version 2" };
   return hashes[module - 1];
 }
 
@@ -77,12 +84,15 @@ typedef struct {
 
 static void run_instantiate(void *env) {
   guest *g = env;
-  if (g->module == 1) Z_canister_v1_instantiate(&g->v1, &g->env, &g->ic0);
-  else Z_canister_v2_instantiate(&g->v2, &g->env, &g->ic0);
+  if (g->module == 1)
+    Z_canister_v1_instantiate(&g->v1, &g->env, &g->ic0);
+  else
+    Z_canister_v2_instantiate(&g->v2, &g->env, &g->ic0);
 }
 
-#define EITHER(name, ...) \
-  (g->module == 1 ? Z_canister_v1Z_##name(&g->v1, ##__VA_ARGS__) : Z_canister_v2Z_##name(&g->v2, ##__VA_ARGS__))
+#define EITHER(name, ...)                                                                          \
+  (g->module == 1 ? Z_canister_v1Z_##name(&g->v1, ##__VA_ARGS__)                                   \
+                  : Z_canister_v2Z_##name(&g->v2, ##__VA_ARGS__))
 
 static void run_export(void *env) {
   call *c = env;
@@ -110,8 +120,8 @@ static int give(guest *g, const void *name, uint32_t name_bytes, const void *tex
   return err;
 }
 
-static int call_bytes(guest *g, guest_export which, const void *name, uint32_t name_bytes, const void *text, uint32_t bytes,
-                      int *code, uint64_t *result) {
+static int call_bytes(guest *g, guest_export which, const void *name, uint32_t name_bytes,
+                      const void *text, uint32_t bytes, int *code, uint64_t *result) {
   call c = { .g = g, .which = which, .name_bytes = name_bytes, .text_bytes = bytes };
   uint64_t before = demo_ns();
   if (give(g, name, name_bytes, text, bytes)) return demo_failed("arguments");
@@ -121,12 +131,14 @@ static int call_bytes(guest *g, guest_export which, const void *name, uint32_t n
   return *code < 0 ? demo_failed("call") : 0;
 }
 
-int guest_call(guest *g, guest_export which, const char *name, const void *text, uint32_t bytes, int *code, uint64_t *result) {
+int guest_call(guest *g, guest_export which, const char *name, const void *text, uint32_t bytes,
+               int *code, uint64_t *result) {
   return call_bytes(g, which, name, name ? (uint32_t)strlen(name) : 0, text, bytes, code, result);
 }
 
 /* A query that must not trap. */
-static int query(guest *g, guest_export which, const void *name, uint32_t name_bytes, uint64_t *result) {
+static int query(guest *g, guest_export which, const void *name, uint32_t name_bytes,
+                 uint64_t *result) {
   int code;
   if (call_bytes(g, which, name, name_bytes, NULL, 0, &code, result)) return 1;
   if (code) fprintf(stderr, "demo: a query trapped: %s\n", pagestore_wasm2c_strerror(code));
@@ -140,15 +152,18 @@ int guest_forget(guest *g) {
   return err ? demo_failed("rollback") : 0;
 }
 
-/* Since which message the module is there: with it, the heap's own count can be foretold. Upgrade drops it. */
+/* Since which message the module is there: with it, the heap's own count can be foretold. Upgrade
+ * drops it. */
 static int note_first(guest *g, uint64_t number) {
-  if (pagestore_metadata_set(g->instance, "module.first", &number, sizeof number)) return demo_failed("metadata");
+  if (pagestore_metadata_set(g->instance, "module.first", &number, sizeof number))
+    return demo_failed("metadata");
   return 0;
 }
 
 static int commit(guest *g, unsigned flags, uint64_t *version) {
   uint64_t before = demo_ns(), number = g->last_message + 1, made;
-  if (pagestore_metadata_set(g->instance, "last_message", &number, sizeof number)) return demo_failed("metadata");
+  if (pagestore_metadata_set(g->instance, "last_message", &number, sizeof number))
+    return demo_failed("metadata");
   if (pagestore_wasm2c_commit(&g->wasm2c, flags, &made)) return demo_failed("commit");
   g->times->boundary_ns += demo_ns() - before;
   g->times->messages++;
@@ -157,39 +172,49 @@ static int commit(guest *g, unsigned flags, uint64_t *version) {
   return 0;
 }
 
-int guest_message(guest *g, guest_export which, const char *name, const void *text, uint32_t bytes, uint64_t expected,
-                  unsigned flags, uint64_t *version) {
+int guest_message(guest *g, guest_export which, const char *name, const void *text, uint32_t bytes,
+                  uint64_t expected, unsigned flags, uint64_t *version) {
   int code;
   uint64_t result;
   if (guest_call(g, which, name, text, bytes, &code, &result)) return 1;
   if (code == 0 && result == expected) return commit(g, flags, version);
-  fprintf(stderr, "demo: message %llu for %s: %s, result %llu\n", (unsigned long long)g->last_message + 1, name ? name : "-",
+  fprintf(stderr, "demo: message %llu for %s: %s, result %llu\n",
+          (unsigned long long)g->last_message + 1, name ? name : "-",
           pagestore_wasm2c_strerror(code), (unsigned long long)result);
   return 1;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static int bind_memories(guest *g) {
-  pagestore_memory_options heap = { .size = sizeof heap, .pages = HEAP_PAGES, .max_pages = HEAP_PAGES_MAX };
-  pagestore_memory_options stable = { .size = sizeof stable, .flags = PAGESTORE_MEMORY64 | PAGESTORE_KEEP,
+  pagestore_memory_options heap = { .size = sizeof heap,
+                                    .pages = HEAP_PAGES,
+                                    .max_pages = HEAP_PAGES_MAX };
+  pagestore_memory_options stable = { .size = sizeof stable,
+                                      .flags = PAGESTORE_MEMORY64 | PAGESTORE_KEEP,
                                       .max_pages = stable_pages_max };
   if (pagestore_wasm2c_start(&g->wasm2c, g->instance)) return demo_failed("wasm2c");
-  if (pagestore_wasm2c_memory(&g->wasm2c, "heap", &heap, &g->env.heap, &g->heap)) return demo_failed("heap");
-  if (pagestore_wasm2c_memory(&g->wasm2c, "stable", &stable, NULL, &g->stable)) return demo_failed("stable memory");
+  if (pagestore_wasm2c_memory(&g->wasm2c, "heap", &heap, &g->env.heap, &g->heap))
+    return demo_failed("heap");
+  if (pagestore_wasm2c_memory(&g->wasm2c, "stable", &stable, NULL, &g->stable))
+    return demo_failed("stable memory");
   g->ic0.stable = g->stable;
   g->ic0.heap = &g->env.heap;
   return 0;
 }
 
 static int instantiate(guest *g) {
-  if (g->module == 1) Z_canister_v1_init_module();
-  else Z_canister_v2_init_module();
+  if (g->module == 1)
+    Z_canister_v1_init_module();
+  else
+    Z_canister_v2_init_module();
   int code = pagestore_wasm2c_call(&g->wasm2c, run_instantiate, g);
   if (code) fprintf(stderr, "demo: instantiation: %s\n", pagestore_wasm2c_strerror(code));
   g->globals[0] = (pagestore_wasm2c_global){
-    .name = "__stack_pointer", .bytes = 4,
-    .at = g->module == 1 ? (void *)Z_canister_v1Z___stack_pointer(&g->v1) : (void *)Z_canister_v2Z___stack_pointer(&g->v2),
+    .name = "__stack_pointer",
+    .bytes = 4,
+    .at = g->module == 1 ? (void *)Z_canister_v1Z___stack_pointer(&g->v1)
+                         : (void *)Z_canister_v2Z___stack_pointer(&g->v2),
   };
   g->wasm2c.globals = g->globals;
   g->wasm2c.global_count = 1;
@@ -198,35 +223,42 @@ static int instantiate(guest *g) {
 
 int guest_reload(guest *g) {
   size_t length = 0;
-  if (pagestore_wasm2c_refresh(&g->wasm2c) || pagestore_wasm2c_load_globals(&g->wasm2c)) return demo_failed("globals");
-  if (pagestore_metadata_get(g->instance, "last_message", &g->last_message, 8, &length) || length != 8)
+  if (pagestore_wasm2c_refresh(&g->wasm2c) || pagestore_wasm2c_load_globals(&g->wasm2c))
+    return demo_failed("globals");
+  if (pagestore_metadata_get(g->instance, "last_message", &g->last_message, 8, &length) ||
+      length != 8)
     return demo_failed("last message");
   return 0;
 }
 
 static void release_module(guest *g) {
-  if (g->module == 1) Z_canister_v1_free(&g->v1);
-  else Z_canister_v2_free(&g->v2);
+  if (g->module == 1)
+    Z_canister_v1_free(&g->v1);
+  else
+    Z_canister_v2_free(&g->v2);
 }
 
 int guest_adopt(guest *g, pagestore_instance *instance, int module, guest_times *times) {
   size_t length;
   *g = (guest){ .instance = instance, .module = module, .times = times };
   bool is_new = pagestore_committed_version(instance) == 0 &&
-                pagestore_metadata_get(instance, "last_message", &g->last_message, 8, &length) == PAGESTORE_ENOTFOUND;
+                pagestore_metadata_get(instance, "last_message", &g->last_message, 8, &length) ==
+                    PAGESTORE_ENOTFOUND;
   if (bind_memories(g) || instantiate(g)) return 1;
   if (is_new) {
-    g->last_message = UINT64_MAX;  /* installation is message 0 */
+    g->last_message = UINT64_MAX; /* installation is message 0 */
     return note_first(g, 0) || commit(g, 0, NULL);
   }
   return guest_forget(g) || guest_reload(g);
 }
 
-int guest_open(guest *g, pagestore_store *store, const char *name, uint32_t flags, const char *snapshot, guest_times *times) {
+int guest_open(guest *g, pagestore_store *store, const char *name, uint32_t flags,
+               const char *snapshot, guest_times *times) {
   pagestore_instance *instance = NULL;
   int module = 1, err;
-  pagestore_instance_options options = { .size = sizeof options, .flags = flags, .snapshot = snapshot,
-                                         .module_hash = module_hash(1) };
+  pagestore_instance_options options = {
+    .size = sizeof options, .flags = flags, .snapshot = snapshot, .module_hash = module_hash(1)
+  };
   err = pagestore_instance_open(store, name, &options, &instance);
   if (err == PAGESTORE_EMODULE) {
     module = 2;
@@ -241,7 +273,7 @@ void guest_close(guest *g) {
   release_module(g);
   pagestore_wasm2c_stop(&g->wasm2c);
   pagestore_instance_close(g->instance);
-  *g = (guest){0};
+  *g = (guest){ 0 };
 }
 
 /* The old module goes first; the new one finds an empty heap and the stable memory as it was. */
@@ -259,11 +291,12 @@ int guest_upgrade(guest *g) {
   return 1;
 }
 
-/* ---- comparing ---------------------------------------------------------------------------------------------------- */
+/* ---- comparing ------------------------------------------------------------------------------- */
 
-/* The entry after *name, which is taken on; its text is where *text says until the next call. *more false: there is none. */
-static int next_entry(guest *g, guest_export which, char *name, uint32_t *name_bytes, const uint8_t **text, uint32_t *bytes,
-                      bool *more) {
+/* The entry after *name, which is taken on; its text is where *text says until the next call. *more
+ * false: there is none. */
+static int next_entry(guest *g, guest_export which, char *name, uint32_t *name_bytes,
+                      const uint8_t **text, uint32_t *bytes, bool *more) {
   uint64_t found;
   if (query(g, which, name, *name_bytes, &found)) return 1;
   *more = found != UINT64_MAX;
@@ -282,7 +315,7 @@ int guest_read(guest *g, model *out) {
   uint32_t name_bytes = 0, bytes;
   const uint8_t *text;
   bool more;
-  *out = (model){0};
+  *out = (model){ 0 };
   for (;;) {
     if (next_entry(g, GUEST_NEXT, name, &name_bytes, &text, &bytes, &more)) return 1;
     if (!more) return guest_forget(g);
@@ -315,13 +348,16 @@ int guest_matches(guest *g, const model *expected, const char *when) {
   }
   if (query(g, GUEST_CHECK, NULL, 0, &count)) return 1;
   if (count != expected->count) return mismatch(when, "check", "counts other entries");
-  if (pagestore_metadata_get(g->instance, "module.first", &first, sizeof first, &length)) return demo_failed("metadata");
+  if (pagestore_metadata_get(g->instance, "module.first", &first, sizeof first, &length))
+    return demo_failed("metadata");
   if (query(g, GUEST_MESSAGES, NULL, 0, &count)) return 1;
-  if (count != g->last_message - first) return mismatch(when, "the heap", "has not seen every message");
+  if (count != g->last_message - first)
+    return mismatch(when, "the heap", "has not seen every message");
   return guest_forget(g);
 }
 
-/* Every entry of the second index must be what the record's text says, and there must be as many. */
+/* Every entry of the second index must be what the record's text says, and there must be as many.
+ */
 int guest_sections_match(guest *g, const model *expected, size_t *sections) {
   char name[256] = "", before[256] = "", field[128];
   uint32_t name_bytes = 0, bytes;

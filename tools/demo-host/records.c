@@ -12,14 +12,16 @@ void *demo_alloc(size_t bytes) {
   exit(1);
 }
 
-/* ---- models ------------------------------------------------------------------------------------------------------ */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 static size_t place_of(const model *m, const char *name, bool *is_here) {
   size_t low = 0, high = m->count;
   while (low < high) {
     size_t middle = (low + high) / 2;
-    if (strcmp(m->at[middle].name, name) < 0) low = middle + 1;
-    else high = middle;
+    if (strcmp(m->at[middle].name, name) < 0)
+      low = middle + 1;
+    else
+      high = middle;
   }
   *is_here = low < m->count && strcmp(m->at[low].name, name) == 0;
   return low;
@@ -61,16 +63,18 @@ const record *model_find(const model *m, const char *name) {
 }
 
 void model_copy(model *to, const model *from) {
-  *to = (model){ .at = demo_alloc(from->count * sizeof *to->at), .count = from->count, .room = from->count };
+  *to = (model){ .at = demo_alloc(from->count * sizeof *to->at),
+                 .count = from->count,
+                 .room = from->count };
   if (from->count) memcpy(to->at, from->at, from->count * sizeof *to->at);
 }
 
 void model_free(model *m) {
   free(m->at);
-  *m = (model){0};
+  *m = (model){ 0 };
 }
 
-/* ---- the file ---------------------------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 /* The rest of the line that begins with the field, cut to what a name may have. */
 static bool field_of(const char *text, size_t bytes, const char *field, char *to, size_t room) {
@@ -90,9 +94,11 @@ static bool field_of(const char *text, size_t bytes, const char *field, char *to
 }
 
 /* `names` knows the names so far, so that each is given once. */
-static void name_record(const model *names, size_t number, const char *text, size_t bytes, char name[NAME_MAX_BYTES + 1]) {
+static void name_record(const model *names, size_t number, const char *text, size_t bytes,
+                        char name[NAME_MAX_BYTES + 1]) {
   char plain[80], architecture[24] = "";
-  if (!field_of(text, bytes, "Package: ", plain, sizeof plain)) snprintf(plain, sizeof plain, "record-%06zu", number);
+  if (!field_of(text, bytes, "Package: ", plain, sizeof plain))
+    snprintf(plain, sizeof plain, "record-%06zu", number);
   snprintf(name, NAME_MAX_BYTES + 1, "%s", plain);
   if (!model_find(names, name)) return;
   field_of(text, bytes, "Architecture: ", architecture, sizeof architecture);
@@ -131,8 +137,8 @@ static void add_record(model *all, model *names, const char *text, size_t bytes)
 bool records_read(const char *path, model *in_file_order, uint64_t *bytes) {
   size_t size;
   char *text = slurp(path, &size);
-  model names = {0};
-  *in_file_order = (model){0};
+  model names = { 0 };
+  *in_file_order = (model){ 0 };
   if (!text) return false;
   for (const char *at = text, *end = text + size; at < end;) {
     const char *stop = strstr(at, "\n\n");

@@ -1,9 +1,11 @@
 /* records.h - the demo's input and what the demo expects to find: names with texts, in order.
  *
- * A record is a paragraph of the file, ended by an empty line; its name is its "Package: " field, with the architecture or a number
- * behind it where a name comes twice. A model is the same as the canister's map, kept in plain memory: the two are compared.
+ * A record is a paragraph of the file, ended by an empty line; its name is its "Package: " field,
+ * with the architecture or a number behind it where a name comes twice. A model is the same as the
+ * canister's map, kept in plain memory: the two are compared.
  *
- * Always true: names in a model ascend as bytes and are there once; texts point into the file or into memory of the model's own.
+ * Always true: names in a model ascend as bytes and are there once; texts point into the file or
+ *              into memory of the model's own.
  * Thread:      one.
  */
 #ifndef DEMO_RECORDS_H
@@ -32,9 +34,9 @@ bool records_read(const char *path, model *in_file_order, uint64_t *bytes);
 void model_put(model *, const char *name, const char *text, uint32_t bytes);
 bool model_remove(model *, const char *name);
 const record *model_find(const model *, const char *name);
-void model_copy(model *to, const model *from);   /* the texts are shared */
+void model_copy(model *to, const model *from); /* the texts are shared */
 void model_free(model *);
 
-void *demo_alloc(size_t bytes);                  /* or the process ends with a word */
+void *demo_alloc(size_t bytes); /* or the process ends with a word */
 
 #endif

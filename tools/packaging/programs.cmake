@@ -4,7 +4,7 @@
 #   fuzz/NAME.c                           a program build/fuzz/NAME
 #   tests/test_NAME.c                     a cmocka program build/tests/test_NAME, registered
 #   tests/support/*.c                     linked into all of these tests, the tests' own helpers
-#   tests/NAME.sh                         registered where listed below
+#   tests/NAME.sh                         registered; exits with 77 where it cannot test
 #
 # Every registered test is also a line of build/tests/list, which tests/run reads:
 #   name|kind (cmocka or script)|labels, by commas|timeout in seconds|command
@@ -73,19 +73,24 @@ function(pagestore_test name)
   pagestore_register(${name} cmocka "${arg_LABELS}" ${arg_TIMEOUT} $<TARGET_FILE:${name}>)
 endfunction()
 
-function(pagestore_script name labels timeout)
-  if(EXISTS ${CMAKE_SOURCE_DIR}/tests/${name}.sh)
-    pagestore_register(${name} script "${labels}" ${timeout} ${CMAKE_SOURCE_DIR}/tests/${name}.sh)
+# The program of tests/NAME.sh; a line "# ctest: [LABELS label...] [TIMEOUT seconds]" in its head says more.
+function(pagestore_script name)
+  file(STRINGS tests/${name}.sh head LIMIT_COUNT 20 REGEX "^# ctest: ")
+  list(TRANSFORM head REPLACE "^# ctest: " "")
+  separate_arguments(settings UNIX_COMMAND "${head}")
+  cmake_parse_arguments(arg "" "TIMEOUT" "LABELS" ${settings})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
   endif()
+  pagestore_register(${name} script "plain;${arg_LABELS}" ${arg_TIMEOUT} ${CMAKE_SOURCE_DIR}/tests/${name}.sh)
 endfunction()
 
-# tests/test_program.sh, and the host whose store it looks into; left out where tools/pagestore is.
+# The host whose store tests/test_program.sh looks into; left out where tools/pagestore is.
 function(pagestore_program_tests)
   if(TARGET program_pagestore)
     add_executable(program_host tests/program_host.c)
     target_link_libraries(program_host PRIVATE pagestore_core)
     set_target_properties(program_host PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-    pagestore_script(test_program plain 120)
   endif()
 endfunction()
 
@@ -116,10 +121,11 @@ function(pagestore_tests)
   endforeach()
   pagestore_demo_tests()
   pagestore_program_tests()
-  pagestore_script(headers plain 120)
-  pagestore_script(tidy plain 60)
-  pagestore_script(stack_use plain 60)
-  pagestore_script(install plain 300)
+  file(GLOB scripts CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/tests tests/*.sh)
+  foreach(script ${scripts})
+    string(REPLACE ".sh" "" name ${script})
+    pagestore_script(${name})
+  endforeach()
   get_property(lines GLOBAL PROPERTY pagestore_test_lines)
   list(JOIN lines "\n" text)
   file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/tests/list CONTENT "${text}\n")

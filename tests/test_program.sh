@@ -1,0 +1,210 @@
+#!/bin/bash
+# What `pagestore` prints and how it ends: every command, JSON, wrong use, no store, a live writer beside it, damage, a closed pipe.
+#
+#   want CODE argument...   runs the program; its output is in $scratch/out and $scratch/err
+#   out, err REGEX...       each must match a line of it
+#   no_out REGEX...         none may
+set -u
+source=${SOURCE:-$(cd "$(dirname "$0")/.." && pwd)}
+build=${BUILD:-$source/build}
+program=$build/tools/pagestore host=$build/tests/program_host
+[ -x "$program" ] && [ -x "$host" ] || { echo "no $program or $host: libsmartcols-dev or libjansson-dev was missing when they were built"; exit 77; }
+
+scratch=$(mktemp -d)
+writer=
+finish() { [ -n "$writer" ] && kill "$writer" 2> /dev/null; rm -rf "$scratch"; }
+trap finish EXIT
+cd "$scratch" || exit 1
+export LC_ALL=C.UTF-8
+count=0 shown=
+
+die() { echo "$*"; echo "--- pagestore $shown"; head -n 30 out err; exit 1; }
+
+want() {
+  local code=$1 got
+  shift
+  shown="$*"
+  timeout 60 "$program" "$@" > out 2> err < /dev/null
+  got=$?
+  [ "$got" = "$code" ] || die "ended with $got instead of $code"
+  [ "$code" -lt 2 ] || [ -s err ] || die "failed without a word"
+  [ "$code" != 0 ] || [ ! -s err ] || die "complained, and ended with 0"
+  count=$((count + 1))
+}
+out() { local r; for r; do grep -qE -- "$r" out || die "no line like: $r"; done; }
+err() { local r; for r; do grep -qE -- "$r" err || die "no complaint like: $r"; done; }
+no_out() { local r; for r; do ! grep -qE -- "$r" out || die "a line like: $r"; done; }
+lines() { [ "$(wc -l < out)" = "$1" ] || die "not $1 lines"; }
+
+# ---- the program itself ------------------------------------------------------------------------------------------------
+
+want 0 version; out '^pagestore [0-9]+\.[0-9]+\.[0-9]+$'
+want 0 --version; out '^pagestore '
+want 0 help; out '^  ls STORE ' '^  dump STORE INSTANCE MEMORY ' '^Exit codes: 0 .* 1 .* 2 .* 3 '
+want 0 --help; out '^Commands:'
+for command in ls stat log dump diff help version; do
+  want 0 help $command; out "^usage: pagestore $command" '^Options:' '^Exit codes:'
+  mv out by-help
+  want 0 $command --help; cmp -s by-help out || die "help $command and $command --help differ"
+done
+want 2; err 'which command'
+want 2 frobnicate; err "'frobnicate' is no command" 'pagestore help'
+want 2 help frobnicate; err 'no command'
+want 2 ls; err 'operands are missing' '^usage: pagestore ls STORE'
+want 2 ls a b; err "'b' is one operand too many"
+want 2 ls --frob a; err '--frob is not an option'
+want 2 ls -Z a; err '-Z is not an option'
+want 2 dump a b c --page; err '--page needs an argument'
+want 2 dump a b c --json; err '--json is not an option'
+
+# ---- no store ------------------------------------------------------------------------------------------------------------
+
+want 3 ls nowhere; err '^pagestore: .*nowhere.*: ' 'data.mdb'
+mkdir empty; want 3 stat empty; err 'empty'
+want 3 log "$0" x; err 'not a directory'
+want 3 ls $'no\e[31m\nwhere'; err '^pagestore: '; ! grep -q $'\e' err || die "a control character got through"
+[ "$(wc -l < err)" = 1 ] || die "a name broke the line"
+[ "$(ls)" = "$(printf '%s\n' by-help empty err out)" ] || die "something was made: $(ls)"
+
+# ---- what is in a store ---------------------------------------------------------------------------------------------------
+
+"$host" make s || { echo "no store to look into"; exit 1; }
+(cd s && sha256sum data.mdb) > sum
+want 0 ls s; lines 3
+out '^NAME +VERSION +PAGES' '^alpha +3 +4 +2 +131072 +abcdef0{58}$' '^béta +1 +1 +0 +0 +abcdef'
+want 0 ls --json s; out '"instances": \[' '"name": "alpha"' '"name": "béta"' '"stored_bytes": 131072'
+want 0 stat s
+out '^format +1$' "^file bytes +$(stat -c %s s/data.mdb)\$" '^free bytes +[0-9]+$' '^instances +2$' '^snapshots +2$' '^id +[0-9a-f]{32}$'
+want 0 stat -j s; out '"format": 1,' '"instances": 2,' '"trash_pending": false'
+want 0 stat s alpha
+out '^instance +alpha$' '^version +3$' '^heap +64 +yes +1 +1000 +0 +0$' '^main +32 +no +3 +10 +2 +131072$' '^large +5000$' \
+  '^module.globals +8$' '^one +1 +20[0-9-]+T[0-9:.]+Z +[0-9]+$' '^two +2 '
+want 0 stat --json s alpha; out '"memory": "heap"' '"index_bits": 64' '"keep": true' '"metadata": "large"' '"snapshot": "two"' '"retained_bytes": [0-9]+'
+want 0 stat s béta; out '^m\\n +32 '
+want 0 stat --json s béta; out '"memory": "m\\\\n"'
+want 0 log s alpha; lines 4
+[ "$(awk 'NR > 1 { print $1 }' out | tr '\n' ' ')" = "3 2 1 " ] || die "not the newest first"
+out '^ +3 +20[0-9T:.Z-]+ - +4 +2 +- ' '^ +2 .* two +3 +2 +[0-9]+ '
+want 0 log --json s alpha; out '"snapshot": null' '"snapshot": "one"'
+
+# ---- bytes ------------------------------------------------------------------------------------------------------------------
+
+want 0 dump s alpha main; lines 3
+out '^00000000: 6669 7273 7400 .*  first\.+$' '^00000010: 7468 6972 64' '^00012000: 5a5a 5a5a'
+want 0 dump s alpha heap; lines 0
+want 0 dump --snapshot one s alpha main; lines 1; out '^00000000: 6669'
+want 0 dump --page 1 s alpha main; lines 4096; out '^00010000: 0000' '^00012000: 5a5a' '^0001fff0: 0000'
+want 0 dump --offset 73732 --length 0x10 s alpha main; lines 2; out '^00012004: 5a5a 5a5a 5a5a 5a5a 5a5a 5a5a  +ZZZZZZZZZZZZ$' '^00012010: 0000 0000 +\.\.\.\.$'
+want 0 dump --raw s alpha main; [ "$(stat -c %s out)" = 196608 ] || die "not every byte"
+head -c 5 out | grep -q '^first$' || die "not the first bytes"
+[ "$(tail -c +73729 out | head -c 16)" = ZZZZZZZZZZZZZZZZ ] || die "not the bytes at 73728"
+mv out whole
+want 0 dump -r --offset 64K -l 64K s alpha main; tail -c +65537 whole | head -c 65536 | cmp -s - out || die "not the middle page"
+want 0 dump -r -p 2 s alpha main; tail -c 65536 whole | cmp -s - out || die "not the last page"
+want 0 dump s alpha main --raw -o 196608; lines 0
+if command -v xxd > /dev/null; then
+  want 0 dump s alpha main --offset 0; xxd -r out | cmp -s - whole || die "xxd -r does not turn it back"
+fi
+want 3 dump --page 3 s alpha main; err '196608 bytes \(3 pages'
+want 3 dump --offset 196609 s alpha main; err 'give a smaller one'
+want 3 dump --offset 1 --length 196608 s alpha main; err 'give a smaller one'
+want 2 dump --page 1 --length 1 s alpha main; err '--page excludes'
+want 2 dump --raw --hex s alpha main; err 'exclude each other'
+for number in x 1x -1 '' 0x 99999999999999999999 16777216T; do
+  want 2 dump --offset "$number" s alpha main; err 'is not a number'
+done
+"$host" wide wide || exit 1
+want 0 dump wide wide sparse; lines 2; out '^00000060: 0000 0000 6c6f 77' '^400000060: 0000 0000 6869 6768'
+want 0 dump --raw wide wide main; mv out whole
+want 0 dump --raw --offset 0x123456 --length 3M wide wide main
+tail -c +$((0x123456 + 1)) whole | head -c 3145728 | cmp -s - out || die "a range of many pages differs from the whole"
+if command -v xxd > /dev/null; then
+  want 0 dump wide wide main; xxd -r out > back; truncate -s "$(stat -c %s whole)" back; cmp -s back whole || die "a dump lacks bytes"
+fi
+
+# ---- unknown names --------------------------------------------------------------------------------------------------------------
+
+for line in 'stat s none' 'log s none' 'dump s none main' 'diff s none'; do
+  want 3 $line; err "no instance 'none'" 'pagestore ls STORE'
+done
+want 3 dump s alpha none; err "no memory 'none' in 'alpha'" 'pagestore stat'
+want 3 dump --snapshot none s alpha main; err "no snapshot 'none' of 'alpha'" 'pagestore log'
+want 3 diff s alpha none; err "no snapshot 'none'" 'pagestore log'
+want 3 diff s béta; err "'béta' has no snapshot"
+want 3 stat s ''; err 'empty'
+
+# ---- differences -------------------------------------------------------------------------------------------------------------------
+
+want 1 diff s alpha; out '^from +two$' '^to version +3$' '^main +0 +4096 +0 +0 +0 +1$' '^memory +main +2 pages, 32-bit +3 pages'; no_out '73728' large
+want 1 diff s alpha one two; out '^main +73728 +4096 +1 +1 +2 +1$' '^metadata +large +- +5000 bytes$'; no_out '^main +0 '
+want 1 diff s alpha two one; out '^main +73728 ' '^metadata +large +5000 bytes +-$'
+want 1 diff s alpha - one; out '^from +-$' '^to +one$'
+want 0 diff s alpha one one; no_out '^main'
+want 0 diff s alpha - -
+want 1 diff --json s alpha one; out '"from": "one"' '"to": null' '"offset": 73728' '"what": "metadata"'
+want 1 diff --hex s alpha one
+out '^@@ main, page 1, 4096 bytes at 73728 @@$' '^-00012000: 0000' '^\+00012000: 5a5a' '^\+00000010: 7468'; no_out '^.00000000:'
+want 2 diff --hex --json s alpha; err 'exclude each other'
+
+# ---- terminals and pipes ---------------------------------------------------------------------------------------------------------------
+
+if command -v script > /dev/null; then
+  TERM=xterm script -qc "$program ls s" /dev/null > out; out '131072 \(128 KiB\)' $'\e'
+  TERM=xterm NO_COLOR=1 script -qc "$program ls s" /dev/null > out; out '\(128 KiB\)'; no_out $'\e'
+fi
+shown="dump to a closed pipe"
+{ "$program" dump --page 0 s alpha main; echo $? > code; } 2> err | head -n 1 > out
+[ ! -s err ] && [ "$(cat code)" = 141 ] || die "not quiet on a closed pipe: $(cat code)"
+if [ -w /dev/full ]; then
+  shown="ls to a full disk"; "$program" ls s > /dev/full 2> err; [ $? = 3 ] || die "a full disk went unnoticed"; err 'could not be written'
+fi
+
+# ---- beside a writer -----------------------------------------------------------------------------------------------------------------
+
+cp -r s live
+mkfifo in
+"$host" hold live < in > said 2> held & writer=$!
+exec 9> in
+said() { for _ in $(seq 200); do grep -q "^ready $1\$" said && return; sleep 0.05; done; shown="writer: $(cat held)"; die "the writer did not get to version $1"; }
+said 4
+want 0 ls live; out '^alpha +4 '
+want 0 stat live alpha; out '^version +4$'
+want 0 dump live alpha main; out '^00000020: 6865 6c64 2030'
+echo again >&9; said 5
+want 0 dump --offset 32 --length 16 live alpha main; out '  held 4'
+want 1 diff live alpha; out '^to version +5$'
+want 0 log live alpha; lines 4
+exec 9>&-
+wait "$writer" || { shown="writer: $(cat held)"; die "the writer failed"; }
+yes | "$host" hold live > said 2> held & writer=$!
+for _ in $(seq 20); do
+  want 0 stat live alpha
+  want 0 ls live
+done
+kill "$writer" 2> /dev/null
+wait "$writer" 2> /dev/null
+writer=
+
+# ---- damage --------------------------------------------------------------------------------------------------------------------------------
+
+cp -r s damaged
+for at in $(grep -obUa ZZZZZZZZZZZZZZZZ damaged/data.mdb | cut -d: -f1); do
+  printf '\001' | dd of=damaged/data.mdb bs=1 seek="$at" conv=notrunc status=none
+done
+want 1 dump damaged alpha main; lines 2; out '^00000000: 6669' '^00000010: 7468'; err "memory 'main', page 1, version 2 is damaged" 'goes on'
+want 1 dump --raw damaged alpha main; [ "$(stat -c %s out)" = 196608 ] || die "damage shortened the dump"
+want 0 dump --page 0 damaged alpha main; lines 4096
+want 1 dump --page 1 damaged alpha main; lines 0; err 'page 1'
+want 0 dump --snapshot one damaged alpha main; lines 1
+want 1 diff damaged alpha one; out '^complete +no$' '^main +0 '; err "page 1, version 2 is damaged"
+want 0 stat damaged alpha
+cp -r s torn
+for at in $(seq 8192 128 60000); do printf '\377' | dd of=torn/data.mdb bs=1 seek="$at" conv=notrunc status=none; done
+want 1 ls torn; err 'is damaged'
+cp -r s short; truncate -s 40000 short/data.mdb
+want 1 ls short; err 'truncated'
+cp -r s foreign; head -c 65536 /dev/zero | tr '\0' x > foreign/data.mdb
+want 3 stat foreign; err 'no LMDB file'
+
+(cd s && sha256sum data.mdb) | cmp -s - sum || { echo "looking has changed the store"; exit 1; }
+echo "$count runs"
