@@ -1,10 +1,13 @@
-/* driver.c - runs a fuzz target without a fuzzer: for every compiler, for ctest, and for replaying what crashed.
+/* driver.c - runs a fuzz target without a fuzzer: for every compiler, for ctest, and for replaying
+ * what crashed.
  *
  *   fuzz_NAME [--random N] [--seed S] [--write FOLDER] [--must-crash] [FILE | FOLDER]...
  *
- * Runs the target's own seeds, every file, and then N mutations of these. Mutations follow from the seed alone; without one it is made
- * from the clock. The last line is "seed=S executions=N". A crash leaves its input in ./crash-S-N and names it: run that file to see it again.
- * --write puts the target's seeds into the folder. --must-crash: 0 if the target crashes, 1 if it does not (for the canary).
+ * Runs the target's own seeds, every file, and then N mutations of these. Mutations follow from the
+ * seed alone; without one it is made from the clock. The last line is "seed=S executions=N". A
+ * crash leaves its input in ./crash-S-N and names it: run that file to see it again.
+ * --write puts the target's seeds into the folder. --must-crash: 0 if the target crashes, 1 if it
+ * does not (for the canary).
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -22,15 +25,21 @@
 
 enum { INPUT_BYTES_MAX = 4 << 20, GROW_BYTES_MAX = 512 };
 
-typedef struct { uint8_t *bytes; size_t size; char name[64]; } input;
+typedef struct {
+  uint8_t *bytes;
+  size_t size;
+  char name[64];
+} input;
 static input *corpus;
 static size_t corpus_count;
 
 static uint64_t seed, random_state, executions;
-static uint8_t *current;          /* what runs now, for the crash */
+static uint8_t *current; /* what runs now, for the crash */
 static size_t current_size;
 
-/* ---- crashes --------------------------------------------------------------------------------------------------------------------- */
+/* ---- crashes
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
 
 void __sanitizer_set_death_callback(void (*)(void)) __attribute__((weak));
 
@@ -39,11 +48,14 @@ static void keep_input(void) {
   if (kept || !current) return;
   kept = true;
   char path[96], text[256];
-  snprintf(path, sizeof path, "crash-%llu-%llu", (unsigned long long)seed, (unsigned long long)executions);
+  snprintf(path, sizeof path, "crash-%llu-%llu", (unsigned long long)seed,
+           (unsigned long long)executions);
   int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   ssize_t done = fd < 0 ? -1 : write(fd, current, current_size);
-  int length = snprintf(text, sizeof text, "seed=%llu executions=%llu: crashed; the input is %s%s\n", (unsigned long long)seed, (unsigned long long)executions,
-                        path, done == (ssize_t)current_size ? "" : " (incomplete)");
+  int length = snprintf(text, sizeof text,
+                        "seed=%llu executions=%llu: crashed; the input is %s%s\n",
+                        (unsigned long long)seed, (unsigned long long)executions, path,
+                        done == (ssize_t)current_size ? "" : " (incomplete)");
   if (write(2, text, (size_t)length) < 0) return;
 }
 
@@ -55,12 +67,16 @@ static void on_crash(int number) {
 
 static void watch(void) {
   if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(keep_input);
-  static const int numbers[] = { SIGILL, SIGTRAP, SIGABRT, SIGFPE, SIGSEGV, SIGBUS };
-  size_t count = sizeof numbers / sizeof *numbers - (__sanitizer_set_death_callback ? 2 : 0);  /* a sanitizer takes the last two itself */
+  static const int numbers[] = {SIGILL, SIGTRAP, SIGABRT, SIGFPE, SIGSEGV, SIGBUS};
+  size_t count = sizeof numbers / sizeof *numbers -
+                 (__sanitizer_set_death_callback ? 2
+                                                 : 0); /* a sanitizer takes the last two itself */
   for (size_t i = 0; i < count; i++) signal(numbers[i], on_crash);
 }
 
-/* ---- corpus ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- corpus
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void add(void *env, const char *name, const uint8_t *bytes, size_t size) {
   (void)env;
@@ -69,7 +85,7 @@ static void add(void *env, const char *name, const uint8_t *bytes, size_t size) 
   if (!moved || !copy) exit(2);
   memcpy(copy, bytes, size);
   corpus = moved;
-  corpus[corpus_count] = (input){ .bytes = copy, .size = size };
+  corpus[corpus_count] = (input){.bytes = copy, .size = size};
   snprintf(corpus[corpus_count++].name, sizeof corpus->name, "%s", name);
 }
 
@@ -93,7 +109,8 @@ static void add_path(const char *path) {
     return;
   }
   struct dirent **entries;
-  int count = scandir(path, &entries, NULL, alphasort);  /* in order, so that a seed means the same everywhere */
+  int count = scandir(path, &entries, NULL,
+                      alphasort); /* in order, so that a seed means the same everywhere */
   for (int i = 0; i < count; i++) {
     char inner[4096];
     snprintf(inner, sizeof inner, "%s/%s", path, entries[i]->d_name);
@@ -116,9 +133,11 @@ static int write_corpus(const char *folder) {
   return 0;
 }
 
-/* ---- mutation ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- mutation
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
 
-static uint64_t next_random(void) {  /* splitmix64 */
+static uint64_t next_random(void) { /* splitmix64 */
   uint64_t z = random_state += 0x9e3779b97f4a7c15u;
   z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
   z = (z ^ z >> 27) * 0x94d049bb133111ebu;
@@ -128,10 +147,16 @@ static uint64_t next_random(void) {  /* splitmix64 */
 static uint64_t below(uint64_t limit) { return limit ? next_random() % limit : 0; }
 
 /* Half of all places lie in the first 256 bytes: that is where heads are. */
-static size_t place(size_t size) { return (size_t)(next_random() & 1 ? below(size) : below(size < 256 ? size : 256)); }
+static size_t place(size_t size) {
+  return (size_t)(next_random() & 1 ? below(size) : below(size < 256 ? size : 256));
+}
 
 static void put_number(uint8_t *bytes, size_t size) {
-  static const uint64_t values[] = { 0, 1, 2, 15, 16, 127, 128, 255, 256, 4095, 4096, 32767, 65535, 65536, UINT32_MAX, UINT32_MAX - 1, 1ull << 48, UINT64_MAX };
+  static const uint64_t values[] = {0,          1,         2,          15,
+                                    16,         127,       128,        255,
+                                    256,        4095,      4096,       32767,
+                                    65535,      65536,     UINT32_MAX, UINT32_MAX - 1,
+                                    1ull << 48, UINT64_MAX};
   size_t width = (size_t)1 << below(4), at = place(size);
   if (width > size - at) return;
   uint64_t value = values[below(sizeof values / sizeof *values)];
@@ -140,13 +165,15 @@ static void put_number(uint8_t *bytes, size_t size) {
 }
 
 static void copy_within(uint8_t *bytes, size_t size) {
-  size_t from = (size_t)below(size), to = (size_t)below(size), most = size - (from > to ? from : to);
+  size_t from = (size_t)below(size), to = (size_t)below(size),
+         most = size - (from > to ? from : to);
   memmove(bytes + to, bytes + from, (size_t)below(most < 8192 ? most + 1 : 8192));
 }
 
 static void take_from(uint8_t *bytes, size_t size, const input *other) {
   if (other->size == 0) return;
-  size_t from = (size_t)below(other->size), to = (size_t)below(size), most = other->size - from < size - to ? other->size - from : size - to;
+  size_t from = (size_t)below(other->size), to = (size_t)below(size),
+         most = other->size - from < size - to ? other->size - from : size - to;
   memcpy(bytes + to, other->bytes + from, (size_t)below(most + 1));
 }
 
@@ -166,10 +193,14 @@ static size_t cut(uint8_t *bytes, size_t size) {
 static size_t mutate_once(uint8_t *bytes, size_t size) {
   if (size == 0) return insert(bytes, size);
   switch (below(12)) {
-  case 0: case 1: bytes[place(size)] ^= (uint8_t)(1u << below(8)); return size;
-  case 2: case 3: bytes[place(size)] = (uint8_t)next_random(); return size;
+  case 0:
+  case 1: bytes[place(size)] ^= (uint8_t)(1u << below(8)); return size;
+  case 2:
+  case 3: bytes[place(size)] = (uint8_t)next_random(); return size;
   case 4: bytes[place(size)] += (uint8_t)(below(9) - 4); return size;
-  case 5: case 6: case 7: put_number(bytes, size); return size;
+  case 5:
+  case 6:
+  case 7: put_number(bytes, size); return size;
   case 8: copy_within(bytes, size); return size;
   case 9: take_from(bytes, size, &corpus[below(corpus_count)]); return size;
   case 10: return insert(bytes, size);
@@ -177,7 +208,9 @@ static size_t mutate_once(uint8_t *bytes, size_t size) {
   }
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- running
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
 
 /* A copy of exactly this size: a read behind it is seen. */
 static void run(const uint8_t *bytes, size_t size) {
@@ -223,7 +256,8 @@ static int run_that_must_crash(uint64_t count) {
   int status = 0;
   if (child < 0 || waitpid(child, &status, 0) != child) return 2;
   bool crashed = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
-  printf("seed=%llu: %s\n", (unsigned long long)seed, crashed ? "it crashed, as it must" : "it did not crash: this fuzzer finds nothing");
+  printf("seed=%llu: %s\n", (unsigned long long)seed,
+         crashed ? "it crashed, as it must" : "it did not crash: this fuzzer finds nothing");
   return crashed ? 0 : 1;
 }
 
@@ -240,9 +274,11 @@ int main(int argc, char **argv) {
     else if (strcmp(argv[i], "--must-crash") == 0) must_crash = true;
     else add_path(argv[i]);
   }
-  if (corpus_count == 0 || count || folder) fuzz_seeds(add, NULL);  /* files alone: just these */
+  if (corpus_count == 0 || count || folder) fuzz_seeds(add, NULL); /* files alone: just these */
   random_state = seed;
-  int status = folder ? write_corpus(folder) : must_crash ? run_that_must_crash(count) : run_all(count);
+  int status = folder       ? write_corpus(folder)
+               : must_crash ? run_that_must_crash(count)
+                            : run_all(count);
   for (size_t i = 0; i < corpus_count; i++) free(corpus[i].bytes);
   free(corpus);
   return status;

@@ -1,10 +1,11 @@
 /* fuzz.h - what a fuzz target is: one input at a time, and seeds that it makes itself.
  *
- *   fuzz_NAME.c + driver.c      any compiler: replays files, then mutates what it has read (driver.c tells how to call it)
- *   fuzz_NAME.c + libfuzzer.c   clang, cmake -DPAGESTORE_FUZZER=libfuzzer: coverage-guided; AFL++ takes the same functions
+ *   fuzz_NAME.c + driver.c      any compiler: replays files, then mutates what it has read
+ * (driver.c tells how to call it) fuzz_NAME.c + libfuzzer.c   clang, cmake
+ * -DPAGESTORE_FUZZER=libfuzzer: coverage-guided; AFL++ takes the same functions
  *
- * A target crashes (a trap, a sanitizer's report) if and only if something is wrong. It writes nothing but to the temporary folder.
- * Thread: one.
+ * A target crashes (a trap, a sanitizer's report) if and only if something is wrong. It writes
+ * nothing but to the temporary folder. Thread: one.
  */
 #ifndef PAGESTORE_FUZZ_H
 #define PAGESTORE_FUZZ_H
@@ -15,7 +16,8 @@
 typedef void (*fuzz_add)(void *env, const char *name, const uint8_t *bytes, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-/* The seeds that are made at run time: small ones also lie in corpus/NAME (make_corpus.sh), large ones only here. */
+/* The seeds that are made at run time: small ones also lie in corpus/NAME (make_corpus.sh), large
+ * ones only here. */
 void fuzz_seeds(fuzz_add, void *env);
 
 /* Rather than assert(): also without debugging. */

@@ -1,4 +1,8 @@
-/* fuzz_canary.c - crashes on one short input, one byte away from its seed: a run of any fuzzer that does not find it is worth nothing. */
+/* fuzz_canary.c - crashes on one short input, one byte away from its seed: a run of any fuzzer that
+ * does not find it is worth nothing.
+ *
+ * ctest: runs=100000, must crash
+ */
 #include <string.h>
 
 #include "fuzz/fuzz.h"

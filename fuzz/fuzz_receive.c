@@ -1,8 +1,12 @@
 /* fuzz_receive.c - bytes into pagestore_receive.
  *
- *   input: one byte (1: checksums are repaired first; 2: into the instance that has the base, else into one that is not there), then the stream
+ *   input: one byte (1: checksums are repaired first; 2: into the instance that has the base, else
+ * into one that is not there), then the stream
  *
- * A stream that is refused changes nothing; one that is accepted can be sent again and received again.
+ * A stream that is refused changes nothing; one that is accepted can be sent again and received
+ * again.
+ *
+ * ctest: runs=600
  */
 #include <ftw.h>
 #include <stdbool.h>
@@ -21,7 +25,10 @@
 
 enum { REPAIR = 1, ONTO_BASE = 2 };
 
-typedef struct { uint8_t *bytes; size_t size, at; } buffer;
+typedef struct {
+  uint8_t *bytes;
+  size_t size, at;
+} buffer;
 
 static int append(void *env, const void *bytes, size_t length) {
   buffer *b = env;
@@ -40,13 +47,16 @@ static int consume(void *env, void *bytes, size_t room, size_t *length) {
   return 0;
 }
 
-/* ---- seeds: two streams with fixed identities ------------------------------------------------------------------------------------------- */
+/* ---- seeds: two streams with fixed identities
+ * ------------------------------------------------------------------------------------------- */
 
-static const id128 first_id = { { 1, 1 } }, second_id = { { 2, 2 } };
+static const id128 first_id = {{1, 1}}, second_id = {{2, 2}};
 
 static void describe(stream_header *h, bool whole) {
   memory_entry *m;
-  *h = (stream_header){ .snapshot = whole ? first_id : second_id, .version = 1, .marks = calloc(4, 1) };
+  *h = (stream_header){.snapshot = whole ? first_id : second_id,
+                       .version = 1,
+                       .marks = calloc(4, 1)};
   strcpy(h->snapshot_name, whole ? "first" : "second");
   if (!whole) {
     h->base = first_id;
@@ -55,7 +65,7 @@ static void describe(stream_header *h, bool whole) {
   MUST(h->marks && state_new(&h->state) == 0 && state_memory_add(h->state, "heap", &m) == 0);
   m->pages = whole ? 6 : 5;
   m->max_pages = 65536;
-  if (!whole) state_memory_renew(h->state, m);  /* an id between: it goes on below */
+  if (!whole) state_memory_renew(h->state, m); /* an id between: it goes on below */
   m->id = 1;
   MUST(state_memory_add(h->state, "stable", &m) == 0);
   m->flags = PAGESTORE_MEMORY64 | PAGESTORE_KEEP;
@@ -68,7 +78,7 @@ static void describe(stream_header *h, bool whole) {
 
 static buffer make_stream(bool whole) {
   static uint8_t page[PAGE_BYTES];
-  buffer b = { .size = 0 };
+  buffer b = {.size = 0};
   stream_header h;
   stream_writer w;
   describe(&h, whole);
@@ -83,7 +93,7 @@ static buffer make_stream(bool whole) {
 }
 
 static void add_stream(fuzz_add add, void *env, const char *name, bool whole, uint8_t mode) {
-  buffer b = { .size = 0 }, stream = make_stream(whole);
+  buffer b = {.size = 0}, stream = make_stream(whole);
   append(&b, &mode, 1);
   append(&b, stream.bytes, stream.size);
   add(env, name, b.bytes, b.size);
@@ -98,7 +108,8 @@ void fuzz_seeds(fuzz_add add, void *env) {
   add_stream(add, env, "increment-as-is", false, ONTO_BASE);
 }
 
-/* ---- repairing: as far as the stream can be followed -------------------------------------------------------------------------------------- */
+/* ---- repairing: as far as the stream can be followed
+ * -------------------------------------------------------------------------------------- */
 
 /* Puts the checksum behind [from, from + length) if there is room for it; whether there was. */
 static bool seal(uint8_t *bytes, size_t size, size_t from, size_t length) {
@@ -109,7 +120,8 @@ static bool seal(uint8_t *bytes, size_t size, size_t from, size_t length) {
 
 static void repair(uint8_t *bytes, size_t size) {
   if (size < STREAM_HEAD_BYTES) return;
-  size_t names = (size_t)get_le32(bytes + 104) + get_le32(bytes + 108), table = get_le32(bytes + 112), metadata = get_le32(bytes + 116);
+  size_t names = (size_t)get_le32(bytes + 104) + get_le32(bytes + 108),
+         table = get_le32(bytes + 112), metadata = get_le32(bytes + 116);
   size_t table_at = STREAM_HEAD_BYTES + names;
   if (names > size || table > size || metadata > size || table < 4 || table_at + 4 > size) return;
   size_t at = table_at + table + get_le32(bytes + table_at) + metadata;
@@ -117,7 +129,8 @@ static void repair(uint8_t *bytes, size_t size) {
   at += 8;
   uint64_t pages = 0, blocks = 0;
   for (; size - at >= STREAM_ENTRY_BYTES && memcmp(bytes + at, "DONE", 4) != 0; pages++) {
-    uint16_t mask = get_le16(bytes + at + 16), carried = mask & (uint16_t)~get_le16(bytes + at + 18);
+    uint16_t mask = get_le16(bytes + at + 16),
+             carried = mask & (uint16_t)~get_le16(bytes + at + 18);
     size_t length = STREAM_ENTRY_BYTES + mask_count(carried) * (size_t)BLOCK_BYTES;
     if (!seal(bytes, size, at, length)) return;
     blocks += mask_count(mask);
@@ -129,7 +142,9 @@ static void repair(uint8_t *bytes, size_t size) {
   put_le64(bytes + at + STREAM_ENTRY_BYTES, XXH3_64bits(bytes, at + STREAM_ENTRY_BYTES));
 }
 
-/* ---- the store ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- the store
+ * -------------------------------------------------------------------------------------------------------------------------
+ */
 
 static pagestore_store *store;
 static char folder[200];
@@ -145,7 +160,7 @@ static void close_store(void) {
 }
 
 static int receive(const char *name, const uint8_t *bytes, size_t size) {
-  buffer b = { .bytes = (uint8_t *)(uintptr_t)bytes, .size = size };
+  buffer b = {.bytes = (uint8_t *)(uintptr_t)bytes, .size = size};
   return pagestore_receive(store, name, consume, &b);
 }
 
@@ -158,22 +173,30 @@ static void receive_base(void) {
 static void open_store(void) {
   const char *temporary = getenv("TMPDIR");
   char path[220];
-  snprintf(folder, sizeof folder, "%s/pagestore-fuzz-XXXXXX", temporary && *temporary ? temporary : "/tmp");
+  snprintf(folder, sizeof folder, "%s/pagestore-fuzz-XXXXXX",
+           temporary && *temporary ? temporary : "/tmp");
   MUST(mkdtemp(folder));
   snprintf(path, sizeof path, "%s/store", folder);
-  MUST(pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_CREATE), &store) == 0);
+  MUST(pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_CREATE), &store) ==
+       0);
   atexit(close_store);
   receive_base();
 }
 
-static int look_for(void *env, const pagestore_instance_info *info) { return strcmp(info->name, env) == 0; }
-static bool is_there(const char *name) { return pagestore_instance_each(store, NULL, look_for, (void *)(uintptr_t)name) != 0; }
+static int look_for(void *env, const pagestore_instance_info *info) {
+  return strcmp(info->name, env) == 0;
+}
+static bool is_there(const char *name) {
+  return pagestore_instance_each(store, NULL, look_for, (void *)(uintptr_t)name) != 0;
+}
 
 /* What was accepted is whole: it can be read, sent and received. */
 static void send_again(const char *name) {
   pagestore_instance *view;
-  buffer b = { .size = 0 };
-  MUST(pagestore_instance_open(store, name, PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ), &view) == 0);
+  buffer b = {.size = 0};
+  MUST(pagestore_instance_open(store, name,
+                               PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ),
+                               &view) == 0);
   MUST(pagestore_send(NULL, view, append, &b) == 0);
   pagestore_instance_close(view);
   MUST(receive("again", b.bytes, b.size) == 0 && pagestore_instance_delete(store, "again", 0) == 0);
@@ -190,7 +213,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const char *name = data[0] & ONTO_BASE ? "base" : "new";
   int status = receive(name, stream, size - 1);
   free(stream);
-  MUST(status == 0 || status == PAGESTORE_EFORMAT || status == PAGESTORE_EEXIST || status == PAGESTORE_ENOMEM || status == PAGESTORE_EQUOTA);
+  MUST(status == 0 || status == PAGESTORE_EFORMAT || status == PAGESTORE_EEXIST ||
+       status == PAGESTORE_ENOMEM || status == PAGESTORE_EQUOTA);
   if (status) {
     MUST(is_there("base") && !is_there("new"));
     return 0;

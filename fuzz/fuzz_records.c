@@ -1,8 +1,11 @@
-/* fuzz_records.c - every decoder of small things: catalog records, keys, table of memories, metadata, rows of pages.
+/* fuzz_records.c - every decoder of small things: catalog records, keys, table of memories,
+ * metadata, rows of pages.
  *
  *   input: one byte that chooses (kinds below; 0x80: checksums are repaired first), then the bytes
  *
  * What decodes must encode to the same bytes, where the encoding is the only one.
+ *
+ * ctest: runs=50000
  */
 #include <stdbool.h>
 #include <stdlib.h>
@@ -15,13 +18,29 @@
 #include "storage/format.h"
 #include "storage/wire.h"
 
-enum { STORE, NAME, LAYER, TRASH, STATE, CATALOG_KEY, PAGE_KEY, TABLE, METADATA, ROW, KINDS, REPAIR = 0x80 };
-static const id128 store_id = { { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 } };
-static const page_key row_key = { .layer = 3, .memory = 2, .page = 5, .version = 7 };
+enum {
+  STORE,
+  NAME,
+  LAYER,
+  TRASH,
+  STATE,
+  CATALOG_KEY,
+  PAGE_KEY,
+  TABLE,
+  METADATA,
+  ROW,
+  KINDS,
+  REPAIR = 0x80
+};
+static const id128 store_id = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}};
+static const page_key row_key = {.layer = 3, .memory = 2, .page = 5, .version = 7};
 
-/* ---- seeds ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- seeds
+ * ----------------------------------------------------------------------------------------------------------------------------
+ */
 
-static void add_kind(fuzz_add add, void *env, const char *name, uint8_t kind, const void *bytes, size_t size) {
+static void add_kind(fuzz_add add, void *env, const char *name, uint8_t kind, const void *bytes,
+                     size_t size) {
   uint8_t *input = malloc(size + 1);
   MUST(input);
   input[0] = kind;
@@ -39,7 +58,8 @@ static state *sample_state(void) {
   MUST(state_memory_add(s, "stable", &m) == 0);
   m->flags = PAGESTORE_MEMORY64 | PAGESTORE_KEEP;
   m->max_pages = 1 << 20;
-  MUST(state_metadata_set(s, "counter", "12", 2) == 0 && state_metadata_set(s, "empty", "", 0) == 0);
+  MUST(state_metadata_set(s, "counter", "12", 2) == 0 &&
+       state_metadata_set(s, "empty", "", 0) == 0);
   return s;
 }
 
@@ -47,7 +67,7 @@ static void seed_state(fuzz_add add, void *env) {
   state *s = sample_state();
   catalog_record r;
   uint8_t table[256];
-  state_record instance = { .layer = 1, .version = 9, .time_ns = 5, .state = s }, snapshot = instance;
+  state_record instance = {.layer = 1, .version = 9, .time_ns = 5, .state = s}, snapshot = instance;
   snapshot.snapshot = store_id;
   state_record_encode(&instance, &r);
   add_kind(add, env, "instance", STATE | REPAIR, r.byte, r.size);
@@ -61,7 +81,8 @@ static void seed_state(fuzz_add add, void *env) {
 
 static void seed_keys(fuzz_add add, void *env) {
   uint8_t page[PAGE_KEY_BYTES];
-  catalog_key name = catalog_key_name("instance"), snapshot = catalog_key_snapshot(3, "monday"), layer = catalog_key_id(CATALOG_LAYER, 4);
+  catalog_key name = catalog_key_name("instance"), snapshot = catalog_key_snapshot(3, "monday"),
+              layer = catalog_key_id(CATALOG_LAYER, 4);
   add_kind(add, env, "key-name", CATALOG_KEY, name.byte, name.size);
   add_kind(add, env, "key-snapshot", CATALOG_KEY, snapshot.byte, snapshot.size);
   add_kind(add, env, "key-layer", CATALOG_KEY, layer.byte, layer.size);
@@ -72,13 +93,20 @@ static void seed_keys(fuzz_add add, void *env) {
 void fuzz_seeds(fuzz_add add, void *env) {
   catalog_record r;
   uint8_t header[PAGE_HEADER_BYTES], marker[ZERO_MARKER_BYTES];
-  store_record_encode(&(store_record){ .format_version = FORMAT_VERSION, .id = store_id, .next_layer = 2, .next_instance = 3, .next_trash = 4 }, &r);
+  store_record_encode(&(store_record){.format_version = FORMAT_VERSION,
+                                      .id = store_id,
+                                      .next_layer = 2,
+                                      .next_instance = 3,
+                                      .next_trash = 4},
+                      &r);
   add_kind(add, env, "store", STORE | REPAIR, r.byte, r.size);
   name_record_encode(7, &r);
   add_kind(add, env, "name", NAME | REPAIR, r.byte, r.size);
-  layer_record_encode(&(layer_record){ .parent = 1, .parent_version = 3, .depth = 2, .instance = 1 }, &r);
+  layer_record_encode(&(layer_record){.parent = 1, .parent_version = 3, .depth = 2, .instance = 1},
+                      &r);
   add_kind(add, env, "layer", LAYER | REPAIR, r.byte, r.size);
-  trash_record_encode(&(trash_record){ .layer = 1, .memory = TRASH_ALL_MEMORIES, .died_at = UINT64_MAX }, &r);
+  trash_record_encode(
+      &(trash_record){.layer = 1, .memory = TRASH_ALL_MEMORIES, .died_at = UINT64_MAX}, &r);
   add_kind(add, env, "trash", TRASH | REPAIR, r.byte, r.size);
   seed_state(add, env);
   seed_keys(add, env);
@@ -88,7 +116,9 @@ void fuzz_seeds(fuzz_add add, void *env) {
   add_kind(add, env, "row-zero", ROW, marker, sizeof marker);
 }
 
-/* ---- catalog records -------------------------------------------------------------------------------------------------------------------- */
+/* ---- catalog records
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static void repair_record(uint8_t *bytes, size_t size) {
   if (size < 16 || size > UINT16_MAX) return;
@@ -96,7 +126,9 @@ static void repair_record(uint8_t *bytes, size_t size) {
   put_le64(bytes + size - 8, XXH3_64bits(bytes, size - 8));
 }
 
-static void must_be(bytes from, const catalog_record *again) { MUST(from.size == again->size && memcmp(from.data, again->byte, from.size) == 0); }
+static void must_be(bytes from, const catalog_record *again) {
+  MUST(from.size == again->size && memcmp(from.data, again->byte, from.size) == 0);
+}
 
 static void try_state(bytes from) {
   state_record r;
@@ -133,15 +165,19 @@ static void try_record(unsigned kind, bytes from) {
   }
 }
 
-/* ---- keys, parts of states ---------------------------------------------------------------------------------------------------------------- */
+/* ---- keys, parts of states
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static void try_catalog_key(bytes from) {
   catalog_kind kind;
   uint64_t id;
   char name[256];
   if (catalog_key_decode(from, &kind, &id, name) != 0) return;
-  catalog_key again = kind == CATALOG_STORE ? catalog_key_store() : kind == CATALOG_NAME ? catalog_key_name(name)
-                    : kind == CATALOG_SNAPSHOT ? catalog_key_snapshot(id, name) : catalog_key_id(kind, id);
+  catalog_key again = kind == CATALOG_STORE      ? catalog_key_store()
+                      : kind == CATALOG_NAME     ? catalog_key_name(name)
+                      : kind == CATALOG_SNAPSHOT ? catalog_key_snapshot(id, name)
+                                                 : catalog_key_id(kind, id);
   MUST(again.size == from.size && memcmp(again.byte, from.data, from.size) == 0);
 }
 
@@ -174,7 +210,8 @@ static void use_state(state *s) {
 static void try_state_part(unsigned kind, bytes from) {
   state *s;
   MUST(state_new(&s) == 0);
-  int status = kind == TABLE ? state_table_decode(s, from.data, from.size) : state_metadata_decode(s, from.data, from.size);
+  int status = kind == TABLE ? state_table_decode(s, from.data, from.size)
+                             : state_metadata_decode(s, from.data, from.size);
   if (status == 0 && kind == TABLE) {
     uint8_t *again = malloc(from.size);
     MUST(again && state_table_bytes(s) == from.size);
@@ -186,9 +223,12 @@ static void try_state_part(unsigned kind, bytes from) {
   state_release(s);
 }
 
-/* ---- rows ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- rows
+ * ----------------------------------------------------------------------------------------------------------------------------------
+ */
 
-/* The bytes lie over the head of a row that is right: a marker if there are as many as it has, else a page. */
+/* The bytes lie over the head of a row that is right: a marker if there are as many as it has, else
+ * a page. */
 static void try_row(bytes from, bool repair) {
   row_kind kind;
   if (from.size == ZERO_MARKER_BYTES) {
@@ -200,9 +240,11 @@ static void try_row(bytes from, bool repair) {
   page_header_init(record, row_key, store_id);
   memcpy(record, from.data, from.size < PAGE_RECORD_BYTES ? from.size : PAGE_RECORD_BYTES);
   if (repair) page_header_seal(record);
-  bytes row = { record, PAGE_RECORD_BYTES };
-  if (row_check(row, row_key, store_id, &kind) == 0) (void)page_damaged_blocks(row, row_key.page, ALL_BLOCKS);
-  (void)row_check((bytes){ record, from.size < PAGE_RECORD_BYTES ? from.size : PAGE_RECORD_BYTES }, row_key, store_id, &kind);
+  bytes row = {record, PAGE_RECORD_BYTES};
+  if (row_check(row, row_key, store_id, &kind) == 0)
+    (void)page_damaged_blocks(row, row_key.page, ALL_BLOCKS);
+  (void)row_check((bytes){record, from.size < PAGE_RECORD_BYTES ? from.size : PAGE_RECORD_BYTES},
+                  row_key, store_id, &kind);
   free(record);
 }
 
@@ -213,7 +255,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   uint8_t *copy = malloc(size > 1 ? size - 1 : 1);
   MUST(copy);
   memcpy(copy, data + 1, size - 1);
-  bytes from = { copy, size - 1 };
+  bytes from = {copy, size - 1};
   if (kind <= STATE && repair) repair_record(copy, from.size);
   if (kind <= STATE) try_record(kind, from);
   else if (kind == CATALOG_KEY) try_catalog_key(from);

@@ -1,4 +1,5 @@
-/* libfuzzer.c - gives libFuzzer the seeds that targets make at run time: now and then an input is replaced by one of them. */
+/* libfuzzer.c - gives libFuzzer the seeds that targets make at run time: now and then an input is
+ * replaced by one of them. */
 #include <string.h>
 
 #include "fuzz/fuzz.h"
@@ -6,7 +7,11 @@
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed);
 
-typedef struct { uint8_t *to; size_t size, room; unsigned wanted, at; } choice;
+typedef struct {
+  uint8_t *to;
+  size_t size, room;
+  unsigned wanted, at;
+} choice;
 
 static void count(void *env, const char *name, const uint8_t *bytes, size_t size) {
   (void)name, (void)bytes, (void)size;
@@ -25,7 +30,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
   static unsigned seeds;
   if (seeds == 0) fuzz_seeds(count, &seeds);
   if ((size < 2 || seed % 256 == 0) && seeds) {
-    choice c = { .to = data, .size = size, .room = max_size, .wanted = (seed >> 8) % seeds };
+    choice c = {.to = data, .size = size, .room = max_size, .wanted = (seed >> 8) % seeds};
     fuzz_seeds(choose, &c);
     size = c.size;
   }

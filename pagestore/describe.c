@@ -1,7 +1,10 @@
-/* describe.c - what a store, an instance and what is kept of it are made of: for tools that look and for hosts that report.
+/* describe.c - what a store, an instance and what is kept of it are made of: for tools that look
+ * and for hosts that report.
  *
- * The store and the history are described as they are on disk: durable. The memories of a handle, as its message sees them.
- * Thread: as said at each function in the public header. Callbacks run without locks and without a reader, on copies.
+ * The store and the history are described as they are on disk: durable. The memories of a handle,
+ * as its message sees them.
+ * Thread: as said at each function in the public header. Callbacks run without locks and without a
+ *         reader, on copies.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,11 +14,15 @@
 #include "storage/record.h"
 #include "storage/trash.h"
 
-/* ---- the store ------------------------------------------------------------------------------------------------------------ */
+/* ---- the store ------------------------------------------------------------------------------- */
 
-typedef struct { pagestore_store *store; pagestore_store_info *info; } store_request;
+typedef struct {
+  pagestore_store *store;
+  pagestore_store_info *info;
+} store_request;
 
-static int count_snapshot(void *env, uint64_t instance, const char *name, const state_record *record) {
+static int count_snapshot(void *env, uint64_t instance, const char *name,
+                          const state_record *record) {
   (void)instance, (void)name, (void)record;
   ++*(uint64_t *)env;
   return 0;
@@ -29,8 +36,10 @@ static int count_records(void *env, db_reader reader) {
   int status;
   while ((status = catalog_next_name(reader, name, name, &id)) == 0) r->info->instances++;
   if (status != PAGESTORE_ENOTFOUND) return status;
-  if ((status = catalog_each_snapshot(reader, count_snapshot, &r->info->snapshots)) != 0) return status;
-  for (uint64_t at = 0; (status = record_next_layer(reader, at, &id, &layer)) == 0; at = id + 1) r->info->layers++;
+  if ((status = catalog_each_snapshot(reader, count_snapshot, &r->info->snapshots)) != 0)
+    return status;
+  for (uint64_t at = 0; (status = record_next_layer(reader, at, &id, &layer)) == 0; at = id + 1)
+    r->info->layers++;
   if (status != PAGESTORE_ENOTFOUND) return status;
   r->info->trash = trash_pending(reader);
   return 0;
@@ -42,12 +51,16 @@ int pagestore_store_stat(pagestore_store *s, pagestore_store_info *out) {
   if (status) return status;
   const store_record *r = &s->record;
   pagestore_store_info info = {
-    .size = sizeof info, .format_version = r->format_version, .created_ns = r->created_ns,
-    .incompatible = r->incompatible, .read_only = r->read_only, .compatible = r->compatible,
+      .size = sizeof info,
+      .format_version = r->format_version,
+      .created_ns = r->created_ns,
+      .incompatible = r->incompatible,
+      .read_only = r->read_only,
+      .compatible = r->compatible,
   };
   memcpy(info.id, r->id.byte, sizeof info.id);
   db_info db;
-  if ((status = store_read(s, count_records, &(store_request){ s, &info })) != 0) return status;
+  if ((status = store_read(s, count_records, &(store_request){s, &info})) != 0) return status;
   if ((status = db_measure(s->db, &db)) != 0) return status;
   info.file_bytes = db.file_bytes;
   info.free_bytes = db.free_pages * db.page_bytes;
@@ -56,9 +69,10 @@ int pagestore_store_stat(pagestore_store *s, pagestore_store_info *out) {
   return input_result(out, &info, sizeof info, "pagestore_store_info");
 }
 
-/* ---- memories ------------------------------------------------------------------------------------------------------------- */
+/* ---- memories -------------------------------------------------------------------------------- */
 
-/* Names ascend, so the walk goes on behind the last name, whatever the callback did to the table. */
+/* Names ascend, so the walk goes on behind the last name, whatever the callback did to the table.
+ */
 static const memory_entry *entry_after(const state *s, const char *name) {
   for (uint32_t i = 0; i < s->memory_count; i++)
     if (strcmp(s->memories[i].name, name) > 0) return &s->memories[i];
@@ -87,8 +101,12 @@ int pagestore_memory_each(pagestore_instance *i, pagestore_memory_fn each, void 
   for (const memory_entry *entry; (entry = entry_after(instance_state(i), name)) != NULL;) {
     memcpy(name, entry->name, strlen(entry->name) + 1);
     pagestore_memory_info info = {
-      .size = sizeof info, .name = name, .flags = entry->flags, .pages = entry->pages, .max_pages = entry->max_pages,
-      .stored_pages = stored_pages(i, entry->id),
+        .size = sizeof info,
+        .name = name,
+        .flags = entry->flags,
+        .pages = entry->pages,
+        .max_pages = entry->max_pages,
+        .stored_pages = stored_pages(i, entry->id),
     };
     int stop = each(env, &info);
     if (stop) return fail(PAGESTORE_EABORTED, "the callback returned %d", stop);
@@ -96,9 +114,12 @@ int pagestore_memory_each(pagestore_instance *i, pagestore_memory_fn each, void 
   return 0;
 }
 
-/* ---- history -------------------------------------------------------------------------------------------------------------- */
+/* ---- history --------------------------------------------------------------------------------- */
 
-typedef struct { pagestore_history_info info; char name[NAME_BYTES_MAX + 1]; } kept;
+typedef struct {
+  pagestore_history_info info;
+  char name[NAME_BYTES_MAX + 1];
+} kept;
 typedef struct {
   pagestore_store *store;
   const char *instance;
@@ -116,7 +137,7 @@ static int add(kept_list *l, const char *snapshot, const state_record *r) {
     l->room = room;
   }
   kept *k = &l->items[l->count++];
-  *k = (kept){ .info = { .size = sizeof k->info, .version = r->version, .time_ns = r->time_ns } };
+  *k = (kept){.info = {.size = sizeof k->info, .version = r->version, .time_ns = r->time_ns}};
   memcpy(k->name, snapshot, strlen(snapshot) + 1);
   memcpy(k->info.module_hash, r->state->module_hash, sizeof k->info.module_hash);
   k->info.memories = r->state->memory_count;
@@ -127,7 +148,8 @@ static int add(kept_list *l, const char *snapshot, const state_record *r) {
   return 0;
 }
 
-static int add_record(kept_list *l, db_reader reader, layers *layers, uint64_t id, const char *snapshot) {
+static int add_record(kept_list *l, db_reader reader, layers *layers, uint64_t id,
+                      const char *snapshot) {
   state_record record;
   id128 store = l->store->record.id;
   int status = snapshot[0] ? catalog_snapshot(reader, layers, store, id, snapshot, &record)
@@ -154,7 +176,8 @@ static int load_history(void *env, db_reader reader) {
   uint64_t id;
   layers *layers;
   int status = catalog_find(reader, l->instance, &id);
-  if (status == PAGESTORE_ENOTFOUND) return fail(status, "no instance '%s': list what is there", l->instance);
+  if (status == PAGESTORE_ENOTFOUND)
+    return fail(status, "no instance '%s': list what is there", l->instance);
   if (status || (status = layers_load(reader, &layers)) != 0) return status;
   status = add_all(l, reader, layers, id);
   layers_free(layers);
@@ -163,18 +186,19 @@ static int load_history(void *env, db_reader reader) {
 
 static int by_version(const void *a, const void *b) {
   const kept *x = a, *y = b;
-  if (!x->name[0] || !y->name[0]) return !x->name[0] - !y->name[0];  /* the present is last */
+  if (!x->name[0] || !y->name[0]) return !x->name[0] - !y->name[0]; /* the present is last */
   if (x->info.version != y->info.version) return x->info.version < y->info.version ? -1 : 1;
   if (x->info.time_ns != y->info.time_ns) return x->info.time_ns < y->info.time_ns ? -1 : 1;
   return strcmp(x->name, y->name);
 }
 
-int pagestore_history_each(pagestore_store *s, const char *instance, pagestore_history_fn each, void *env) {
+int pagestore_history_each(pagestore_store *s, const char *instance, pagestore_history_fn each,
+                           void *env) {
   int status = store_check(s, false);
   if (!status) status = input_name(instance, "instance name");
   if (!status && !each) status = input_null("callback");
   if (status) return status;
-  kept_list l = { .store = s, .instance = instance };
+  kept_list l = {.store = s, .instance = instance};
   status = store_read(s, load_history, &l);
   if (!status) qsort(l.items, l.count, sizeof *l.items, by_version);
   for (size_t i = 0; i < l.count && !status; i++) {

@@ -12,21 +12,30 @@
 #include "memory.h"
 #include "storage/wire.h"
 
-enum { BUFFER_BYTES = STREAM_ENTRY_BYTES + PAGE_BYTES + STREAM_CHECKSUM_BYTES, GROW_BYTES = 64 << 10 };
+enum {
+  BUFFER_BYTES = STREAM_ENTRY_BYTES + PAGE_BYTES + STREAM_CHECKSUM_BYTES,
+  GROW_BYTES = 64 << 10
+};
 
-static const char head_magic[8] = { 'P', 'G', 'S', 'T', 'S', 'E', 'N', 'D' };
-static const char page_magic[4] = { 'P', 'A', 'G', 'E' };
-static const char end_magic[4] = { 'D', 'O', 'N', 'E' };
+static const char head_magic[8] = {'P', 'G', 'S', 'T', 'S', 'E', 'N', 'D'};
+static const char page_magic[4] = {'P', 'A', 'G', 'E'};
+static const char end_magic[4] = {'D', 'O', 'N', 'E'};
 
 typedef struct {
-  uint8_t magic[8], version[4], zero[4], incompatible[8], compatible[8], snapshot[16], base[16], module_hash[32], sender_version[8];
+  uint8_t magic[8], version[4], zero[4], incompatible[8], compatible[8], snapshot[16], base[16],
+      module_hash[32], sender_version[8];
   uint8_t snapshot_name[4], base_name[4], table[4], metadata[4];
 } stream_head;
 
-typedef struct { uint8_t magic[4], memory[4], page[8], mask[2], zeros[2], zero[4]; } page_head;
-typedef struct { uint8_t magic[4], zero[4], pages[8], blocks[8]; } end_head;
+typedef struct {
+  uint8_t magic[4], memory[4], page[8], mask[2], zeros[2], zero[4];
+} page_head;
+typedef struct {
+  uint8_t magic[4], zero[4], pages[8], blocks[8];
+} end_head;
 
-#define AT(layout, field, at) _Static_assert(offsetof(layout, field) == (at), "the layout has a hole")
+#define AT(layout, field, at)                                                                      \
+  _Static_assert(offsetof(layout, field) == (at), "the layout has a hole")
 AT(stream_head, version, 8);
 AT(stream_head, incompatible, 16);
 AT(stream_head, snapshot, 32);
@@ -77,10 +86,12 @@ static int open_common(XXH3_state_t **all, uint8_t **buffer) {
   return fail(PAGESTORE_ENOMEM, "no memory for a stream: free some and try again");
 }
 
-/* ---- writing ----------------------------------------------------------------------------------------------------------- */
+/* ---- writing
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 int stream_writer_open(stream_writer *w, pagestore_write_fn write, void *env) {
-  *w = (stream_writer){ .write = write, .env = env };
+  *w = (stream_writer){.write = write, .env = env};
   return open_common(&w->all, &w->buffer);
 }
 
@@ -103,11 +114,16 @@ static int put_checked(stream_writer *w, uint8_t *bytes, size_t length) {
 
 int stream_put_header(stream_writer *w, const stream_header *h) {
   const state *s = h->state;
-  size_t name = strlen(h->snapshot_name), base_name = strlen(h->base_name), table = state_table_bytes(s);
-  if (table > STREAM_TABLE_BYTES_MAX) return fail(PAGESTORE_EQUOTA, "the table of memories has %zu bytes: too many for a stream", table);
-  size_t length = sizeof(stream_head) + name + base_name + table + s->memory_count + s->metadata_bytes;
+  size_t name = strlen(h->snapshot_name), base_name = strlen(h->base_name),
+         table = state_table_bytes(s);
+  if (table > STREAM_TABLE_BYTES_MAX)
+    return fail(PAGESTORE_EQUOTA, "the table of memories has %zu bytes: too many for a stream",
+                table);
+  size_t length = sizeof(stream_head) + name + base_name + table + s->memory_count +
+                  s->metadata_bytes;
   uint8_t *bytes = calloc(1, length + STREAM_CHECKSUM_BYTES);
-  if (!bytes) return fail(PAGESTORE_ENOMEM, "no memory for a stream's header: free some and send again");
+  if (!bytes)
+    return fail(PAGESTORE_ENOMEM, "no memory for a stream's header: free some and send again");
   stream_head *head = (stream_head *)bytes;
   memcpy(head->magic, head_magic, sizeof head_magic);
   put_le32(head->version, STREAM_VERSION);
@@ -131,7 +147,8 @@ int stream_put_header(stream_writer *w, const stream_header *h) {
   return status;
 }
 
-int stream_put_page(stream_writer *w, uint32_t memory, uint64_t page, uint16_t mask, const uint8_t *page_bytes) {
+int stream_put_page(stream_writer *w, uint32_t memory, uint64_t page, uint16_t mask,
+                    const uint8_t *page_bytes) {
   ASSERT(mask != 0);
   uint16_t carried = mask & blocks_not_zero(page_bytes);
   page_head *head = (page_head *)w->buffer;
@@ -164,10 +181,12 @@ int stream_put_end(stream_writer *w) {
   return put(w, w->buffer, STREAM_CHECKSUM_BYTES);
 }
 
-/* ---- reading ----------------------------------------------------------------------------------------------------------- */
+/* ---- reading
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 int stream_reader_open(stream_reader *r, pagestore_read_fn read, void *env) {
-  *r = (stream_reader){ .read = read, .env = env };
+  *r = (stream_reader){.read = read, .env = env};
   return open_common(&r->all, &r->buffer);
 }
 
@@ -177,7 +196,9 @@ void stream_reader_close(stream_reader *r) {
 }
 
 int stream_refuse(uint64_t at, const char *reason) {
-  return fail(PAGESTORE_EFORMAT, "the stream is refused at byte %llu: %s; nothing was received, send it again", (unsigned long long)at, reason);
+  return fail(PAGESTORE_EFORMAT,
+              "the stream is refused at byte %llu: %s; nothing was received, send it again",
+              (unsigned long long)at, reason);
 }
 
 /* Exactly `length` bytes, not yet counted into the checksum over all. */
@@ -186,7 +207,10 @@ static int get(stream_reader *r, void *to, size_t length) {
     size_t got = 0;
     int stop = r->read(r->env, (uint8_t *)to + have, length - have, &got);
     if (stop) return fail(PAGESTORE_EABORTED, "the callback returned %d", stop);
-    if (got > length - have) return fail(PAGESTORE_EINVAL, "the callback gave %zu bytes where %zu fit: give at most `room`", got, length - have);
+    if (got > length - have)
+      return fail(PAGESTORE_EINVAL,
+                  "the callback gave %zu bytes where %zu fit: give at most `room`", got,
+                  length - have);
     if (got == 0) return stream_refuse(r->at, "it ends early");
     have += got;
     r->at += got;
@@ -194,15 +218,19 @@ static int get(stream_reader *r, void *to, size_t length) {
   return 0;
 }
 
-static void count(stream_reader *r, const void *bytes, size_t length) { XXH3_64bits_update(r->all, bytes, length); }
+static void count(stream_reader *r, const void *bytes, size_t length) {
+  XXH3_64bits_update(r->all, bytes, length);
+}
 
-/* Appends `length` bytes to *bytes, which holds `have`: in steps, so that a length that lies costs nothing. */
+/* Appends `length` bytes to *bytes, which holds `have`: in steps, so that a length that lies costs
+ * nothing. */
 static int get_more(stream_reader *r, uint8_t **bytes, size_t have, size_t length) {
   size_t end = have + length, room = have;
   while (have < end) {
     room = (size_t)min_u64(end, max_u64(2 * room, GROW_BYTES));
     uint8_t *moved = realloc(*bytes, room);
-    if (!moved) return fail(PAGESTORE_ENOMEM, "no memory for a stream's header: free some and receive again");
+    if (!moved)
+      return fail(PAGESTORE_ENOMEM, "no memory for a stream's header: free some and receive again");
     *bytes = moved;
     int status = get(r, moved + have, room - have);
     if (status) return status;
@@ -215,33 +243,44 @@ static int get_head(stream_reader *r, uint8_t *bytes) {
   const stream_head *head = (const stream_head *)bytes;
   int status = get(r, bytes, sizeof head->magic);
   if (status) return status;
-  if (memcmp(head->magic, head_magic, sizeof head_magic) != 0) return fail(PAGESTORE_EFORMAT, "this is no stream of pagestore_send: look what was given");
+  if (memcmp(head->magic, head_magic, sizeof head_magic) != 0)
+    return fail(PAGESTORE_EFORMAT, "this is no stream of pagestore_send: look what was given");
   status = get(r, bytes + sizeof head->magic, sizeof head->version);
   if (status) return status;
   if (get_le32(head->version) != STREAM_VERSION)
-    return fail(PAGESTORE_EFORMAT, "the stream is of version %u, this library knows %d: update it", get_le32(head->version), STREAM_VERSION);
+    return fail(PAGESTORE_EFORMAT, "the stream is of version %u, this library knows %d: update it",
+                get_le32(head->version), STREAM_VERSION);
   size_t have = offsetof(stream_head, zero);
   if ((status = get(r, bytes + have, sizeof *head - have)) != 0) return status;
-  if (get_le32(head->snapshot_name) > NAME_BYTES_MAX || get_le32(head->base_name) > NAME_BYTES_MAX ||
-      get_le32(head->table) > STREAM_TABLE_BYTES_MAX || get_le32(head->metadata) > METADATA_BYTES_MAX)
-    return stream_refuse(offsetof(stream_head, snapshot_name), "a length in the header is beyond its limit");
+  if (get_le32(head->snapshot_name) > NAME_BYTES_MAX ||
+      get_le32(head->base_name) > NAME_BYTES_MAX ||
+      get_le32(head->table) > STREAM_TABLE_BYTES_MAX ||
+      get_le32(head->metadata) > METADATA_BYTES_MAX)
+    return stream_refuse(offsetof(stream_head, snapshot_name),
+                         "a length in the header is beyond its limit");
   return 0;
 }
 
 /* A name that goes with an id: both or none. */
-static int take_name(const uint8_t *from, size_t length, id128 id, const char *what, char to[NAME_BYTES_MAX + 1]) {
+static int take_name(const uint8_t *from, size_t length, id128 id, const char *what,
+                     char to[NAME_BYTES_MAX + 1]) {
   memcpy(to, from, length);
   to[length] = 0;
-  if (id_is_zero(id)) return length == 0 ? 0 : stream_refuse(STREAM_HEAD_BYTES, "a name without an identity");
-  if (strlen(to) != length || input_name(to, what) != 0) return stream_refuse(STREAM_HEAD_BYTES, "the name of a snapshot is none");
+  if (id_is_zero(id))
+    return length == 0 ? 0 : stream_refuse(STREAM_HEAD_BYTES, "a name without an identity");
+  if (strlen(to) != length || input_name(to, what) != 0)
+    return stream_refuse(STREAM_HEAD_BYTES, "the name of a snapshot is none");
   return 0;
 }
 
 static int check_memory(const memory_entry *m, uint64_t at) {
   char reason[96 + NAME_BYTES_MAX];
-  if (input_name(m->name, "memory name") != 0) return stream_refuse(at, "the name of a memory is none");
+  if (input_name(m->name, "memory name") != 0)
+    return stream_refuse(at, "the name of a memory is none");
   uint64_t most = memory_pages_most(m->flags);
-  if (!(m->flags & ~(uint32_t)(PAGESTORE_MEMORY64 | PAGESTORE_KEEP)) && m->max_pages <= most && m->pages <= (m->max_pages ? m->max_pages : most)) return 0;
+  if (!(m->flags & ~(uint32_t)(PAGESTORE_MEMORY64 | PAGESTORE_KEEP)) && m->max_pages <= most &&
+      m->pages <= (m->max_pages ? m->max_pages : most))
+    return 0;
   snprintf(reason, sizeof reason, "memory '%s' has flags or sizes that none can have", m->name);
   return stream_refuse(at, reason);
 }
@@ -255,42 +294,54 @@ static int check_metadata(const state *s, uint64_t at_stream) {
     if (key_length > NAME_BYTES_MAX) return stream_refuse(at_stream, "a metadata key is too long");
     memcpy(name, key, key_length);
     name[key_length] = 0;
-    if (input_name(name, "metadata key") != 0) return stream_refuse(at_stream, "a metadata key is none");
+    if (input_name(name, "metadata key") != 0)
+      return stream_refuse(at_stream, "a metadata key is none");
   }
   return 0;
 }
 
 /* What stands behind the names: `marks_at` is where the marks begin. */
-static int check_content(const stream_header *h, const uint8_t *bytes, size_t table_at, size_t marks_at) {
+static int check_content(const stream_header *h, const uint8_t *bytes, size_t table_at,
+                         size_t marks_at) {
   const state *s = h->state;
   int status = 0;
-  for (uint32_t i = 0; i < s->memory_count && !status; i++) status = check_memory(&s->memories[i], table_at);
+  for (uint32_t i = 0; i < s->memory_count && !status; i++)
+    status = check_memory(&s->memories[i], table_at);
   for (uint32_t i = 0; i < s->memory_count && !status; i++) {
     uint8_t mark = bytes[marks_at + i];
-    if (mark != STREAM_WHOLE && (mark != STREAM_GOES_ON || id_is_zero(h->base))) status = stream_refuse(marks_at + i, "the mark of a memory is none");
+    if (mark != STREAM_WHOLE && (mark != STREAM_GOES_ON || id_is_zero(h->base)))
+      status = stream_refuse(marks_at + i, "the mark of a memory is none");
   }
   return status ? status : check_metadata(s, marks_at + s->memory_count);
 }
 
 static int decode(const uint8_t *bytes, size_t table_count, stream_header *h) {
   const stream_head *head = (const stream_head *)bytes;
-  size_t name = get_le32(head->snapshot_name), base_name = get_le32(head->base_name), table = get_le32(head->table);
-  size_t table_at = sizeof *head + name + base_name, marks_at = table_at + table, metadata_at = marks_at + table_count;
+  size_t name = get_le32(head->snapshot_name), base_name = get_le32(head->base_name),
+         table = get_le32(head->table);
+  size_t table_at = sizeof *head + name + base_name, marks_at = table_at + table,
+         metadata_at = marks_at + table_count;
   memcpy(h->snapshot.byte, head->snapshot, sizeof h->snapshot);
   memcpy(h->base.byte, head->base, sizeof h->base);
   h->version = get_le64(head->sender_version);
-  int status = take_name(bytes + sizeof *head, name, h->snapshot, "snapshot name", h->snapshot_name);
-  if (!status) status = take_name(bytes + sizeof *head + name, base_name, h->base, "base name", h->base_name);
+  int status = take_name(bytes + sizeof *head, name, h->snapshot, "snapshot name",
+                         h->snapshot_name);
+  if (!status)
+    status = take_name(bytes + sizeof *head + name, base_name, h->base, "base name", h->base_name);
   if (status) return status;
-  if (state_new(&h->state) != 0) return fail(PAGESTORE_ENOMEM, "no memory for a stream's header: free some and receive again");
+  if (state_new(&h->state) != 0)
+    return fail(PAGESTORE_ENOMEM, "no memory for a stream's header: free some and receive again");
   memcpy(h->state->module_hash, head->module_hash, sizeof h->state->module_hash);
   status = state_table_decode(h->state, bytes + table_at, table);
-  if (!status) status = state_metadata_decode(h->state, bytes + metadata_at, get_le32(head->metadata));
-  if (status == PAGESTORE_ENOMEM) return fail(status, "no memory for a stream's header: free some and receive again");
+  if (!status)
+    status = state_metadata_decode(h->state, bytes + metadata_at, get_le32(head->metadata));
+  if (status == PAGESTORE_ENOMEM)
+    return fail(status, "no memory for a stream's header: free some and receive again");
   if (status) return stream_refuse(table_at, "the table of memories or the metadata are wrong");
   if ((status = check_content(h, bytes, table_at, marks_at)) != 0) return status;
   h->marks = malloc(table_count + 1);
-  if (!h->marks) return fail(PAGESTORE_ENOMEM, "no memory for a stream's header: free some and receive again");
+  if (!h->marks)
+    return fail(PAGESTORE_ENOMEM, "no memory for a stream's header: free some and receive again");
   memcpy(h->marks, bytes + marks_at, table_count);
   return stream_order(h->state, &h->by_id);
 }
@@ -311,17 +362,25 @@ static int get_content(stream_reader *r, uint8_t **bytes, size_t *length, size_t
 
 static int check_head(const stream_head *head) {
   uint64_t unknown = get_le64(head->incompatible) & ~STREAM_INCOMPATIBLE;
-  if (unknown) return fail(PAGESTORE_EFORMAT, "the stream uses features 0x%llx that this library does not know: update it", (unsigned long long)unknown);
-  return get_le32(head->zero) == 0 ? 0 : stream_refuse(offsetof(stream_head, zero), "a reserved byte is not zero");
+  if (unknown)
+    return fail(PAGESTORE_EFORMAT,
+                "the stream uses features 0x%llx that this library does not know: update it",
+                (unsigned long long)unknown);
+  return get_le32(head->zero) == 0
+             ? 0
+             : stream_refuse(offsetof(stream_head, zero), "a reserved byte is not zero");
 }
 
 int stream_get_header(stream_reader *r, stream_header *out) {
-  *out = (stream_header){ .state = NULL };
+  *out = (stream_header){.state = NULL};
   size_t length = 0, table_count = 0;
   uint8_t *bytes = malloc(STREAM_HEAD_BYTES);
-  int status = bytes ? get_head(r, bytes) : fail(PAGESTORE_ENOMEM, "no memory for a stream's header: free some and receive again");
+  int status = bytes ? get_head(r, bytes)
+                     : fail(PAGESTORE_ENOMEM,
+                            "no memory for a stream's header: free some and receive again");
   if (!status) status = get_content(r, &bytes, &length, &table_count);
-  if (!status && get_le64(bytes + length) != XXH3_64bits(bytes, length)) status = stream_refuse(length, "the header's checksum does not fit");
+  if (!status && get_le64(bytes + length) != XXH3_64bits(bytes, length))
+    status = stream_refuse(length, "the header's checksum does not fit");
   if (!status) status = check_head((const stream_head *)bytes);
   if (!status) status = decode(bytes, table_count, out);
   if (!status) count(r, bytes, length + STREAM_CHECKSUM_BYTES);
@@ -334,7 +393,7 @@ void stream_header_free(stream_header *h) {
   state_release(h->state);
   free(h->marks);
   free(h->by_id);
-  *h = (stream_header){ .state = NULL };
+  *h = (stream_header){.state = NULL};
 }
 
 static int get_end(stream_reader *r, uint64_t at) {
@@ -343,8 +402,10 @@ static int get_end(stream_reader *r, uint64_t at) {
   int status = get(r, checksum, STREAM_CHECKSUM_BYTES);
   if (status) return status;
   count(r, head, sizeof *head);
-  if (get_le64(checksum) != XXH3_64bits_digest(r->all)) return stream_refuse(at, "the checksum over the whole does not fit");
-  if (get_le32(head->zero) != 0 || get_le64(head->pages) != r->pages || get_le64(head->blocks) != r->blocks)
+  if (get_le64(checksum) != XXH3_64bits_digest(r->all))
+    return stream_refuse(at, "the checksum over the whole does not fit");
+  if (get_le32(head->zero) != 0 || get_le64(head->pages) != r->pages ||
+      get_le64(head->blocks) != r->blocks)
     return stream_refuse(at, "it counts other pages than there were");
   return PAGESTORE_ENOTFOUND;
 }
@@ -364,9 +425,12 @@ static bool find_memory(const stream_header *h, uint32_t id, uint32_t *place) {
 
 static int check_page(stream_reader *r, const stream_header *h, uint32_t memory, stream_page *p) {
   const page_head *head = (const page_head *)r->buffer;
-  if (p->mask == 0 || p->zeros & ~p->mask || get_le32(head->zero) != 0) return stream_refuse(p->at, "a mask of blocks is wrong");
-  if (!find_memory(h, memory, &p->place)) return stream_refuse(p->at, "a page of a memory that is not in the table");
-  if (memory < r->last_memory || (memory == r->last_memory && p->page <= r->last_page)) return stream_refuse(p->at, "pages do not ascend");
+  if (p->mask == 0 || p->zeros & ~p->mask || get_le32(head->zero) != 0)
+    return stream_refuse(p->at, "a mask of blocks is wrong");
+  if (!find_memory(h, memory, &p->place))
+    return stream_refuse(p->at, "a page of a memory that is not in the table");
+  if (memory < r->last_memory || (memory == r->last_memory && p->page <= r->last_page))
+    return stream_refuse(p->at, "pages do not ascend");
   return 0;
 }
 
@@ -376,16 +440,23 @@ int stream_get_page(stream_reader *r, const stream_header *h, stream_page *out) 
   int status = get(r, r->buffer, STREAM_ENTRY_BYTES);
   if (status) return status;
   if (memcmp(head->magic, end_magic, sizeof end_magic) == 0) return get_end(r, at);
-  if (memcmp(head->magic, page_magic, sizeof page_magic) != 0) return stream_refuse(at, "neither a page nor the end begins here");
+  if (memcmp(head->magic, page_magic, sizeof page_magic) != 0)
+    return stream_refuse(at, "neither a page nor the end begins here");
   uint32_t memory = get_le32(head->memory);
   stream_page page = {
-    .at = at, .page = get_le64(head->page), .mask = get_le16(head->mask), .zeros = get_le16(head->zeros),
-    .blocks = r->buffer + STREAM_ENTRY_BYTES,
+      .at = at,
+      .page = get_le64(head->page),
+      .mask = get_le16(head->mask),
+      .zeros = get_le16(head->zeros),
+      .blocks = r->buffer + STREAM_ENTRY_BYTES,
   };
-  size_t length = STREAM_ENTRY_BYTES + mask_count(page.mask & (uint16_t)~page.zeros) * (size_t)BLOCK_BYTES;
-  status = get(r, r->buffer + STREAM_ENTRY_BYTES, length + STREAM_CHECKSUM_BYTES - STREAM_ENTRY_BYTES);
+  size_t length = STREAM_ENTRY_BYTES +
+                  mask_count(page.mask & (uint16_t)~page.zeros) * (size_t)BLOCK_BYTES;
+  status = get(r, r->buffer + STREAM_ENTRY_BYTES,
+               length + STREAM_CHECKSUM_BYTES - STREAM_ENTRY_BYTES);
   if (status) return status;
-  if (get_le64(r->buffer + length) != XXH3_64bits(r->buffer, length)) return stream_refuse(at, "the checksum of a page does not fit");
+  if (get_le64(r->buffer + length) != XXH3_64bits(r->buffer, length))
+    return stream_refuse(at, "the checksum of a page does not fit");
   if ((status = check_page(r, h, memory, &page)) != 0) return status;
   count(r, r->buffer, length + STREAM_CHECKSUM_BYTES);
   r->last_memory = memory;

@@ -1,31 +1,31 @@
-/* transfer_stream.h - the bytes of what pagestore_send writes and pagestore_receive reads. The one file pair that knows them.
+/* transfer_stream.h - the bytes of what pagestore_send writes and pagestore_receive reads. The one
+ * file pair that knows them.
  *
- *   header | page | page | ... | end            all little-endian; each part ends in an XXH3-64 of itself
+ *   header | page | page | ... | end            all little-endian; each part ends in an XXH3-64 of
+ * itself
  *
  *   header                             page                              end
  *   at   bytes what                    at  bytes what                    at  bytes what
  *   0    8     magic "PGSTSEND"        0   4     magic "PAGE"            0   4     magic "DONE"
  *   8    4     stream version          4   4     memory id               4   4     zero
  *   12   4     zero                    8   8     page index              8   8     pages before it
- *   16   8     incompatible features   16  2     mask of blocks          16  8     blocks in their masks
- *   24   8     compatible features     18  2     those of zeros: a part  24  8     XXH3-64 of all before it, from the
- *   32   16    snapshot id, or zero               of the mask                      stream's first byte on
- *   48   16    base's id, zero: whole  20  4     zero
- *   64   32    module hash             24  ..    the mask's other
- *   96   8     version at the sender             blocks, ascending
- *   104  4     snapshot name length    end 8     XXH3-64 of all in
- *   108  4     base's name length                the entry before it
- *   112  4     table length
- *   116  4     metadata length
- *   120  ..    snapshot name, base's name, table, one mark per memory of it (0: goes on, 1: whole), metadata
- *   end  8     XXH3-64 of all before it
+ *   16   8     incompatible features   16  2     mask of blocks          16  8     blocks in their
+ * masks 24   8     compatible features     18  2     those of zeros: a part  24  8     XXH3-64 of
+ * all before it, from the 32   16    snapshot id, or zero               of the mask stream's first
+ * byte on 48   16    base's id, zero: whole  20  4     zero 64   32    module hash             24
+ * ..    the mask's other 96   8     version at the sender             blocks, ascending 104  4
+ * snapshot name length    end 8     XXH3-64 of all in 108  4     base's name length the entry
+ * before it 112  4     table length 116  4     metadata length 120  ..    snapshot name, base's
+ * name, table, one mark per memory of it (0: goes on, 1: whole), metadata end  8     XXH3-64 of all
+ * before it
  *
- * Table and metadata are as in state.h. Pages ascend by (memory id, page). Ids are the sender's: names of memories within one stream.
- * Reading never asks for a byte behind the end entry, so streams may follow one another in a file or pipe.
+ * Table and metadata are as in state.h. Pages ascend by (memory id, page). Ids are the sender's:
+ * names of memories within one stream. Reading never asks for a byte behind the end entry, so
+ * streams may follow one another in a file or pipe.
  *
- * Invariants: nothing of a header or a page is handed out before its checksum held; memory is taken as bytes arrive, never by a length alone;
- *             a stream's pages are worth nothing before its end entry was read.
- * Thread:     one at a time per reader or writer.
+ * Invariants: nothing of a header or a page is handed out before its checksum held; memory is taken
+ * as bytes arrive, never by a length alone; a stream's pages are worth nothing before its end entry
+ * was read. Thread:     one at a time per reader or writer.
  */
 #ifndef PAGESTORE_TRANSFER_STREAM_H
 #define PAGESTORE_TRANSFER_STREAM_H
@@ -38,8 +38,8 @@
 
 enum {
   STREAM_VERSION = 1,
-  STREAM_HEAD_BYTES = 120,       /* of the header, before names, table, marks and metadata */
-  STREAM_ENTRY_BYTES = 24,       /* of a page before its blocks; of the end before its checksum */
+  STREAM_HEAD_BYTES = 120, /* of the header, before names, table, marks and metadata */
+  STREAM_ENTRY_BYTES = 24, /* of a page before its blocks; of the end before its checksum */
   STREAM_CHECKSUM_BYTES = 8,
   STREAM_TABLE_BYTES_MAX = 1 << 20,
 };
@@ -48,61 +48,69 @@ enum {
 typedef enum { STREAM_GOES_ON, STREAM_WHOLE } stream_mark;
 
 typedef struct {
-  id128 snapshot, base;          /* zero: what is sent is no snapshot; the stream is whole */
-  char snapshot_name[NAME_BYTES_MAX + 1], base_name[NAME_BYTES_MAX + 1];   /* "" with a zero id, and only then */
+  id128 snapshot, base; /* zero: what is sent is no snapshot; the stream is whole */
+  char snapshot_name[NAME_BYTES_MAX + 1],
+      base_name[NAME_BYTES_MAX + 1]; /* "" with a zero id, and only then */
   uint64_t version;
-  state *state;                  /* table, metadata, module hash. Read: a reference of the header's */
-  uint8_t *marks;                /* a stream_mark for each memory of the table. Read: the header's */
-  uint32_t *by_id;               /* places in the table, ids ascending: stream_order(). Read: the header's */
+  state *state;    /* table, metadata, module hash. Read: a reference of the header's */
+  uint8_t *marks;  /* a stream_mark for each memory of the table. Read: the header's */
+  uint32_t *by_id; /* places in the table, ids ascending: stream_order(). Read: the header's */
 } stream_header;
 
 typedef struct {
-  uint64_t at;                   /* where in the stream the entry begins */
-  uint32_t place;                /* of its memory in the table */
+  uint64_t at;    /* where in the stream the entry begins */
+  uint32_t place; /* of its memory in the table */
   uint16_t mask, zeros;
   uint64_t page;
-  const uint8_t *blocks;         /* those of the mask that are not in zeros; good until the next call */
+  const uint8_t *blocks; /* those of the mask that are not in zeros; good until the next call */
 } stream_page;
 
 bool id_is_zero(id128);
-int stream_order(const state *, uint32_t **by_id);   /* to be freed. ENOMEM */
+int stream_order(const state *, uint32_t **by_id); /* to be freed. ENOMEM */
 
-/* ---- writing ----------------------------------------------------------------------------------------------------------- */
+/* ---- writing
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct {
   pagestore_write_fn write;
   void *env;
-  struct XXH3_state_s *all;      /* over every byte so far */
-  uint8_t *buffer;               /* one entry */
+  struct XXH3_state_s *all; /* over every byte so far */
+  uint8_t *buffer;          /* one entry */
   uint64_t pages, blocks;
 } stream_writer;
 
-int stream_writer_open(stream_writer *, pagestore_write_fn, void *env);   /* ENOMEM */
+int stream_writer_open(stream_writer *, pagestore_write_fn, void *env); /* ENOMEM */
 void stream_writer_close(stream_writer *);
 /* EABORTED: the callback said stop. ENOMEM. EQUOTA: the table is too long. */
 int stream_put_header(stream_writer *, const stream_header *);
-int stream_put_page(stream_writer *, uint32_t memory, uint64_t page, uint16_t mask, const uint8_t *page_bytes);  /* NULL: zeros */
+int stream_put_page(stream_writer *, uint32_t memory, uint64_t page, uint16_t mask,
+                    const uint8_t *page_bytes); /* NULL: zeros */
 int stream_put_end(stream_writer *);
 
-/* ---- reading ----------------------------------------------------------------------------------------------------------- */
+/* ---- reading
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct {
   pagestore_read_fn read;
   void *env;
   struct XXH3_state_s *all;
   uint8_t *buffer;
-  uint64_t at;                   /* bytes read */
+  uint64_t at; /* bytes read */
   uint64_t pages, blocks;
-  uint32_t last_memory;          /* of the last page entry; 0: none yet */
+  uint32_t last_memory; /* of the last page entry; 0: none yet */
   uint64_t last_page;
 } stream_reader;
 
-int stream_reader_open(stream_reader *, pagestore_read_fn, void *env);    /* ENOMEM */
+int stream_reader_open(stream_reader *, pagestore_read_fn, void *env); /* ENOMEM */
 void stream_reader_close(stream_reader *);
-/* EFORMAT with place and reason; EABORTED; ENOMEM. Checks all that the stream alone can tell: checksums, lengths, names, limits of memories, order. */
+/* EFORMAT with place and reason; EABORTED; ENOMEM. Checks all that the stream alone can tell:
+ * checksums, lengths, names, limits of memories, order. */
 int stream_get_header(stream_reader *, stream_header *);
 void stream_header_free(stream_header *);
-int stream_get_page(stream_reader *, const stream_header *, stream_page *);   /* ENOTFOUND, without text: the end was reached, and is right */
+int stream_get_page(stream_reader *, const stream_header *,
+                    stream_page *); /* ENOTFOUND, without text: the end was reached, and is right */
 /* For whoever finds more wrong with what was read at `at`: EFORMAT. */
 int stream_refuse(uint64_t at, const char *reason);
 

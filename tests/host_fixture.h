@@ -98,16 +98,24 @@ static UNUSED void folder_remove(const host *h) { nftw(h->folder, remove_entry, 
 
 /* ---- pages ----------------------------------------------------------------------------------------------------------------- */
 
+static inline uint64_t page_word(uint64_t page, uint64_t tag, size_t number) {
+  return tag == 0 ? 0 : (tag * 0x9e3779b97f4a7c15u ^ page * 0xbf58476d1ce4e5b9u) + number * 0x0101010101010101u;
+}
+
 static UNUSED void fill_page(uint8_t *to, uint64_t page, uint64_t tag) {
-  uint64_t word = tag * 0x9e3779b97f4a7c15u ^ page * 0xbf58476d1ce4e5b9u;
-  if (tag == 0) memset(to, 0, PAGESTORE_PAGE);
-  for (size_t i = 0; tag && i < PAGESTORE_PAGE; i += sizeof word, word += 0x0101010101010101u) memcpy(to + i, &word, sizeof word);
+  for (size_t i = 0; i < PAGESTORE_PAGE / 8; i++) {
+    uint64_t word = page_word(page, tag, i);
+    memcpy(to + i * 8, &word, 8);
+  }
 }
 
 static UNUSED bool page_is(const uint8_t *at, uint64_t page, uint64_t tag) {
-  static _Thread_local uint8_t expected[PAGESTORE_PAGE];
-  fill_page(expected, page, tag);
-  return memcmp(at, expected, PAGESTORE_PAGE) == 0;
+  for (size_t i = 0; i < PAGESTORE_PAGE / 8; i++) {
+    uint64_t word;
+    memcpy(&word, at + i * 8, 8);
+    if (word != page_word(page, tag, i)) return false;
+  }
+  return true;
 }
 
 static UNUSED void put(const host *h, uint64_t page, uint64_t tag) { fill_page(h->base + page * PAGESTORE_PAGE, page, tag); }

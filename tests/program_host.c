@@ -1,12 +1,14 @@
 /* program_host.c - the host whose store tests/test_program.sh looks into.
  *
- *   program_host make STORE       a store with known contents, then closes it
- *   program_host hold STORE       opens it for writing, commits once, says "ready", commits on each line of stdin until its end
- *   program_host many STORE N     N instances of one page
- *   program_host wide STORE       a memory with pages behind the first 1,024, and a 64-bit one with a hole of 16 GiB
+ *   program_host make STORE      a store with known contents, then closes it
+ *   program_host hold STORE      opens it for writing, commits, says "ready VERSION", commits again
+ *                                on each line of stdin until its end
+ *   program_host many STORE N    N instances of one page
+ *   program_host wide STORE      a memory of 1,300 pages with gaps, a 64-bit one with a hole of 16 GiB
  *
- * "make" leaves: alpha, with main (3 pages: "first" at 0, 0x5a in block 2 of page 1, page 2 zeros) and heap (64-bit, keep), metadata,
- * snapshots one (version 1) and two (version 2), at version 3; beta, with another name for everything and a name that is not ASCII.
+ * "make" leaves: alpha, with main (3 pages: "first" at 0, 0x5a in block 2 of page 1, page 2 zeros)
+ * and heap (64-bit, keep), metadata, snapshots one (version 1) and two (version 2), at version 3;
+ * beta with an accent, its memory's name with a backslash.
  */
 #include <pagestore.h>
 #include <stdio.h>
@@ -18,7 +20,11 @@ static int failed(const char *what, int status) {
   exit(1);
 }
 
-#define OK(call) do { int status_ = (call); if (status_) failed(#call, status_); } while (0)
+#define OK(call)                                                                                   \
+  do {                                                                                             \
+    int status_ = (call);                                                                          \
+    if (status_) failed(#call, status_);                                                           \
+  } while (0)
 
 static pagestore_store *open_store(const char *path, uint32_t flags) {
   pagestore_store *s;
@@ -27,15 +33,22 @@ static pagestore_store *open_store(const char *path, uint32_t flags) {
 }
 
 static pagestore_instance *open_instance(pagestore_store *s, const char *name) {
-  static const uint8_t hash[32] = { 0xab, 0xcd, 0xef };
+  static const uint8_t hash[32] = {0xab, 0xcd, 0xef};
   pagestore_instance *i;
-  OK(pagestore_instance_open(s, name, PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE, .module_hash = hash), &i));
+  OK(pagestore_instance_open(s, name,
+                             PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE,
+                                            .module_hash = hash),
+                             &i));
   return i;
 }
 
-static pagestore_memory *open_memory(pagestore_instance *i, const char *name, uint32_t flags, uint64_t pages, uint64_t max_pages) {
+static pagestore_memory *open_memory(pagestore_instance *i, const char *name, uint32_t flags,
+                                     uint64_t pages, uint64_t max_pages) {
   pagestore_memory *m;
-  OK(pagestore_memory_open(i, name, PAGESTORE_WITH(pagestore_memory_options, .flags = flags, .pages = pages, .max_pages = max_pages), &m));
+  OK(pagestore_memory_open(i, name,
+                           PAGESTORE_WITH(pagestore_memory_options, .flags = flags, .pages = pages,
+                                          .max_pages = max_pages),
+                           &m));
   return m;
 }
 
@@ -110,7 +123,8 @@ static int wide(const char *path) {
   for (uint64_t page = 0; page < 1300; page += page % 7 + 1)
     OK(pagestore_memory_write(m, page * PAGESTORE_PAGE + 4096 + page % 16, &page, sizeof page));
   uint64_t hole = 16ull << 30;
-  m = open_memory(i, "sparse", PAGESTORE_MEMORY64, hole / PAGESTORE_PAGE + 2, hole / PAGESTORE_PAGE + 2);
+  m = open_memory(i, "sparse", PAGESTORE_MEMORY64, hole / PAGESTORE_PAGE + 2,
+                  hole / PAGESTORE_PAGE + 2);
   OK(pagestore_memory_write(m, 100, "low", 3));
   OK(pagestore_memory_write(m, hole + 100, "high", 4));
   OK(pagestore_commit(i, 0, NULL));

@@ -1,4 +1,5 @@
-/* test_transfer.c - what is sent arrives byte for byte, in one piece or in increments; what does not fit is refused and changes nothing.
+/* test_transfer.c - what is sent arrives byte for byte, in one piece or in increments; what does
+ * not fit is refused and changes nothing.
  *
  * ctest: TIMEOUT 300
  */
@@ -6,7 +7,11 @@
 
 #include "transfer_stream.h"
 
-typedef struct { uint8_t *bytes; size_t size, room, at, stop_after, step; int calls; } pipe_buffer;
+typedef struct {
+  uint8_t *bytes;
+  size_t size, room, at, stop_after, step;
+  int calls;
+} pipe_buffer;
 
 static int pipe_write(void *env, const void *bytes, size_t length) {
   pipe_buffer *p = env;
@@ -30,10 +35,11 @@ static int pipe_read(void *env, void *bytes, size_t room, size_t *length) {
 
 static void pipe_free(pipe_buffer *p) {
   free(p->bytes);
-  *p = (pipe_buffer){ .size = 0 };
+  *p = (pipe_buffer){.size = 0};
 }
 
-/* ---- two stores: instance "i" here, "copy" there --------------------------------------------------------------------------- */
+/* ---- two stores: instance "i" here, "copy" there
+ * --------------------------------------------------------------------------- */
 
 static host here, there;
 
@@ -66,14 +72,18 @@ static int teardown(void **state) {
 
 static pagestore_instance *view_of(pagestore_store *s, const char *name, const char *snapshot) {
   pagestore_instance *view;
-  assert_ok(pagestore_instance_open(s, name, PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ, .snapshot = snapshot), &view));
+  assert_ok(pagestore_instance_open(s, name,
+                                    PAGESTORE_WITH(pagestore_instance_options,
+                                                   .flags = PAGESTORE_READ, .snapshot = snapshot),
+                                    &view));
   return view;
 }
 
 /* The stream from snapshot `from` (NULL: whole) to snapshot `to` (NULL: the present). */
 static pipe_buffer stream_of(const char *from, const char *to) {
-  pipe_buffer p = { .size = 0 };
-  pagestore_instance *a = from ? view_of(here.store, "i", from) : NULL, *b = view_of(here.store, "i", to);
+  pipe_buffer p = {.size = 0};
+  pagestore_instance *a = from ? view_of(here.store, "i", from) : NULL,
+                     *b = view_of(here.store, "i", to);
   assert_ok(pagestore_send(a, b, pipe_write, &p));
   pagestore_instance_close(a);
   pagestore_instance_close(b);
@@ -97,9 +107,14 @@ static void snapshot_named(const char *name) {
   assert_ok(pagestore_snapshot_create(here.instance, name, 0));
 }
 
-/* ---- comparing ------------------------------------------------------------------------------------------------------------- */
+/* ---- comparing
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
-typedef struct { pagestore_instance *other; int count; } against;
+typedef struct {
+  pagestore_instance *other;
+  int count;
+} against;
 
 static int same_value(void *env, const char *key, const void *value, size_t length) {
   against *a = env;
@@ -131,7 +146,8 @@ static void compare_bytes(pagestore_instance *a, pagestore_instance *b, const ch
   for (uint64_t page = 0; page < pagestore_memory_pages(m); page++) {
     assert_ok(pagestore_memory_read(m, page * PAGESTORE_PAGE, x, sizeof x));
     assert_ok(pagestore_memory_read(n, page * PAGESTORE_PAGE, y, sizeof y));
-    if (memcmp(x, y, sizeof x) != 0) fail_msg("memory %s, page %llu differs", name, (unsigned long long)page);
+    if (memcmp(x, y, sizeof x) != 0)
+      fail_msg("memory %s, page %llu differs", name, (unsigned long long)page);
   }
 }
 
@@ -140,22 +156,30 @@ static int note_name(void *env, const pagestore_memory_info *info) {
   return 0;
 }
 
-static void assert_same_from(pagestore_store *s, const char *snapshot, const char *name, const char *there_snapshot) {
-  pagestore_instance *a = view_of(s, "i", snapshot), *b = view_of(there.store, name, there_snapshot);
-  against left = { b, 0 }, right = { a, 0 };
+static void assert_same_from(pagestore_store *s, const char *snapshot, const char *name,
+                             const char *there_snapshot) {
+  pagestore_instance *a = view_of(s, "i", snapshot),
+                     *b = view_of(there.store, name, there_snapshot);
+  against left = {b, 0}, right = {a, 0};
   assert_ok(pagestore_metadata_each(a, same_value, &left));
   assert_ok(pagestore_metadata_each(b, same_value, &right));
   assert_ok(pagestore_memory_each(a, same_memory, &left));
   assert_ok(pagestore_memory_each(b, same_memory, &right));
   assert_int_equal(left.count, right.count);
-  assert_ok(pagestore_memory_each(a, note_name, (pagestore_instance *[]){ a, b }));
+  assert_ok(pagestore_memory_each(a, note_name, (pagestore_instance *[]){a, b}));
   pagestore_instance_close(a);
   pagestore_instance_close(b);
 }
 
-static void assert_same(const char *snapshot, const char *name) { assert_same_from(here.store, snapshot, name, snapshot); }
+static void assert_same(const char *snapshot, const char *name) {
+  assert_same_from(here.store, snapshot, name, snapshot);
+}
 
-typedef struct { const char *wanted; pagestore_instance_info info; bool found; } lookup;
+typedef struct {
+  const char *wanted;
+  pagestore_instance_info info;
+  bool found;
+} lookup;
 
 static int look_for(void *env, const pagestore_instance_info *info) {
   lookup *l = env;
@@ -166,7 +190,7 @@ static int look_for(void *env, const pagestore_instance_info *info) {
 }
 
 static lookup find_instance(pagestore_store *s, const char *name) {
-  lookup l = { .wanted = name };
+  lookup l = {.wanted = name};
   assert_ok(pagestore_instance_each(s, NULL, look_for, &l));
   return l;
 }
@@ -176,12 +200,18 @@ static void reopen_there(void) {
   assert_ok(host_open_store(&there));
 }
 
-/* ---- round trips ------------------------------------------------------------------------------------------------------------ */
+/* ---- round trips
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
-static pagestore_memory *open_here(const char *name, uint32_t flags, uint64_t pages, uint64_t max_pages) {
+static pagestore_memory *open_here(const char *name, uint32_t flags, uint64_t pages,
+                                   uint64_t max_pages) {
   pagestore_memory *m;
-  assert_ok(pagestore_memory_open(
-    here.instance, name, PAGESTORE_WITH(pagestore_memory_options, .flags = flags, .pages = pages, .max_pages = max_pages, .guard_bytes = MIB), &m));
+  assert_ok(
+      pagestore_memory_open(here.instance, name,
+                            PAGESTORE_WITH(pagestore_memory_options, .flags = flags, .pages = pages,
+                                           .max_pages = max_pages, .guard_bytes = MIB),
+                            &m));
   return m;
 }
 
@@ -201,7 +231,7 @@ static void test_whole(void **state) {
   assert_ok(pagestore_metadata_set(here.instance, "long", big, sizeof big));
   snapshot_named("a");
   pipe_buffer p = stream_of(NULL, "a");
-  assert_true(p.size < 5 * PAGESTORE_PAGE + 8192);  /* zeros are not sent */
+  assert_true(p.size < 5 * PAGESTORE_PAGE + 8192); /* zeros are not sent */
   p.step = 1;
   assert_ok(receive_from(&p, "copy"));
   p.step = 0;
@@ -219,7 +249,7 @@ static void test_whole(void **state) {
 
 static void test_present_without_snapshot(void **state) {
   begin(state);
-  pipe_buffer p = { .size = 0 };
+  pipe_buffer p = {.size = 0};
   assert_status(pagestore_send(NULL, here.instance, pipe_write, &p), PAGESTORE_ENOTFOUND);
   put(&here, 3, 5);
   assert_ok(pagestore_commit(here.instance, PAGESTORE_ASYNC, NULL));
@@ -237,10 +267,11 @@ static void test_present_without_snapshot(void **state) {
   pipe_free(&p);
 }
 
-/* Each step changes something of another kind; each goes over as an increment, some before they are flushed. */
+/* Each step changes something of another kind; each goes over as an increment, some before they are
+ * flushed. */
 static void test_increments(void **state) {
   begin(state);
-  uint8_t hash[32] = { 1 };
+  uint8_t hash[32] = {1};
   pagestore_memory *other = open_here("other", PAGESTORE_KEEP, 4, 50);
   for (uint64_t page = 0; page < 8; page++) put(&here, page, page + 1);
   assert_ok(pagestore_memory_write(other, 0, "kept", 4));
@@ -253,12 +284,12 @@ static void test_increments(void **state) {
   assert_ok(pagestore_metadata_set(here.instance, "k", "v", 1));
   snapshot_named("b");
   pipe_buffer p = stream_of("a", "b");
-  assert_true(p.size < 65536 + 3 * 4096);  /* one block, a page of zeros, a page */
+  assert_true(p.size < 65536 + 3 * 4096); /* one block, a page of zeros, a page */
   assert_ok(receive_from(&p, "copy"));
   pipe_free(&p);
   assert_same("a", "copy");
   assert_same("b", "copy");
-  assert_ok(pagestore_upgrade(here.instance, hash));  /* "m" is emptied, "other" stays */
+  assert_ok(pagestore_upgrade(here.instance, hash)); /* "m" is emptied, "other" stays */
   assert_ok(pagestore_memory_grow(here.memory, 6, NULL));
   put(&here, 1, 77);
   assert_ok(pagestore_memory_write(other, 100, "more", 4));
@@ -270,10 +301,10 @@ static void test_increments(void **state) {
   put(&here, 0, 78);
   snapshot_named("d");
   send_over("c", "d", "copy");
-  snapshot_named("e");  /* nothing changed */
+  snapshot_named("e"); /* nothing changed */
   send_over("d", "e", "copy");
   reopen_there();
-  for (const char *name = "abcde"; *name; name++) assert_same((char[]){ *name, 0 }, "copy");
+  for (const char *name = "abcde"; *name; name++) assert_same((char[]){*name, 0}, "copy");
   assert_int_equal(find_instance(there.store, "copy").info.committed, 5);
   send_over(NULL, "e", "second");
 }
@@ -319,7 +350,7 @@ static void test_to_a_fork(void **state) {
   send_over(NULL, "a", "copy");
   pagestore_instance *base = view_of(here.store, "i", "a"), *fork;
   pagestore_memory *m;
-  pipe_buffer p = { .size = 0 };
+  pipe_buffer p = {.size = 0};
   assert_ok(pagestore_fork(base, "fork", NULL, &fork));
   assert_ok(pagestore_memory_open(fork, "m", NULL, &m));
   fill_page(pagestore_memory_base(m), 0, 9);
@@ -346,7 +377,8 @@ static void test_from_a_store_open_for_reading(void **state) {
   snapshot_named("b");
   pagestore_instance_close(here.instance);
   assert_ok(pagestore_close(here.store));
-  assert_ok(pagestore_open(here.path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_READ), &here.store));
+  assert_ok(pagestore_open(here.path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_READ),
+                           &here.store));
   send_over(NULL, "a", "copy");
   send_over("a", "b", "copy");
   assert_same("b", "copy");
@@ -356,7 +388,9 @@ static void test_from_a_store_open_for_reading(void **state) {
   here.instance = NULL;
 }
 
-/* ---- refusals ------------------------------------------------------------------------------------------------------------------ */
+/* ---- refusals
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static void test_gaps_and_divergence(void **state) {
   begin(state);
@@ -367,7 +401,7 @@ static void test_gaps_and_divergence(void **state) {
   put(&here, 0, 3);
   snapshot_named("c");
   pipe_buffer ab = stream_of("a", "b"), bc = stream_of("b", "c");
-  assert_status(receive_from(&ab, "copy"), PAGESTORE_EFORMAT);  /* nothing there */
+  assert_status(receive_from(&ab, "copy"), PAGESTORE_EFORMAT); /* nothing there */
   assert_false(find_instance(there.store, "copy").found);
   send_over(NULL, "a", "copy");
   assert_status(receive_from(&bc, "copy"), PAGESTORE_EFORMAT);
@@ -375,7 +409,7 @@ static void test_gaps_and_divergence(void **state) {
   assert_ok(pagestore_instance_open(there.store, "copy", NULL, &writer));
   assert_status(receive_from(&ab, "copy"), PAGESTORE_EBUSY);
   pagestore_instance_close(writer);
-  assert_ok(receive_from(&ab, "copy"));  /* a view does not mind */
+  assert_ok(receive_from(&ab, "copy")); /* a view does not mind */
   assert_ok(pagestore_instance_advance(view, PAGESTORE_LATEST));
   assert_int_equal(pagestore_committed_version(view), 2);
   pagestore_instance_close(view);
@@ -408,7 +442,8 @@ static void test_name_of_the_snapshot_is_taken(void **state) {
   pipe_free(&ab);
 }
 
-/* The commit and its snapshot are taken back together, and a stream that fits is received afterwards. */
+/* The commit and its snapshot are taken back together, and a stream that fits is received
+ * afterwards. */
 static void test_no_room(void **state) {
   begin(state);
   put(&here, 0, 1);
@@ -437,7 +472,9 @@ static void test_no_room(void **state) {
   pipe_free(&ab);
 }
 
-/* ---- damage ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- damage
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
 
 static void assert_nothing(void) {
   assert_false(find_instance(there.store, "copy").found);
@@ -477,7 +514,7 @@ static void test_every_length(void **state) {
   assert_nothing();
   pipe_write(&p, "the next stream", 15);
   assert_ok(receive_from(&p, "copy"));
-  assert_int_equal(p.size - p.at, 15);  /* it is left for the next */
+  assert_int_equal(p.size - p.at, 15); /* it is left for the next */
   pipe_free(&p);
 }
 
@@ -489,7 +526,7 @@ static int reads_too_much(void *env, void *bytes, size_t room, size_t *length) {
 
 static void test_callbacks_that_fail(void **state) {
   begin(state);
-  pipe_buffer p = small_stream(), q = { .size = 0 };
+  pipe_buffer p = small_stream(), q = {.size = 0};
   for (size_t n = 1;; n++) {
     q.stop_after = n, q.calls = 0, q.size = 0;
     int status = pagestore_send(NULL, here.instance, pipe_write, &q);
@@ -516,7 +553,7 @@ static void test_callbacks_that_fail(void **state) {
 /* Callbacks may commit: neither a lock nor a reader is held meanwhile. */
 static int commits_meanwhile(void *env, const void *bytes, size_t length) {
   (void)bytes, (void)length;
-  put(&here, 6, (uint64_t)++*(int *)env + 100);
+  put(&here, 6, (uint64_t)++ * (int *)env + 100);
   return pagestore_commit(here.instance, 0, NULL);
 }
 
@@ -541,9 +578,15 @@ static void test_callbacks_that_commit(void **state) {
   pagestore_instance_close(b);
 }
 
-/* ---- streams that no sender writes, with checksums that hold ------------------------------------------------------------------------ */
+/* ---- streams that no sender writes, with checksums that hold
+ * ------------------------------------------------------------------------ */
 
-typedef struct { stream_writer w; stream_header h; pipe_buffer p; memory_entry *m; } forgery;
+typedef struct {
+  stream_writer w;
+  stream_header h;
+  pipe_buffer p;
+  memory_entry *m;
+} forgery;
 
 static void forge(forgery *f, const char *memory_name) {
   memset(f, 0, sizeof *f);
@@ -568,7 +611,7 @@ static int end_and_receive(forgery *f) {
 }
 
 static void forge_page(forgery *f, uint32_t memory, uint64_t page) {
-  static const uint8_t ones[PAGESTORE_PAGE] = { 1 };
+  static const uint8_t ones[PAGESTORE_PAGE] = {1};
   assert_ok(stream_put_page(&f->w, memory, page, 3, ones));
 }
 
@@ -598,13 +641,13 @@ static void test_forged_streams(void **state) {
   refused_table("m", PAGESTORE_VOLATILE, 1, 1);
   refused_table("m", 0, 1, 70000);
   refused_table("m", PAGESTORE_MEMORY64, 1, 1ull << 40);
-  refused_pages(1, 0, 1, 4);      /* behind the end */
+  refused_pages(1, 0, 1, 4); /* behind the end */
   refused_pages(1, 2, 1, 1);
   refused_pages(1, 1, 1, 1);
   refused_pages(1, 1, 2, 1);
   refused_pages(0, 1, 1, 1);
   forge(&f, "m");
-  f.h.marks[0] = STREAM_GOES_ON;  /* without a base */
+  f.h.marks[0] = STREAM_GOES_ON; /* without a base */
   assert_ok(stream_put_header(&f.w, &f.h));
   assert_status(end_and_receive(&f), PAGESTORE_EFORMAT);
   forge(&f, "m");
@@ -621,7 +664,7 @@ static void test_forged_streams(void **state) {
   f.w.pages = 2;
   assert_status(end_and_receive(&f), PAGESTORE_EFORMAT);
   assert_nothing();
-  forge(&f, NULL);  /* an instance without memories is one */
+  forge(&f, NULL); /* an instance without memories is one */
   assert_ok(stream_put_header(&f.w, &f.h));
   assert_ok(end_and_receive(&f));
   assert_int_equal(find_instance(there.store, "copy").info.committed, 1);
@@ -630,10 +673,21 @@ static void test_forged_streams(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
-    TEST(test_whole), TEST(test_present_without_snapshot), TEST(test_increments), TEST(test_skipping_increments), TEST(test_restore_shrinks),
-    TEST(test_to_a_fork), TEST(test_from_a_store_open_for_reading), TEST(test_gaps_and_divergence), TEST(test_name_of_the_snapshot_is_taken),
-    TEST(test_no_room), TEST(test_every_byte_flipped), TEST(test_every_length), TEST(test_callbacks_that_fail), TEST(test_callbacks_that_commit),
-    TEST(test_forged_streams),
+      TEST(test_whole),
+      TEST(test_present_without_snapshot),
+      TEST(test_increments),
+      TEST(test_skipping_increments),
+      TEST(test_restore_shrinks),
+      TEST(test_to_a_fork),
+      TEST(test_from_a_store_open_for_reading),
+      TEST(test_gaps_and_divergence),
+      TEST(test_name_of_the_snapshot_is_taken),
+      TEST(test_no_room),
+      TEST(test_every_byte_flipped),
+      TEST(test_every_length),
+      TEST(test_callbacks_that_fail),
+      TEST(test_callbacks_that_commit),
+      TEST(test_forged_streams),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

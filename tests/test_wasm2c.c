@@ -1,8 +1,8 @@
 /* test_wasm2c.c - the wasm2c adapter: binding, growth, traps of every kind, globals, foreign
- * signals, damage, threads.
+ * signals, damage, threads. The module is tests/wasm2c_module.wat; built where wabt is, see
+ * tools/packaging/wasm2c.cmake.
  *
- * The module is tests/wasm2c_module.wat. PROGRAM_OF_ITS_OWN: built where wabt is, see
- * tools/packaging/wasm2c.cmake. ctest: PROGRAM_OF_ITS_OWN
+ * ctest: PROGRAM_OF_ITS_OWN
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -90,33 +90,33 @@ static void run(void *env) {
   call *c = env;
   Z_wasm2c_module_instance_t *m = &c->h->module;
   switch (c->which) {
-    case POKE: Z_wasm2c_moduleZ_poke(m, c->a, c->b); break;
-    case PEEK: c->result = Z_wasm2c_moduleZ_peek(m, c->a); break;
-    case FAR: c->result = (u32)Z_wasm2c_moduleZ_far(m, c->a); break;
-    case FILL: Z_wasm2c_moduleZ_fill(m, c->a, 1, c->b); break;
-    case GROW: c->result = Z_wasm2c_moduleZ_grow(m, c->a); break;
-    case SIZE: c->result = Z_wasm2c_moduleZ_size(m); break;
-    case POKE_SECOND: Z_wasm2c_moduleZ_poke_second(m, c->a, c->b); break;
-    case GROW_SECOND: c->result = Z_wasm2c_moduleZ_grow_second(m, c->a); break;
-    case POKE_OWN: Z_wasm2c_moduleZ_poke_own(m, c->a, c->b); break;
-    case GROW_OWN: c->result = Z_wasm2c_moduleZ_grow_own(m, c->a); break;
-    case DIVIDE: c->result = Z_wasm2c_moduleZ_divide(m, c->a, c->b); break;
-    case INDIRECT: c->result = Z_wasm2c_moduleZ_indirect(m, c->a); break;
-    case STOP: Z_wasm2c_moduleZ_stop(m); break;
-    case DEEP: c->result = Z_wasm2c_moduleZ_deep(m, 0); break;
-    case COUNT: Z_wasm2c_moduleZ_count(m); break;
-    case OUTWARD: Z_wasm2c_moduleZ_outward(m, c->a, c->b); break;
-    case INSTANTIATE: Z_wasm2c_module_instantiate(m, &c->h->env); break;
-    case TOUCH: c->result = *c->address; break;
+  case POKE: Z_wasm2c_moduleZ_poke(m, c->a, c->b); break;
+  case PEEK: c->result = Z_wasm2c_moduleZ_peek(m, c->a); break;
+  case FAR: c->result = (u32)Z_wasm2c_moduleZ_far(m, c->a); break;
+  case FILL: Z_wasm2c_moduleZ_fill(m, c->a, 1, c->b); break;
+  case GROW: c->result = Z_wasm2c_moduleZ_grow(m, c->a); break;
+  case SIZE: c->result = Z_wasm2c_moduleZ_size(m); break;
+  case POKE_SECOND: Z_wasm2c_moduleZ_poke_second(m, c->a, c->b); break;
+  case GROW_SECOND: c->result = Z_wasm2c_moduleZ_grow_second(m, c->a); break;
+  case POKE_OWN: Z_wasm2c_moduleZ_poke_own(m, c->a, c->b); break;
+  case GROW_OWN: c->result = Z_wasm2c_moduleZ_grow_own(m, c->a); break;
+  case DIVIDE: c->result = Z_wasm2c_moduleZ_divide(m, c->a, c->b); break;
+  case INDIRECT: c->result = Z_wasm2c_moduleZ_indirect(m, c->a); break;
+  case STOP: Z_wasm2c_moduleZ_stop(m); break;
+  case DEEP: c->result = Z_wasm2c_moduleZ_deep(m, 0); break;
+  case COUNT: Z_wasm2c_moduleZ_count(m); break;
+  case OUTWARD: Z_wasm2c_moduleZ_outward(m, c->a, c->b); break;
+  case INSTANTIATE: Z_wasm2c_module_instantiate(m, &c->h->env); break;
+  case TOUCH: c->result = *c->address; break;
   }
 }
 
 static int trap_of(host *h, what which, u32 a, u32 b) {
-  return pagestore_wasm2c_call(&h->wasm2c, run, &(call){ .h = h, .which = which, .a = a, .b = b });
+  return pagestore_wasm2c_call(&h->wasm2c, run, &(call){.h = h, .which = which, .a = a, .b = b});
 }
 
 static u32 result_of(host *h, what which, u32 a, u32 b) {
-  call c = { .h = h, .which = which, .a = a, .b = b };
+  call c = {.h = h, .which = which, .a = a, .b = b};
   int code = pagestore_wasm2c_call(&h->wasm2c, run, &c);
   if (code) fail_msg("call %d: %s", which, pagestore_wasm2c_strerror(code));
   return c.result;
@@ -124,16 +124,16 @@ static u32 result_of(host *h, what which, u32 a, u32 b) {
 
 static int touch(host *h, volatile uint8_t *address) {
   return pagestore_wasm2c_call(&h->wasm2c, run,
-                               &(call){ .h = h, .which = TOUCH, .address = address });
+                               &(call){.h = h, .which = TOUCH, .address = address});
 }
 
 /* ---- hosts ----------------------------------------------------------------------------------- */
 
 static void open_host(host *h, const char *name, uint32_t flags) {
   memset(h, 0, sizeof *h);
-  pagestore_memory_options first = { .size = sizeof first, .pages = 2, .max_pages = 64 };
-  pagestore_memory_options second = { .size = sizeof second, .max_pages = 64 };
-  pagestore_instance_options options = { .size = sizeof options, .flags = flags };
+  pagestore_memory_options first = {.size = sizeof first, .pages = 2, .max_pages = 64};
+  pagestore_memory_options second = {.size = sizeof second, .max_pages = 64};
+  pagestore_instance_options options = {.size = sizeof options, .flags = flags};
   sigaction(SIGSEGV, &front_segv, NULL);
   sigaction(SIGBUS, &front_bus, NULL);
   OK(pagestore_instance_open(store, name, &options, &h->instance));
@@ -142,13 +142,11 @@ static void open_host(host *h, const char *name, uint32_t flags) {
   OK(pagestore_wasm2c_memory(&h->wasm2c, "second", &second, &h->env.second, &h->second));
   Z_wasm2c_module_init_module();
   assert_int_equal(trap_of(h, INSTANTIATE, 0, 0), 0);
-  h->global = (pagestore_wasm2c_global){ "counter", Z_wasm2c_moduleZ_counter(&h->module), 4 };
+  h->global = (pagestore_wasm2c_global){"counter", Z_wasm2c_moduleZ_counter(&h->module), 4};
   h->wasm2c.globals = &h->global;
   h->wasm2c.global_count = 1;
-  if (pagestore_committed_version(h->instance))
-    OK(pagestore_wasm2c_rollback(&h->wasm2c));
-  else
-    OK(pagestore_wasm2c_commit(&h->wasm2c, 0, NULL));
+  if (pagestore_committed_version(h->instance)) OK(pagestore_wasm2c_rollback(&h->wasm2c));
+  else OK(pagestore_wasm2c_commit(&h->wasm2c, 0, NULL));
 }
 
 static void close_host(host *h) {
@@ -166,7 +164,7 @@ static void on_foreign(int number, siginfo_t *info, void *context) {
 /* The host's own handler is there first, as a crash reporter's would be; then the adapter's, then
  * the library's. */
 static int open_store(void) {
-  struct sigaction action = { .sa_sigaction = on_foreign, .sa_flags = SA_SIGINFO };
+  struct sigaction action = {.sa_sigaction = on_foreign, .sa_flags = SA_SIGINFO};
   char path[64];
   sigaction(SIGSEGV, &action, NULL);
   if (!mkdtemp(folder)) return 1;
@@ -282,7 +280,7 @@ static void globals_follow_the_message(void **state) {
   assert_int_equal(after, version); /* globals that did not change make no version */
   h.global.bytes = 8;
   assert_int_equal(pagestore_wasm2c_load_globals(&h.wasm2c), PAGESTORE_ETYPE);
-  h.global = (pagestore_wasm2c_global){ "other", counter, 4 };
+  h.global = (pagestore_wasm2c_global){"other", counter, 4};
   assert_int_equal(pagestore_wasm2c_load_globals(&h.wasm2c), PAGESTORE_ENOTFOUND);
   close_host(&h);
 }
@@ -336,17 +334,19 @@ static void wrong_bindings_are_refused(void **state) {
   host h;
   pagestore_memory *small;
   wasm_rt_memory_t guest;
-  pagestore_memory_options options = {
-    .size = sizeof options, .pages = 1, .max_pages = 4, .guard_bytes = 1 << 20
-  };
+  pagestore_memory_options options = {.size = sizeof options,
+                                      .pages = 1,
+                                      .max_pages = 4,
+                                      .guard_bytes = 1 << 20};
   open_host(&h, "wrong", PAGESTORE_CREATE);
   assert_int_equal(pagestore_wasm2c_bind(&h.wasm2c, h.first, NULL, &h.env.first), PAGESTORE_EINVAL);
   OK(pagestore_memory_open(h.instance, "small", &options, &small));
   assert_int_equal(pagestore_wasm2c_bind(&h.wasm2c, small, &options, &guest), PAGESTORE_EINVAL);
   OK(pagestore_wasm2c_bind(&h.wasm2c, small, &options, NULL));
-  options = (pagestore_memory_options){
-    .size = sizeof options, .flags = PAGESTORE_MEMORY64, .pages = 1, .max_pages = 4
-  };
+  options = (pagestore_memory_options){.size = sizeof options,
+                                       .flags = PAGESTORE_MEMORY64,
+                                       .pages = 1,
+                                       .max_pages = 4};
   assert_int_equal(pagestore_wasm2c_memory(&h.wasm2c, "wide", &options, &guest, NULL),
                    PAGESTORE_EUNSUPPORTED);
   close_host(&h);
@@ -447,7 +447,7 @@ static void threads_trap_by_themselves(void **state) {
   (void)state;
   host hosts[3];
   pthread_t threads[3];
-  const char *const names[] = { "thread-1", "thread-2", "thread-3" };
+  const char *const names[] = {"thread-1", "thread-2", "thread-3"};
   for (int i = 0; i < 3; i++) open_host(&hosts[i], names[i], PAGESTORE_CREATE);
   for (int i = 0; i < 3; i++)
     assert_int_equal(pthread_create(&threads[i], NULL, trap_often, &hosts[i]), 0);
@@ -461,12 +461,12 @@ static void threads_trap_by_themselves(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(bytes_arrive_and_come_back), cmocka_unit_test(growth_is_told_and_taken_back),
-    cmocka_unit_test(own_memory_grows_and_traps), cmocka_unit_test(every_trap_comes_back),
-    cmocka_unit_test(globals_follow_the_message), cmocka_unit_test(calls_nest),
-    cmocka_unit_test(foreign_faults_go_on),       cmocka_unit_test(wrong_bindings_are_refused),
-    cmocka_unit_test(views_run_the_module),       cmocka_unit_test(a_damaged_page_is_a_trap),
-    cmocka_unit_test(threads_trap_by_themselves),
+      cmocka_unit_test(bytes_arrive_and_come_back), cmocka_unit_test(growth_is_told_and_taken_back),
+      cmocka_unit_test(own_memory_grows_and_traps), cmocka_unit_test(every_trap_comes_back),
+      cmocka_unit_test(globals_follow_the_message), cmocka_unit_test(calls_nest),
+      cmocka_unit_test(foreign_faults_go_on),       cmocka_unit_test(wrong_bindings_are_refused),
+      cmocka_unit_test(views_run_the_module),       cmocka_unit_test(a_damaged_page_is_a_trap),
+      cmocka_unit_test(threads_trap_by_themselves),
   };
   if (open_store()) return 1;
   int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -214,8 +214,8 @@ static uint32_t pagestore_wasm2c_intern(pagestore_wasm2c_type *wanted) {
 /* 0, which no type has, when there is no memory: indirect calls of it trap. */
 uint32_t wasm_rt_register_func_type(uint32_t params, uint32_t results, ...) {
   uint32_t count = params + results;
-  pagestore_wasm2c_type *wanted =
-      (pagestore_wasm2c_type *)calloc(1, sizeof *wanted + count * sizeof(wasm_rt_type_t));
+  pagestore_wasm2c_type *wanted = (pagestore_wasm2c_type *)
+      calloc(1, sizeof *wanted + count * sizeof(wasm_rt_type_t));
   if (!wanted) return 0;
   wanted->types = (wasm_rt_type_t *)(wanted + 1);
   wanted->params = params;

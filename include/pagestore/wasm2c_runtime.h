@@ -389,10 +389,8 @@ static void pagestore_wasm2c_chain(int number, siginfo_t *info, void *context) {
     if (info->si_code <= 0) raise(number); /* sent, not met: returning would not meet it again */
     return;
   }
-  if (before->sa_flags & SA_SIGINFO)
-    before->sa_sigaction(number, info, context);
-  else
-    before->sa_handler(number);
+  if (before->sa_flags & SA_SIGINFO) before->sa_sigaction(number, info, context);
+  else before->sa_handler(number);
 }
 
 static void pagestore_wasm2c_handle(int number, siginfo_t *info, void *context) {

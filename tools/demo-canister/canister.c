@@ -20,7 +20,7 @@ static uint8_t *const exchanged_value = exchange_area + VALUE_AT;
 
 static key key_given(uint32_t bytes) {
   REQUIRE(bytes <= KEY_MAX);
-  return (key){ exchanged_key, bytes };
+  return (key){exchanged_key, bytes};
 }
 
 /* Key length in the upper half, value length in the lower; the value follows when it is asked for.
@@ -61,11 +61,9 @@ static void section_index(key name, const uint8_t *text, uint32_t bytes, bool ad
   REQUIRE(length + 1 + name.bytes <= KEY_MAX);
   composed[length++] = 0;
   __builtin_memcpy(composed + length, name.at, name.bytes);
-  key whole = { composed, length + name.bytes };
-  if (add)
-    REQUIRE(tree_put(&top.sections, whole, NULL, 0));
-  else
-    REQUIRE(tree_remove(&top.sections, whole));
+  key whole = {composed, length + name.bytes};
+  if (add) REQUIRE(tree_put(&top.sections, whole, NULL, 0));
+  else REQUIRE(tree_remove(&top.sections, whole));
 }
 
 /* The entry's value goes to an area of its own: the exchange area holds the message's. */
@@ -119,7 +117,7 @@ EXPORT(poison) void message_poison(uint32_t count) {
   for (uint32_t i = 0; i < count; i++) {
     for (uint32_t digit = 11, rest = i; digit > 6; digit--, rest /= 10)
       name[digit] = (uint8_t)('0' + rest % 10);
-    put((key){ name, sizeof name - 1 }, text, sizeof text);
+    put((key){name, sizeof name - 1}, text, sizeof text);
     header_store();
   }
   messages += count;
@@ -131,7 +129,7 @@ EXPORT(poison) void message_poison(uint32_t count) {
 EXPORT(upgraded) uint64_t message_upgraded(void) {
   static entry e;
   static uint8_t name[KEY_MAX];
-  key k = { name, 0 };
+  key k = {name, 0};
   header_load();
   while (top.version == 1 && tree_next(&top.names, k, &e)) {
     __builtin_memcpy(name, e.key, e.key_bytes);

@@ -16,7 +16,7 @@ void stable_put(uint64_t offset, const void *from, uint64_t bytes) {
 void header_load(void) {
   if (ic0_stable64_size() == 0) {
     REQUIRE(ic0_stable64_grow(1) == 0);
-    top = (header){ .magic = magic, .version = 1, .used_bytes = NODE_BYTES };
+    top = (header){.magic = magic, .version = 1, .used_bytes = NODE_BYTES};
     header_store();
     return;
   }

@@ -26,7 +26,7 @@ static void node_get(node *n, uint64_t at) {
 static void node_put(const node *n) { stable_put(n->at, n, sizeof *n); }
 
 static void node_new(node *n, bool is_leaf) {
-  *n = (node){ .at = stable_take(NODE_CLASS), .is_leaf = is_leaf };
+  *n = (node){.at = stable_take(NODE_CLASS), .is_leaf = is_leaf};
 }
 
 static void move_entries(entry *to, const entry *from, uint32_t count) {
@@ -50,10 +50,8 @@ static uint32_t search(const node *n, key k, bool *is_here) {
   uint32_t low = 0, high = n->count;
   while (low < high) {
     uint32_t middle = (low + high) / 2;
-    if (compare(k, &n->entries[middle]) > 0)
-      low = middle + 1;
-    else
-      high = middle;
+    if (compare(k, &n->entries[middle]) > 0) low = middle + 1;
+    else high = middle;
   }
   *is_here = low < n->count && compare(k, &n->entries[low]) == 0;
   return low;
@@ -146,7 +144,7 @@ static void leaf_insert(node *n, uint32_t i, key k, const void *value, uint32_t 
   move_entries(n->entries + i + 1, n->entries + i, n->count - i);
   n->count++;
   entry *e = &n->entries[i];
-  *e = (entry){ .key_bytes = (uint8_t)k.bytes };
+  *e = (entry){.key_bytes = (uint8_t)k.bytes};
   __builtin_memcpy(e->key, k.at, k.bytes);
   value_set(e, value, bytes);
   node_put(n);
@@ -301,10 +299,8 @@ bool tree_remove(tree *t, key k) {
     if (is_here && n->is_leaf) {
       value_drop(&n->entries[i]);
       entry_delete(n, i);
-      if (n->count == 0 && n->at == t->root)
-        root_shrink(t, n, NULL);
-      else
-        node_put(n);
+      if (n->count == 0 && n->at == t->root) root_shrink(t, n, NULL);
+      else node_put(n);
       return true;
     }
     if (is_here) {
@@ -329,7 +325,7 @@ typedef struct {
 } walk;
 
 static void check_entry(walk *w, const entry *e) {
-  key k = { e->key, e->key_bytes };
+  key k = {e->key, e->key_bytes};
   REQUIRE(e->key_bytes > 0 && e->key_bytes <= KEY_MAX);
   REQUIRE(!w->any || compare(k, &w->before) > 0);
   w->before = *e;
@@ -355,7 +351,7 @@ static void check_node(walk *w, uint64_t at, uint32_t depth) {
 
 uint64_t tree_check(const tree *t) {
   static walk w;
-  w = (walk){ 0 };
+  w = (walk){0};
   if (t->root) check_node(&w, t->root, 0);
   REQUIRE(w.count == t->count);
   return w.count;

@@ -20,30 +20,25 @@ static int usage(void) {
 }
 
 static int run(demo *d) {
-  static int (*const stages[])(demo *) = { stage_prepare,   stage_crash,     stage_resume,
-                                           stage_feed_rest, stage_trap,      stage_upgrade,
-                                           stage_snapshot,  stage_fork_ways, stage_finish };
+  static int (*const stages[])(demo *) = {stage_prepare,   stage_crash,     stage_resume,
+                                          stage_feed_rest, stage_trap,      stage_upgrade,
+                                          stage_snapshot,  stage_fork_ways, stage_finish};
   for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)
     if (stages[i](d)) return 1;
   return 0;
 }
 
 int main(int argc, char **argv) {
-  static demo d = { .input = "/var/lib/dpkg/status",
-                    .self = "/proc/self/exe",
-                    .shows_progress = true };
+  static demo d = {.input = "/var/lib/dpkg/status",
+                   .self = "/proc/self/exe",
+                   .shows_progress = true};
   int feeder = -1;
   for (int i = 1; i < argc; i++) {
-    if (strcmp(argv[i], "--store") == 0 && i + 1 < argc)
-      d.path = argv[++i];
-    else if (strcmp(argv[i], "--feeder") == 0 && i + 1 < argc)
-      feeder = atoi(argv[++i]);
-    else if (strcmp(argv[i], "--quiet") == 0)
-      d.shows_progress = false;
-    else if (argv[i][0] != '-')
-      d.input = argv[i];
-    else
-      return usage();
+    if (strcmp(argv[i], "--store") == 0 && i + 1 < argc) d.path = argv[++i];
+    else if (strcmp(argv[i], "--feeder") == 0 && i + 1 < argc) feeder = atoi(argv[++i]);
+    else if (strcmp(argv[i], "--quiet") == 0) d.shows_progress = false;
+    else if (argv[i][0] != '-') d.input = argv[i];
+    else return usage();
   }
   if (!d.path) return usage();
   if (!isatty(STDERR_FILENO) || !isatty(STDOUT_FILENO)) d.shows_progress = false;

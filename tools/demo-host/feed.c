@@ -26,15 +26,16 @@ void demo_say(const char *stage, const char *format, ...) {
 /* ---- opening and closing, with the counters kept --------------------------------------------- */
 
 int demo_open(demo *d, void (*on_durable)(void *, void *, uint64_t, int), void *env) {
-  pagestore_options options = {
-    .size = sizeof options, .flags = PAGESTORE_CREATE, .on_durable = on_durable, .env = env
-  };
+  pagestore_options options = {.size = sizeof options,
+                               .flags = PAGESTORE_CREATE,
+                               .on_durable = on_durable,
+                               .env = env};
   if (pagestore_open(d->path, &options, &d->store)) return demo_failed(d->path);
   return guest_open(&d->guest, d->store, "demo", PAGESTORE_CREATE, NULL, &d->times);
 }
 
 int demo_close(demo *d) {
-  pagestore_statistics stats = { .size = sizeof stats };
+  pagestore_statistics stats = {.size = sizeof stats};
   guest_close(&d->guest);
   if (pagestore_sync(d->store, PAGESTORE_FOREVER)) return demo_failed("sync");
   if (pagestore_stats(d->store, &stats)) return demo_failed("stats");
@@ -57,25 +58,23 @@ static void add_step(demo *d, step s) { d->steps[d->step_count++] = s; }
 /* What differs between the store and the file, in the file's order; names that the file has no more
  * go last. */
 static void make_steps(demo *d, const model *stored) {
-  model wanted = { 0 };
+  model wanted = {0};
   d->steps = demo_alloc((d->file.count + stored->count) * sizeof *d->steps);
   for (size_t i = 0; i < d->file.count; i++) {
     const record *r = &d->file.at[i], *there = model_find(stored, r->name);
     model_put(&wanted, r->name, r->text, r->bytes);
     if (there && there->bytes == r->bytes && memcmp(there->text, r->text, r->bytes) == 0) continue;
-    add_step(d, (step){ .name = r->name, .text = r->text, .bytes = r->bytes, .is_new = !there });
+    add_step(d, (step){.name = r->name, .text = r->text, .bytes = r->bytes, .is_new = !there});
   }
   for (size_t i = 0; i < stored->count; i++)
-    if (!model_find(&wanted, stored->at[i].name)) add_step(d, (step){ .name = stored->at[i].name });
+    if (!model_find(&wanted, stored->at[i].name)) add_step(d, (step){.name = stored->at[i].name});
   d->half = d->step_count / 2;
   model_free(&wanted);
 }
 
 static void apply(model *m, const step *s) {
-  if (s->text)
-    model_put(m, s->name, s->text, s->bytes);
-  else
-    model_remove(m, s->name);
+  if (s->text) model_put(m, s->name, s->text, s->bytes);
+  else model_remove(m, s->name);
 }
 
 static unsigned count_snapshots(demo *d);
@@ -140,7 +139,7 @@ int demo_feed(demo *d, size_t from, size_t to, unsigned flags) {
 /* A record of 16 bytes goes into a pipe whole. The parent reads all the time, so the flusher does
  * not wait. */
 static void tell_parent(int to, telling what, uint64_t number) {
-  tell t = { what, number };
+  tell t = {what, number};
   while (write(to, &t, sizeof t) < 0 && errno == EINTR) {}
 }
 
@@ -172,7 +171,7 @@ int stage_feed_half(demo *d, int tell_to) {
     if (send_step(d, &d->steps[i], PAGESTORE_ASYNC, &version)) return 1;
     tell_parent(tell_to, TELL_SEALED, version);
   }
-  stopping s = { tell_to, d->guest.last_message + 1 };
+  stopping s = {tell_to, d->guest.last_message + 1};
   d->guest.ic0.stop = stop_here;
   d->guest.ic0.env = &s;
   d->guest.ic0.writes_left = 3;

@@ -70,8 +70,8 @@ void Z_ic0Z_stable64_write(struct Z_ic0_instance_t *ic0, u64 offset, u64 from, u
 /* Any 32 bytes that stand for the module's code; a host of other people's modules would hash them.
  */
 static const uint8_t *module_hash(int module) {
-  static const uint8_t hashes[2][32] = { "pagestore demo, module version 1",
-                                         "pagestore demo, module version 2" };
+  static const uint8_t hashes[2][32] = {"pagestore demo, module version 1",
+                                        "pagestore demo, module version 2"};
   return hashes[module - 1];
 }
 
@@ -84,10 +84,8 @@ typedef struct {
 
 static void run_instantiate(void *env) {
   guest *g = env;
-  if (g->module == 1)
-    Z_canister_v1_instantiate(&g->v1, &g->env, &g->ic0);
-  else
-    Z_canister_v2_instantiate(&g->v2, &g->env, &g->ic0);
+  if (g->module == 1) Z_canister_v1_instantiate(&g->v1, &g->env, &g->ic0);
+  else Z_canister_v2_instantiate(&g->v2, &g->env, &g->ic0);
 }
 
 #define EITHER(name, ...)                                                                          \
@@ -98,16 +96,16 @@ static void run_export(void *env) {
   call *c = env;
   guest *g = c->g;
   switch (c->which) {
-    case GUEST_PUT: c->result = EITHER(put, c->name_bytes, c->text_bytes); break;
-    case GUEST_REMOVE: c->result = EITHER(remove, c->name_bytes); break;
-    case GUEST_POISON: EITHER(poison, 500); break;
-    case GUEST_UPGRADED: c->result = Z_canister_v2Z_upgraded(&g->v2); break;
-    case GUEST_GET: c->result = EITHER(get, c->name_bytes); break;
-    case GUEST_NEXT: c->result = EITHER(next, c->name_bytes); break;
-    case GUEST_SECTION_NEXT: c->result = Z_canister_v2Z_section_next(&g->v2, c->name_bytes); break;
-    case GUEST_COUNT: c->result = EITHER(count); break;
-    case GUEST_CHECK: c->result = EITHER(check); break;
-    case GUEST_MESSAGES: c->result = EITHER(messages); break;
+  case GUEST_PUT: c->result = EITHER(put, c->name_bytes, c->text_bytes); break;
+  case GUEST_REMOVE: c->result = EITHER(remove, c->name_bytes); break;
+  case GUEST_POISON: EITHER(poison, 500); break;
+  case GUEST_UPGRADED: c->result = Z_canister_v2Z_upgraded(&g->v2); break;
+  case GUEST_GET: c->result = EITHER(get, c->name_bytes); break;
+  case GUEST_NEXT: c->result = EITHER(next, c->name_bytes); break;
+  case GUEST_SECTION_NEXT: c->result = Z_canister_v2Z_section_next(&g->v2, c->name_bytes); break;
+  case GUEST_COUNT: c->result = EITHER(count); break;
+  case GUEST_CHECK: c->result = EITHER(check); break;
+  case GUEST_MESSAGES: c->result = EITHER(messages); break;
   }
 }
 
@@ -122,7 +120,7 @@ static int give(guest *g, const void *name, uint32_t name_bytes, const void *tex
 
 static int call_bytes(guest *g, guest_export which, const void *name, uint32_t name_bytes,
                       const void *text, uint32_t bytes, int *code, uint64_t *result) {
-  call c = { .g = g, .which = which, .name_bytes = name_bytes, .text_bytes = bytes };
+  call c = {.g = g, .which = which, .name_bytes = name_bytes, .text_bytes = bytes};
   uint64_t before = demo_ns();
   if (give(g, name, name_bytes, text, bytes)) return demo_failed("arguments");
   *code = pagestore_wasm2c_call(&g->wasm2c, run_export, &c);
@@ -187,12 +185,12 @@ int guest_message(guest *g, guest_export which, const char *name, const void *te
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static int bind_memories(guest *g) {
-  pagestore_memory_options heap = { .size = sizeof heap,
-                                    .pages = HEAP_PAGES,
-                                    .max_pages = HEAP_PAGES_MAX };
-  pagestore_memory_options stable = { .size = sizeof stable,
-                                      .flags = PAGESTORE_MEMORY64 | PAGESTORE_KEEP,
-                                      .max_pages = stable_pages_max };
+  pagestore_memory_options heap = {.size = sizeof heap,
+                                   .pages = HEAP_PAGES,
+                                   .max_pages = HEAP_PAGES_MAX};
+  pagestore_memory_options stable = {.size = sizeof stable,
+                                     .flags = PAGESTORE_MEMORY64 | PAGESTORE_KEEP,
+                                     .max_pages = stable_pages_max};
   if (pagestore_wasm2c_start(&g->wasm2c, g->instance)) return demo_failed("wasm2c");
   if (pagestore_wasm2c_memory(&g->wasm2c, "heap", &heap, &g->env.heap, &g->heap))
     return demo_failed("heap");
@@ -204,17 +202,15 @@ static int bind_memories(guest *g) {
 }
 
 static int instantiate(guest *g) {
-  if (g->module == 1)
-    Z_canister_v1_init_module();
-  else
-    Z_canister_v2_init_module();
+  if (g->module == 1) Z_canister_v1_init_module();
+  else Z_canister_v2_init_module();
   int code = pagestore_wasm2c_call(&g->wasm2c, run_instantiate, g);
   if (code) fprintf(stderr, "demo: instantiation: %s\n", pagestore_wasm2c_strerror(code));
   g->globals[0] = (pagestore_wasm2c_global){
-    .name = "__stack_pointer",
-    .bytes = 4,
-    .at = g->module == 1 ? (void *)Z_canister_v1Z___stack_pointer(&g->v1)
-                         : (void *)Z_canister_v2Z___stack_pointer(&g->v2),
+      .name = "__stack_pointer",
+      .bytes = 4,
+      .at = g->module == 1 ? (void *)Z_canister_v1Z___stack_pointer(&g->v1)
+                           : (void *)Z_canister_v2Z___stack_pointer(&g->v2),
   };
   g->wasm2c.globals = g->globals;
   g->wasm2c.global_count = 1;
@@ -232,15 +228,13 @@ int guest_reload(guest *g) {
 }
 
 static void release_module(guest *g) {
-  if (g->module == 1)
-    Z_canister_v1_free(&g->v1);
-  else
-    Z_canister_v2_free(&g->v2);
+  if (g->module == 1) Z_canister_v1_free(&g->v1);
+  else Z_canister_v2_free(&g->v2);
 }
 
 int guest_adopt(guest *g, pagestore_instance *instance, int module, guest_times *times) {
   size_t length;
-  *g = (guest){ .instance = instance, .module = module, .times = times };
+  *g = (guest){.instance = instance, .module = module, .times = times};
   bool is_new = pagestore_committed_version(instance) == 0 &&
                 pagestore_metadata_get(instance, "last_message", &g->last_message, 8, &length) ==
                     PAGESTORE_ENOTFOUND;
@@ -256,9 +250,10 @@ int guest_open(guest *g, pagestore_store *store, const char *name, uint32_t flag
                const char *snapshot, guest_times *times) {
   pagestore_instance *instance = NULL;
   int module = 1, err;
-  pagestore_instance_options options = {
-    .size = sizeof options, .flags = flags, .snapshot = snapshot, .module_hash = module_hash(1)
-  };
+  pagestore_instance_options options = {.size = sizeof options,
+                                        .flags = flags,
+                                        .snapshot = snapshot,
+                                        .module_hash = module_hash(1)};
   err = pagestore_instance_open(store, name, &options, &instance);
   if (err == PAGESTORE_EMODULE) {
     module = 2;
@@ -273,7 +268,7 @@ void guest_close(guest *g) {
   release_module(g);
   pagestore_wasm2c_stop(&g->wasm2c);
   pagestore_instance_close(g->instance);
-  *g = (guest){ 0 };
+  *g = (guest){0};
 }
 
 /* The old module goes first; the new one finds an empty heap and the stable memory as it was. */
@@ -315,7 +310,7 @@ int guest_read(guest *g, model *out) {
   uint32_t name_bytes = 0, bytes;
   const uint8_t *text;
   bool more;
-  *out = (model){ 0 };
+  *out = (model){0};
   for (;;) {
     if (next_entry(g, GUEST_NEXT, name, &name_bytes, &text, &bytes, &more)) return 1;
     if (!more) return guest_forget(g);

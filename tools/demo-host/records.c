@@ -18,10 +18,8 @@ static size_t place_of(const model *m, const char *name, bool *is_here) {
   size_t low = 0, high = m->count;
   while (low < high) {
     size_t middle = (low + high) / 2;
-    if (strcmp(m->at[middle].name, name) < 0)
-      low = middle + 1;
-    else
-      high = middle;
+    if (strcmp(m->at[middle].name, name) < 0) low = middle + 1;
+    else high = middle;
   }
   *is_here = low < m->count && strcmp(m->at[low].name, name) == 0;
   return low;
@@ -63,15 +61,15 @@ const record *model_find(const model *m, const char *name) {
 }
 
 void model_copy(model *to, const model *from) {
-  *to = (model){ .at = demo_alloc(from->count * sizeof *to->at),
-                 .count = from->count,
-                 .room = from->count };
+  *to = (model){.at = demo_alloc(from->count * sizeof *to->at),
+                .count = from->count,
+                .room = from->count};
   if (from->count) memcpy(to->at, from->at, from->count * sizeof *to->at);
 }
 
 void model_free(model *m) {
   free(m->at);
-  *m = (model){ 0 };
+  *m = (model){0};
 }
 
 /* ---- the file -------------------------------------------------------------------------------- */
@@ -137,8 +135,8 @@ static void add_record(model *all, model *names, const char *text, size_t bytes)
 bool records_read(const char *path, model *in_file_order, uint64_t *bytes) {
   size_t size;
   char *text = slurp(path, &size);
-  model names = { 0 };
-  *in_file_order = (model){ 0 };
+  model names = {0};
+  *in_file_order = (model){0};
   if (!text) return false;
   for (const char *at = text, *end = text + size; at < end;) {
     const char *stop = strstr(at, "\n\n");

@@ -92,7 +92,7 @@ static int change_things(demo *d, model *to) {
 
 /* The view runs the module too, on private pages. */
 static int compare_view(demo *d, const char *snapshot, uint64_t *differing) {
-  guest view = { 0 };
+  guest view = {0};
   pagestore_instance *present = NULL, *past = NULL;
   int failed = guest_open(&view, d->store, "demo", PAGESTORE_PRIVATE, snapshot, &d->times) ||
                guest_matches(&view, &d->now, "in the view");
@@ -171,8 +171,8 @@ static int go_own_ways(demo *d, guest *other, model *theirs) {
 
 int stage_fork_ways(demo *d) {
   char name[32];
-  guest other = { 0 };
-  model theirs = { 0 };
+  guest other = {0};
+  model theirs = {0};
   pagestore_instance *instance;
   snprintf(name, sizeof name, "demo-fork-%u", d->run);
   if (pagestore_fork(d->guest.instance, name, NULL, &instance)) return demo_failed("fork");
@@ -200,7 +200,7 @@ int stage_finish(demo *d) {
   unsigned long long version = version_of(&d->guest), file;
   if (demo_close(d)) return 1;
   const pagestore_statistics *s = &d->stats;
-  static const char *const trackers[] = { "auto", "scan", "fault", "mprotect" };
+  static const char *const trackers[] = {"auto", "scan", "fault", "mprotect"};
   double messages = d->times.messages ? (double)d->times.messages : 1;
   file = (unsigned long long)s->file_bytes;
   demo_say("summary",

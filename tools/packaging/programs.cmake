@@ -1,13 +1,14 @@
 # programs.cmake - how programs and tests are found, built and registered.
 #
 #   tools/NAME/main.c, fuzz/NAME/main.c   a program build/tools/NAME, of every .c in that folder
-#   fuzz/NAME.c                           a program build/fuzz/NAME
+#   fuzz/fuzz_NAME.c                      a fuzz target build/fuzz/fuzz_NAME, registered: some random inputs a run
+#   fuzz/NAME.c                           a program build/fuzz/NAME; but driver.c and libfuzzer.c are linked to the targets
 #   tests/test_NAME.c                     a cmocka program build/tests/test_NAME, registered
 #   tests/support/*.c                     linked into all of these tests, the tests' own helpers
 #   tests/NAME.sh                         registered; exits with 77 where it cannot test
 #
 # Every registered test is also a line of build/tests/list, which tests/run reads:
-#   name|kind (cmocka or script)|labels, by commas|timeout in seconds|command
+#   name|kind (cmocka, script or fuzz)|labels, by commas|timeout in seconds|command
 # Labels: threads (also run under ThreadSanitizer), plain (not under sanitizers), long (only with --all).
 
 set_property(GLOBAL PROPERTY pagestore_test_lines "")
@@ -158,10 +159,47 @@ function(pagestore_programs folder)
   endforeach()
   if(folder STREQUAL fuzz)
     file(GLOB singles CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} fuzz/*.c)
+    list(FILTER singles EXCLUDE REGEX "/(driver|libfuzzer)\\.c$")
     foreach(single ${singles})
       string(REPLACE ".c" "" path ${single})
-      pagestore_program(${path} ${single})
+      if(path MATCHES "^fuzz/fuzz_")
+        pagestore_fuzz_target(${path})
+      else()
+        pagestore_program(${path} ${single})
+      endif()
     endforeach()
+  endif()
+endfunction()
+
+# A fuzz target: with -DPAGESTORE_FUZZER=libfuzzer (clang) under libFuzzer, else under fuzz/driver.c. A line
+# " * ctest: runs=N" in its head says how many random inputs a test run tries; "must crash": it has to.
+function(pagestore_fuzz_target path)
+  get_filename_component(name ${path} NAME)
+  string(REPLACE "fuzz_" "" short ${name})
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${path}.c)
+  file(STRINGS ${path}.c head LIMIT_COUNT 20 REGEX "^ \\* ctest: ")
+  string(REGEX MATCH "runs=([0-9]+)" runs "${head}")
+  set(runs ${CMAKE_MATCH_1})
+  file(GLOB corpus LIST_DIRECTORIES true fuzz/corpus/${short})
+  if(PAGESTORE_FUZZER STREQUAL libfuzzer)
+    pagestore_program(${path} ${path}.c fuzz/libfuzzer.c)
+    target_link_options(program_${name} PRIVATE -fsanitize=fuzzer)
+    set(command $<TARGET_FILE:program_${name}> -runs=${runs} -max_len=1048576 ${corpus})
+  else()
+    pagestore_program(${path} ${path}.c fuzz/driver.c)
+    set(command $<TARGET_FILE:program_${name}> --random ${runs} ${corpus})
+  endif()
+  target_include_directories(program_${name} PRIVATE ${CMAKE_SOURCE_DIR})
+  if(head MATCHES "must crash")
+    if(PAGESTORE_FUZZER STREQUAL libfuzzer)
+      add_test(NAME ${name} COMMAND ${command})
+      set_tests_properties(${name} PROPERTIES WILL_FAIL TRUE)
+      return()
+    endif()
+    list(APPEND command --must-crash)
+  endif()
+  if(runs)
+    pagestore_register(${name} fuzz "" 300 ${command})
   endif()
 endfunction()
 

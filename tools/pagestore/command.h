@@ -1,9 +1,11 @@
 /* command.h - what a command of the program is, and what it gets.
  *
- * One table, `commands`, drives dispatch, option parsing, `help` and completion. A command is a name, operands, options and a function; it
- * prints to stdout, complains through complain.h, and returns an exit code.
+ * One table, `commands`, drives dispatch, option parsing, `help` and completion. A command is a
+ * name, operands, options and a function; it prints to stdout, complains through complain.h, and
+ * returns an exit code.
  *
- * Invariant: operands are counted and options known before `run` is called; no command changes a store.
+ * Invariant: operands are counted and options known before `run` is called; no command changes a
+ * store.
  * Thread:    the program has one, besides those of the library.
  */
 #ifndef PROGRAM_COMMAND_H
@@ -18,9 +20,9 @@ enum { EXIT_OK = 0, EXIT_FOUND = 1, EXIT_USAGE = 2, EXIT_FAILED = 3 };
 enum { OPTIONS_MAX = 16, OPERANDS_MAX = 8 };
 
 typedef struct {
-  const char *name;        /* long, without dashes; NULL ends a list */
-  char letter;             /* short, or 0 */
-  const char *argument;    /* its name in help, or NULL: takes none */
+  const char *name;     /* long, without dashes; NULL ends a list */
+  char letter;          /* short, or 0 */
+  const char *argument; /* its name in help, or NULL: takes none */
   const char *help;
 } option;
 
@@ -30,26 +32,28 @@ typedef struct {
   const command *command;
   const char *operand[OPERANDS_MAX];
   unsigned operands;
-  const char *value[OPTIONS_MAX];    /* by place in command->options: NULL: not given; "" for those without argument */
+  const char *value[OPTIONS_MAX]; /* by place in command->options: NULL: not given; "" for those
+                                     without argument */
 } invocation;
 
 struct command {
   const char *name;
-  const char *operands;              /* as in usage; "" for none */
+  const char *operands; /* as in usage; "" for none */
   const char *summary;
-  const char *text;                  /* what help says beyond summary and options; may be "" */
+  const char *text; /* what help says beyond summary and options; may be "" */
   const option *options;
   unsigned operands_min, operands_max;
   int (*run)(const invocation *);
 };
 
-extern const command commands[];     /* ends with name NULL */
+extern const command commands[]; /* ends with name NULL */
 const command *command_find(const char *name);
 
 /* The option's value, or NULL. The name must be one of the command's. */
 const char *option_value(const invocation *, const char *name);
 bool option_given(const invocation *, const char *name);
-/* Decimal or 0x..., with K, M, G or T behind it for powers of 1,024. false: complained. Not given: *out stays. */
+/* Decimal or 0x..., with K, M, G or T behind it for powers of 1,024. false: complained. Not given:
+ * *out stays. */
 bool option_number(const invocation *, const char *name, uint64_t *out);
 
 int command_ls(const invocation *);
@@ -60,6 +64,6 @@ int command_diff(const invocation *);
 int command_help(const invocation *);
 int command_version(const invocation *);
 
-void help_usage(const command *);    /* one command's help, to stdout */
+void help_usage(const command *); /* one command's help, to stdout */
 
 #endif

@@ -4,52 +4,68 @@
 #include <stddef.h>
 #include <string.h>
 
-#define OPTION_HELP   { "help", 'h', NULL, "what this command does and takes" }
-#define OPTION_JSON   { "json", 'j', NULL, "one JSON document instead of tables" }
-#define OPTION_TRUST  { "trust", 't', NULL, "believe LMDB's tree pages instead of checking all of them first" }
-#define OPTION_END    { NULL, 0, NULL, NULL }
+#define OPTION_HELP                                                                                \
+  { "help", 'h', NULL, "what this command does and takes" }
+#define OPTION_JSON                                                                                \
+  { "json", 'j', NULL, "one JSON document instead of tables" }
+#define OPTION_TRUST                                                                               \
+  { "trust", 't', NULL, "believe LMDB's tree pages instead of checking all of them first" }
+#define OPTION_END                                                                                 \
+  { NULL, 0, NULL, NULL }
 
-static const option listing_options[] = { OPTION_JSON, OPTION_TRUST, OPTION_HELP, OPTION_END };
-static const option help_options[] = { OPTION_HELP, OPTION_END };
+static const option listing_options[] = {OPTION_JSON, OPTION_TRUST, OPTION_HELP, OPTION_END};
+static const option help_options[] = {OPTION_HELP, OPTION_END};
 
 static const option dump_options[] = {
-  { "page", 'p', "N", "this page of 64 KiB alone, zeros included" },
-  { "offset", 'o', "A", "from this byte on, zeros included" },
-  { "length", 'l', "L", "so many bytes; the default is up to the end" },
-  { "hex", 'x', NULL, "offset, bytes and characters in lines of 16: the default. `xxd -r` turns it back" },
-  { "raw", 'r', NULL, "the exact bytes" },
-  { "snapshot", 's', "NAME", "as of this snapshot instead of the present" },
-  OPTION_TRUST, OPTION_HELP, OPTION_END,
+    {"page", 'p', "N", "this page of 64 KiB alone, zeros included"},
+    {"offset", 'o', "A", "from this byte on, zeros included"},
+    {"length", 'l', "L", "so many bytes; the default is up to the end"},
+    {"hex", 'x', NULL,
+     "offset, bytes and characters in lines of 16: the default. `xxd -r` reads it"},
+    {"raw", 'r', NULL, "the exact bytes"},
+    {"snapshot", 's', "NAME", "as of this snapshot instead of the present"},
+    OPTION_TRUST,
+    OPTION_HELP,
+    OPTION_END,
 };
 
 static const option diff_options[] = {
-  { "hex", 'x', NULL, "the bytes that differ, in lines of 16: - before, + after" },
-  OPTION_JSON, OPTION_TRUST, OPTION_HELP, OPTION_END,
+    {"hex", 'x', NULL, "the bytes that differ, in lines of 16: - before, + after"},
+    OPTION_JSON,
+    OPTION_TRUST,
+    OPTION_HELP,
+    OPTION_END,
 };
 
 const command commands[] = {
-  { "ls", "STORE", "list the instances of a store",
-    "Each instance by name: its version, memory pages, what of them is stored, its module hash.\n",
-    listing_options, 1, 1, command_ls },
-  { "stat", "STORE [INSTANCE]", "what a store or one of its instances is made of",
-    "A store: format, bytes in its file, free bytes, instances, snapshots. An instance: its version, module, memories, metadata\n"
-    "keys with their sizes, and its snapshots with what each alone keeps from being freed.\n",
-    listing_options, 1, 2, command_stat },
-  { "log", "STORE INSTANCE", "the kept versions of an instance, newest first",
-    "The present and each snapshot: version, time, pages, what is stored, and what a snapshot alone retains.\n",
-    listing_options, 2, 2, command_log },
-  { "dump", "STORE INSTANCE MEMORY", "print the bytes of a memory",
-    "Without a range and with --hex only lines that are not all zeros are printed; --raw always writes every byte. Numbers may be\n"
-    "decimal or 0x..., with K, M, G or T behind them. A damaged page is told on stderr, left out of --hex and written as zeros by\n"
-    "--raw; the dump goes on and ends with 1.\n",
-    dump_options, 3, 3, command_dump },
-  { "diff", "STORE INSTANCE [FROM [TO]]", "what differs between two kept versions",
-    "FROM and TO are names of snapshots; - is the present. FROM defaults to the newest snapshot, TO to the present. Blocks of 4 KiB\n"
-    "whose bytes differ, sizes of memories, metadata and the module. Ends with 1 if anything differs.\n",
-    diff_options, 2, 4, command_diff },
-  { "help", "[COMMAND]", "how to use the program, or a command", "", help_options, 0, 1, command_help },
-  { "version", "", "the version of the program and its library", "", help_options, 0, 0, command_version },
-  { NULL, NULL, NULL, NULL, NULL, 0, 0, NULL },
+    {"ls", "STORE", "list the instances of a store",
+     "Each instance by name: its version, memory pages, what of them is stored, its module hash.\n",
+     listing_options, 1, 1, command_ls},
+    {"stat", "STORE [INSTANCE]", "what a store or one of its instances is made of",
+     "A store: format, bytes in its file, free bytes, instances, snapshots. An instance: its\n"
+     "version, module, memories, metadata keys with their sizes, and its snapshots with what\n"
+     "each alone keeps from being freed.\n",
+     listing_options, 1, 2, command_stat},
+    {"log", "STORE INSTANCE", "the kept versions of an instance, newest first",
+     "The present and each snapshot: version, time, pages, what is stored, and what a snapshot\n"
+     "alone retains.\n",
+     listing_options, 2, 2, command_log},
+    {"dump", "STORE INSTANCE MEMORY", "print the bytes of a memory",
+     "Without a range and with --hex only lines that are not all zeros are printed; --raw always\n"
+     "writes every byte. Numbers may be decimal or 0x..., with K, M, G or T behind them. A\n"
+     "damaged page is told on stderr, left out of --hex and written as zeros by --raw; the dump\n"
+     "goes on and ends with 1.\n",
+     dump_options, 3, 3, command_dump},
+    {"diff", "STORE INSTANCE [FROM [TO]]", "what differs between two kept versions",
+     "FROM and TO are names of snapshots; - is the present. FROM defaults to the newest snapshot,\n"
+     "TO to the present. Blocks of 4 KiB whose bytes differ, sizes of memories, metadata and the\n"
+     "module. Ends with 1 if anything differs.\n",
+     diff_options, 2, 4, command_diff},
+    {"help", "[COMMAND]", "how to use the program, or a command", "", help_options, 0, 1,
+     command_help},
+    {"version", "", "the version of the program and its library", "", help_options, 0, 0,
+     command_version},
+    {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
 };
 
 const command *command_find(const char *name) {

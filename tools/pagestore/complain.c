@@ -1,3 +1,5 @@
+/* complain.c - complaints go to stderr, behind what stdout holds; nothing a name contains steers
+ * the terminal. */
 #include "complain.h"
 
 #include <errno.h>
@@ -30,7 +32,9 @@ int complain_usage(const command *c, const char *format, ...) {
   va_start(arguments, format);
   say(format, arguments);
   va_end(arguments);
-  if (c) fprintf(stderr, "usage: pagestore %s%s%s [OPTION...]; `pagestore help %s` tells more\n", c->name, c->operands[0] ? " " : "", c->operands, c->name);
+  if (c)
+    fprintf(stderr, "usage: pagestore %s%s%s [OPTION...]; `pagestore help %s` tells more\n",
+            c->name, c->operands[0] ? " " : "", c->operands, c->name);
   else fputs("`pagestore help` lists the commands\n", stderr);
   return EXIT_USAGE;
 }
@@ -51,6 +55,8 @@ int complain_memory(void) {
 int finish_output(int code) {
   errno = 0;
   if (fflush(stdout) == 0 && !ferror(stdout)) return code;
-  if (errno != EPIPE) complain("the output could not be written: %s: make room and try again", errno ? strerror(errno) : "an earlier write failed");
+  if (errno != EPIPE)
+    complain("the output could not be written: %s: make room and try again",
+             errno ? strerror(errno) : "an earlier write failed");
   return EXIT_FAILED;
 }

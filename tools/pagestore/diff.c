@@ -1,6 +1,7 @@
 /* diff.c - what differs between two kept versions of an instance: blocks, sizes, metadata, module.
  *
- * Blocks come from pagestore_diff and are gathered into runs; the rest is compared here. Both versions are views of one open store.
+ * Blocks come from pagestore_diff and are gathered into runs; the rest is compared here. Both
+ * versions are views of one open store.
  */
 #include "diff.h"
 
@@ -13,7 +14,7 @@
 #include "text.h"
 #include "versions.h"
 
-/* ---- runs of blocks --------------------------------------------------------------------------------------------------- */
+/* ---- runs of blocks -------------------------------------------------------------------------- */
 
 static int add_run(void *env, pagestore_memory *memory, uint64_t offset, uint64_t length) {
   comparison *c = env;
@@ -29,57 +30,68 @@ static int add_run(void *env, pagestore_memory *memory, uint64_t offset, uint64_
     c->runs = runs;
     c->run_room = room;
   }
-  c->runs[c->run_count++] = (run){ memory, offset, length };
+  c->runs[c->run_count++] = (run){memory, offset, length};
   return 0;
 }
 
 static void show_runs(const comparison *c, report *r) {
   static const column columns[] = {
-    { "memory", CELL_TEXT }, { "offset", CELL_NUMBER }, { "bytes", CELL_BYTES }, { "page_first", CELL_NUMBER },
-    { "page_last", CELL_NUMBER }, { "block_first", CELL_NUMBER }, { "blocks", CELL_NUMBER },
+      {"memory", CELL_TEXT},       {"offset", CELL_NUMBER},    {"bytes", CELL_BYTES},
+      {"page_first", CELL_NUMBER}, {"page_last", CELL_NUMBER}, {"block_first", CELL_NUMBER},
+      {"blocks", CELL_NUMBER},
   };
   report_sheet(r, "blocks", columns, sizeof columns / sizeof *columns);
   for (size_t i = 0; i < c->run_count; i++) {
     const run *x = &c->runs[i];
     report_row(r, (cell[]){
-      of_text(pagestore_memory_name(x->memory)), of_number(x->offset), of_number(x->length), of_number(x->offset / PAGESTORE_PAGE),
-      of_number((x->offset + x->length - 1) / PAGESTORE_PAGE), of_number(x->offset % PAGESTORE_PAGE / PAGESTORE_BLOCK),
-      of_number(x->length / PAGESTORE_BLOCK),
-    });
+                      of_text(pagestore_memory_name(x->memory)),
+                      of_number(x->offset),
+                      of_number(x->length),
+                      of_number(x->offset / PAGESTORE_PAGE),
+                      of_number((x->offset + x->length - 1) / PAGESTORE_PAGE),
+                      of_number(x->offset % PAGESTORE_PAGE / PAGESTORE_BLOCK),
+                      of_number(x->length / PAGESTORE_BLOCK),
+                  });
   }
 }
 
-/* ---- which versions ------------------------------------------------------------------------------------------------------ */
+/* ---- which versions -------------------------------------------------------------------------- */
 
 /* NULL is the present; sets *code if there is no default. */
-static const char *side(const invocation *v, unsigned operand, const kept_versions *kept, int *code) {
-  if (v->operands > operand) return strcmp(v->operand[operand], "-") == 0 ? NULL : v->operand[operand];
+static const char *side(const invocation *v, unsigned operand, const kept_versions *kept,
+                        int *code) {
+  if (v->operands > operand)
+    return strcmp(v->operand[operand], "-") == 0 ? NULL : v->operand[operand];
   if (operand == 3) return NULL;
   for (uint32_t i = kept->count; i > 0; i--)
     if (!kept->items[i - 1].present) return kept->items[i - 1].name;
-  complain("'%s' has no snapshot to compare with: take one with pagestore_snapshot_create", v->operand[1]);
+  complain("'%s' has no snapshot to compare with: take one with pagestore_snapshot_create",
+           v->operand[1]);
   *code = EXIT_FAILED;
   return NULL;
 }
 
-static void show_side(report *r, const char *key, const char *key_version, const char *name, pagestore_instance *view) {
-  report_fact(r, (column){ key, CELL_TEXT }, of_text(name));
-  report_fact(r, (column){ key_version, CELL_NUMBER }, of_number(pagestore_committed_version(view)));
+static void show_side(report *r, const char *key, const char *key_version, const char *name,
+                      pagestore_instance *view) {
+  report_fact(r, (column){key, CELL_TEXT}, of_text(name));
+  report_fact(r, (column){key_version, CELL_NUMBER}, of_number(pagestore_committed_version(view)));
 }
 
-/* ---- comparing ------------------------------------------------------------------------------------------------------------ */
+/* ---- comparing ------------------------------------------------------------------------------- */
 
 static int compare(const invocation *v, comparison *c, const char *from, const char *to) {
   int status = pagestore_diff(c->from, c->to, add_run, c);
   bool damaged = status == PAGESTORE_ECORRUPT, hex = option_given(v, "hex");
   if (status == PAGESTORE_EABORTED) return complain_memory();
   if (status && !damaged) return complain_status(status, NULL);
-  if (damaged) complain("%s; blocks are compared up to there only, `pagestore dump` reads on", pagestore_detail());
+  if (damaged)
+    complain("%s; blocks are compared up to there only, `pagestore dump` reads on",
+             pagestore_detail());
   report *r = report_new(option_given(v, "json"));
   if (!r) return EXIT_FAILED;
   show_side(r, "from", "from_version", from, c->from);
   show_side(r, "to", "to_version", to, c->to);
-  if (damaged) report_fact(r, (column){ "complete", CELL_FLAG }, of_number(false));
+  if (damaged) report_fact(r, (column){"complete", CELL_FLAG}, of_number(false));
   bool same = c->run_count == 0;
   if (!hex) show_runs(c, r);
   int failed = diff_state(c, r, &same);
@@ -89,7 +101,7 @@ static int compare(const invocation *v, comparison *c, const char *from, const c
 }
 
 static int open_and_compare(const invocation *v, pagestore_store *store) {
-  comparison c = { 0 };
+  comparison c = {0};
   kept_versions kept;
   int code = versions_load(store, v->operand[1], false, &kept);
   if (code != EXIT_OK) return code;
@@ -106,7 +118,8 @@ static int open_and_compare(const invocation *v, pagestore_store *store) {
 }
 
 int command_diff(const invocation *v) {
-  if (option_given(v, "hex") && option_given(v, "json")) return complain_usage(v->command, "--hex and --json exclude each other");
+  if (option_given(v, "hex") && option_given(v, "json"))
+    return complain_usage(v->command, "--hex and --json exclude each other");
   pagestore_store *store;
   int code = look_open(v, &store);
   if (code != EXIT_OK) return code;

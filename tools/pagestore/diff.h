@@ -1,6 +1,7 @@
 /* diff.h - inside diff: two views and the runs of blocks in which they differ.
  *
- * Invariant: runs are of memories of `to`, by memory, ascending, never touching. Thread: the program's.
+ * Invariant: runs are of memories of `to`, by memory, ascending, never touching. Thread: the
+ * program's.
  */
 #ifndef PROGRAM_DIFF_H
 #define PROGRAM_DIFF_H
@@ -9,7 +10,10 @@
 
 #include "report.h"
 
-typedef struct { pagestore_memory *memory; uint64_t offset, length; } run;
+typedef struct {
+  pagestore_memory *memory;
+  uint64_t offset, length;
+} run;
 
 typedef struct {
   pagestore_instance *from, *to;
@@ -17,7 +21,8 @@ typedef struct {
   size_t run_count, run_room;
 } comparison;
 
-/* A sheet of what differs besides blocks. *same becomes false if anything does. A status of the library. */
+/* A sheet of what differs besides blocks. *same becomes false if anything does. A status of the
+ * library. */
 int diff_state(comparison *, report *, bool *same);
 /* The lines that differ, to stdout. `code`, or complained. */
 int diff_hex(comparison *, int code);

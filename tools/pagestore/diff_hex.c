@@ -9,7 +9,7 @@
 
 enum { TRIM_EVERY_RUNS = 256 };
 
-/* ---- lines --------------------------------------------------------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 static void print_line(char sign, uint64_t offset, const uint8_t *bytes, unsigned count) {
   char line[HEX_LINE_ROOM];
@@ -19,7 +19,8 @@ static void print_line(char sign, uint64_t offset, const uint8_t *bytes, unsigne
 }
 
 /* A block at a time; `had` says how many of its bytes were there before. */
-static void print_block(uint64_t offset, const uint8_t *before, uint64_t had, const uint8_t *after) {
+static void print_block(uint64_t offset, const uint8_t *before, uint64_t had,
+                        const uint8_t *after) {
   for (unsigned at = 0; at < PAGESTORE_BLOCK; at += HEX_LINE_BYTES) {
     if (memcmp(before + at, after + at, HEX_LINE_BYTES) == 0) continue;
     if (at < had) print_line('-', offset + at, before + at, HEX_LINE_BYTES);
@@ -30,7 +31,7 @@ static void print_block(uint64_t offset, const uint8_t *before, uint64_t had, co
 static int print_run(const run *r, pagestore_memory *old) {
   uint64_t old_bytes = old ? pagestore_memory_pages(old) * PAGESTORE_PAGE : 0;
   for (uint64_t at = r->offset; at < r->offset + r->length; at += PAGESTORE_BLOCK) {
-    uint8_t before[PAGESTORE_BLOCK] = { 0 }, after[PAGESTORE_BLOCK];
+    uint8_t before[PAGESTORE_BLOCK] = {0}, after[PAGESTORE_BLOCK];
     uint64_t had = at < old_bytes ? PAGESTORE_BLOCK : 0;
     int status = pagestore_memory_read(r->memory, at, after, sizeof after);
     if (!status && had) status = pagestore_memory_read(old, at, before, sizeof before);
@@ -48,8 +49,9 @@ int diff_hex(comparison *c, int code) {
     pagestore_memory *old = NULL;
     int status = pagestore_memory_open(c->from, name, NULL, &old);
     if (status && status != PAGESTORE_ENOTFOUND) return complain_status(status, NULL);
-    printf("@@ %s, page %" PRIu64 ", %" PRIu64 " bytes at %" PRIu64 " @@\n", text_escape(name, strlen(name), escaped, sizeof escaped),
-           r->offset / PAGESTORE_PAGE, r->length, r->offset);
+    printf("@@ %s, page %" PRIu64 ", %" PRIu64 " bytes at %" PRIu64 " @@\n",
+           text_escape(name, strlen(name), escaped, sizeof escaped), r->offset / PAGESTORE_PAGE,
+           r->length, r->offset);
     if ((status = print_run(r, old)) != 0) return complain_status(status, NULL);
     if (i % TRIM_EVERY_RUNS) continue;
     pagestore_instance_trim(c->from, 0);

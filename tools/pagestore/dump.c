@@ -1,6 +1,7 @@
 /* dump.c - the bytes of a memory.
  *
- * Only pages that have storage are read; what lies between them is zeros. Page by page, so that a damaged one costs just itself.
+ * Only pages that have storage are read; what lies between them is zeros. Page by page, so that a
+ * damaged one costs just itself.
  *
  * Invariant: what is written ascends, and with --raw is without a hole.
  */
@@ -18,26 +19,30 @@ typedef struct {
   pagestore_instance *view;
   pagestore_memory *memory;
   bool raw;
-  bool zeros;                /* lines of zeros too */
-  uint64_t at, end;          /* what is still to be written */
+  bool zeros;       /* lines of zeros too */
+  uint64_t at, end; /* what is still to be written */
   uint64_t pages_read, pages_damaged;
-  int status;                /* why it stopped */
+  int status; /* why it stopped */
   uint8_t page[PAGESTORE_PAGE];
 } dump;
 
-/* ---- the range ------------------------------------------------------------------------------------------------------------- */
+/* ---- the range ------------------------------------------------------------------------------- */
 
 static int beyond(uint64_t bytes) {
-  complain("the range is not inside the memory's %" PRIu64 " bytes (%" PRIu64 " pages of 64 KiB): give a smaller one", bytes,
-           bytes / PAGESTORE_PAGE);
+  complain("the range is not inside the memory's %" PRIu64 " bytes (%" PRIu64
+           " pages of 64 KiB): give a smaller one",
+           bytes, bytes / PAGESTORE_PAGE);
   return EXIT_FAILED;
 }
 
 static int take_range(const invocation *v, uint64_t bytes, dump *d) {
-  bool by_page = option_given(v, "page"), by_offset = option_given(v, "offset"), by_length = option_given(v, "length");
+  bool by_page = option_given(v, "page"), by_offset = option_given(v, "offset"),
+       by_length = option_given(v, "length");
   uint64_t page = 0, offset = 0, length;
-  if (by_page && (by_offset || by_length)) return complain_usage(v->command, "--page excludes --offset and --length");
-  if (option_given(v, "raw") && option_given(v, "hex")) return complain_usage(v->command, "--raw and --hex exclude each other");
+  if (by_page && (by_offset || by_length))
+    return complain_usage(v->command, "--page excludes --offset and --length");
+  if (option_given(v, "raw") && option_given(v, "hex"))
+    return complain_usage(v->command, "--raw and --hex exclude each other");
   if (!option_number(v, "page", &page) || !option_number(v, "offset", &offset)) return EXIT_USAGE;
   if (by_page && page >= bytes / PAGESTORE_PAGE) return beyond(bytes);
   if (by_page) offset = page * PAGESTORE_PAGE;
@@ -52,7 +57,7 @@ static int take_range(const invocation *v, uint64_t bytes, dump *d) {
   return EXIT_OK;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------------------ */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static void put(dump *d, const uint8_t *bytes, size_t length) {
   if (d->raw) fwrite(bytes, 1, length, stdout);
@@ -74,7 +79,8 @@ static int put_zeros_until(dump *d, uint64_t until) {
 
 static void tell_damage(dump *d) {
   d->pages_damaged++;
-  complain("%s; the dump goes on %s", pagestore_detail(), d->raw ? "with zeros in its place" : "behind it");
+  complain("%s; the dump goes on %s", pagestore_detail(),
+           d->raw ? "with zeros in its place" : "behind it");
 }
 
 /* From d->at to the end of its page. Non-zero stops. */
@@ -116,9 +122,14 @@ static int write_all(dump *d) {
   return d->pages_damaged ? EXIT_FOUND : EXIT_OK;
 }
 
-/* ---- finding the memory ------------------------------------------------------------------------------------------------------- */
+/* ---- finding the memory ---------------------------------------------------------------------- */
 
-typedef struct { const char *name; uint32_t flags; uint64_t pages; bool found; } wanted;
+typedef struct {
+  const char *name;
+  uint32_t flags;
+  uint64_t pages;
+  bool found;
+} wanted;
 
 static int match(void *env, const pagestore_memory_info *m) {
   wanted *w = env;
@@ -131,15 +142,19 @@ static int match(void *env, const pagestore_memory_info *m) {
 
 /* With no more address space than it has pages: a 64-bit memory's maximum may be far more. */
 static int open_memory(const invocation *v, dump *d, uint64_t *bytes) {
-  wanted w = { .name = v->operand[2] };
+  wanted w = {.name = v->operand[2]};
   int status = pagestore_memory_each(d->view, match, &w);
   if (status && status != PAGESTORE_EABORTED) return look_failed(status);
   if (!w.found) {
-    complain("no memory '%s' in '%s'; `pagestore stat STORE INSTANCE` lists the memories", v->operand[2], v->operand[1]);
+    complain("no memory '%s' in '%s'; `pagestore stat STORE INSTANCE` lists the memories",
+             v->operand[2], v->operand[1]);
     return EXIT_FAILED;
   }
-  status = pagestore_memory_open(d->view, w.name, PAGESTORE_WITH(pagestore_memory_options,
-    .flags = w.flags, .max_pages = w.pages ? w.pages : 1, .guard_bytes = PAGESTORE_PAGE), &d->memory);
+  status = pagestore_memory_open(d->view, w.name,
+                                 PAGESTORE_WITH(pagestore_memory_options, .flags = w.flags,
+                                                .max_pages = w.pages ? w.pages : 1,
+                                                .guard_bytes = PAGESTORE_PAGE),
+                                 &d->memory);
   if (status) return look_failed(status);
   *bytes = w.pages * PAGESTORE_PAGE;
   return EXIT_OK;

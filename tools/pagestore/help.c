@@ -5,7 +5,7 @@
 #include "complain.h"
 
 static const char exit_codes[] =
-  "Exit codes: 0 done; 1 differences or damage found; 2 wrong usage; 3 could not be done.\n";
+    "Exit codes: 0 done; 1 differences or damage found; 2 wrong usage; 3 could not be done.\n";
 
 void help_usage(const command *c) {
   printf("usage: pagestore %s%s%s%s\n\n%s\n", c->name, c->operands[0] ? " " : "", c->operands,
@@ -14,7 +14,8 @@ void help_usage(const command *c) {
   printf("\nOptions:\n");
   for (const option *o = c->options; o->name; o++) {
     char words[64];
-    snprintf(words, sizeof words, "-%c, --%s%s%s", o->letter, o->name, o->argument ? " " : "", o->argument ? o->argument : "");
+    snprintf(words, sizeof words, "-%c, --%s%s%s", o->letter, o->name, o->argument ? " " : "",
+             o->argument ? o->argument : "");
     printf("  %-20s %s\n", words, o->help);
   }
   printf("\n%s", exit_codes);
@@ -22,14 +23,17 @@ void help_usage(const command *c) {
 
 static void list_commands(void) {
   printf("usage: pagestore COMMAND [OPTION...] OPERAND...\n\n"
-         "Looks into pagestore stores, also while another process writes them; changes nothing.\n\nCommands:\n");
+         "Looks into pagestore stores, also while another process writes them; changes "
+         "nothing.\n\nCommands:\n");
   for (const command *c = commands; c->name; c++) {
     char words[64];
     snprintf(words, sizeof words, "%s %s", c->name, c->operands);
     printf("  %-32s %s\n", words, c->summary);
   }
-  printf("\n`pagestore help COMMAND` tells more. -- ends the options: names may begin with a dash.\n"
-         "NO_COLOR in the environment turns colours off.\n%s", exit_codes);
+  printf(
+      "\n`pagestore help COMMAND` tells more. -- ends the options: names may begin with a dash.\n"
+      "NO_COLOR in the environment turns colours off.\n%s",
+      exit_codes);
 }
 
 int command_help(const invocation *v) {

@@ -1,3 +1,4 @@
+/* hex.c - lines of sixteen bytes, in the layout of xxd. */
 #include "hex.h"
 
 #include <inttypes.h>
@@ -19,7 +20,8 @@ size_t hex_line(char to[HEX_LINE_ROOM], uint64_t offset, const uint8_t *bytes, u
   }
   to[at++] = ' ';
   to[at++] = ' ';
-  for (unsigned i = 0; i < count; i++) to[at++] = bytes[i] >= 0x20 && bytes[i] < 0x7f ? (char)bytes[i] : '.';
+  for (unsigned i = 0; i < count; i++)
+    to[at++] = bytes[i] >= 0x20 && bytes[i] < 0x7f ? (char)bytes[i] : '.';
   to[at] = 0;
   return at;
 }

@@ -1,6 +1,8 @@
-/* hex.h - bytes as lines that people read and `xxd -r` turns back: offset, sixteen bytes, characters.
+/* hex.h - bytes as lines that people read and `xxd -r` turns back: offset, sixteen bytes,
+ * characters.
  *
- * Invariant: a line ends where the offset is a multiple of 16, or the bytes end. Thread: the program's.
+ * Invariant: a line ends where the offset is a multiple of 16, or the bytes end. Thread: the
+ * program's.
  */
 #ifndef PROGRAM_HEX_H
 #define PROGRAM_HEX_H

@@ -7,17 +7,22 @@
 #include "versions.h"
 
 static const column columns[] = {
-  { "version", CELL_NUMBER }, { "time", CELL_TIME }, { "snapshot", CELL_TEXT }, { "pages", CELL_NUMBER },
-  { "stored_pages", CELL_NUMBER }, { "retained_bytes", CELL_BYTES }, { "module", CELL_HASH },
+    {"version", CELL_NUMBER}, {"time", CELL_TIME},           {"snapshot", CELL_TEXT},
+    {"pages", CELL_NUMBER},   {"stored_pages", CELL_NUMBER}, {"retained_bytes", CELL_BYTES},
+    {"module", CELL_HASH},
 };
 
 static void add(report *r, const kept_version *k) {
   char hash[65];
   report_row(r, (cell[]){
-    of_number(k->version), of_number(k->time_ns), of_text(k->present ? NULL : k->name), of_number(k->pages),
-    of_number(k->stored_pages), { .number = k->retained_bytes, .none = k->present },
-    of_text(text_hash(k->module_hash, 32, hash, sizeof hash)),
-  });
+                    of_number(k->version),
+                    of_number(k->time_ns),
+                    of_text(k->present ? NULL : k->name),
+                    of_number(k->pages),
+                    of_number(k->stored_pages),
+                    {.number = k->retained_bytes, .none = k->present},
+                    of_text(text_hash(k->module_hash, 32, hash, sizeof hash)),
+                });
 }
 
 static int print(const invocation *v, pagestore_store *store) {

@@ -5,16 +5,20 @@
 #include "text.h"
 
 static const column columns[] = {
-  { "name", CELL_TEXT }, { "version", CELL_NUMBER }, { "pages", CELL_NUMBER }, { "stored_pages", CELL_NUMBER },
-  { "stored_bytes", CELL_BYTES }, { "module", CELL_HASH },
+    {"name", CELL_TEXT},           {"version", CELL_NUMBER},     {"pages", CELL_NUMBER},
+    {"stored_pages", CELL_NUMBER}, {"stored_bytes", CELL_BYTES}, {"module", CELL_HASH},
 };
 
 static int add(void *env, const pagestore_instance_info *i) {
   char hash[65];
   report_row(env, (cell[]){
-    of_text(i->name), of_number(i->committed), of_number(i->pages), of_number(i->stored_pages),
-    of_number(i->stored_pages * PAGESTORE_PAGE), of_text(text_hash(i->module_hash, 32, hash, sizeof hash)),
-  });
+                      of_text(i->name),
+                      of_number(i->committed),
+                      of_number(i->pages),
+                      of_number(i->stored_pages),
+                      of_number(i->stored_pages * PAGESTORE_PAGE),
+                      of_text(text_hash(i->module_hash, 32, hash, sizeof hash)),
+                  });
   return 0;
 }
 

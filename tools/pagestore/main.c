@@ -14,7 +14,7 @@
 
 #include "complain.h"
 
-/* ---- options ---------------------------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static unsigned option_place(const command *c, const char *name) {
   unsigned i = 0;
@@ -22,7 +22,9 @@ static unsigned option_place(const command *c, const char *name) {
   return i;
 }
 
-const char *option_value(const invocation *v, const char *name) { return v->value[option_place(v->command, name)]; }
+const char *option_value(const invocation *v, const char *name) {
+  return v->value[option_place(v->command, name)];
+}
 bool option_given(const invocation *v, const char *name) { return option_value(v, name) != NULL; }
 
 bool option_number(const invocation *v, const char *name, uint64_t *out) {
@@ -33,12 +35,15 @@ bool option_number(const invocation *v, const char *name, uint64_t *out) {
   const char *digits = hex ? text + 2 : text;
   char *end;
   unsigned long long value = strtoull(digits, &end, hex ? 16 : 10);
-  bool first_is_digit = strchr(hex ? "0123456789abcdefABCDEF" : "0123456789", digits[0]) && digits[0];
+  bool first_is_digit = strchr(hex ? "0123456789abcdefABCDEF" : "0123456789", digits[0]) &&
+                        digits[0];
   const char *unit = *end ? strchr(units, *end) : NULL;
   uint64_t factor = unit ? 1ull << (10 * (unit - units + 1)) : 1, product;
   bool whole = first_is_digit && (*end == 0 || (unit && end[1] == 0)) && !(value == UINT64_MAX);
   if (!whole || __builtin_mul_overflow((uint64_t)value, factor, &product)) {
-    complain_usage(v->command, "--%s %s is not a number: give decimal digits or 0x and hexadecimal ones, then K, M, G or T if wanted",
+    complain_usage(v->command,
+                   "--%s %s is not a number: give decimal digits or 0x and hexadecimal ones, then "
+                   "K, M, G or T if wanted",
                    name, text);
     return false;
   }
@@ -47,17 +52,21 @@ bool option_number(const invocation *v, const char *name, uint64_t *out) {
 }
 
 /* What getopt_long wants, from the command's list. */
-typedef struct { struct option list[OPTIONS_MAX + 1]; char letters[2 * OPTIONS_MAX + 2]; } getopt_words;
+typedef struct {
+  struct option list[OPTIONS_MAX + 1];
+  char letters[2 * OPTIONS_MAX + 2];
+} getopt_words;
 
 static void translate(const command *c, getopt_words *out) {
   unsigned count = 0, used = 0;
   out->letters[used++] = ':';
   for (const option *o = c->options; o->name; o++) {
-    out->list[count++] = (struct option){ o->name, o->argument ? required_argument : no_argument, NULL, o->letter };
+    out->list[count++] = (struct option){o->name, o->argument ? required_argument : no_argument,
+                                         NULL, o->letter};
     out->letters[used++] = o->letter;
     if (o->argument) out->letters[used++] = ':';
   }
-  out->list[count] = (struct option){ 0 };
+  out->list[count] = (struct option){0};
   out->letters[used] = 0;
 }
 
@@ -71,23 +80,28 @@ static int parse(invocation *v, int count, char **words) {
   getopt_words known;
   translate(v->command, &known);
   opterr = 0;
-  for (int letter; (letter = getopt_long(count, words, known.letters, known.list, NULL)) != -1; note(v, letter)) {
+  for (int letter; (letter = getopt_long(count, words, known.letters, known.list, NULL)) != -1;
+       note(v, letter)) {
     const char *word = words[optind - 1];
     if (letter == ':') return complain_usage(v->command, "%s needs an argument", word);
     if (letter == '?' && optopt && word[0] == '-' && word[1] != '-')
       return complain_usage(v->command, "-%c is not an option of %s", optopt, v->command->name);
-    if (letter == '?') return complain_usage(v->command, "%s is not an option of %s, or not like this", word, v->command->name);
+    if (letter == '?')
+      return complain_usage(v->command, "%s is not an option of %s, or not like this", word,
+                            v->command->name);
   }
   if (option_given(v, "help")) return EXIT_OK;
   for (; optind < count; optind++) {
-    if (v->operands == v->command->operands_max) return complain_usage(v->command, "'%s' is one operand too many", words[optind]);
+    if (v->operands == v->command->operands_max)
+      return complain_usage(v->command, "'%s' is one operand too many", words[optind]);
     v->operand[v->operands++] = words[optind];
   }
-  if (v->operands < v->command->operands_min) return complain_usage(v->command, "operands are missing");
+  if (v->operands < v->command->operands_min)
+    return complain_usage(v->command, "operands are missing");
   return EXIT_OK;
 }
 
-/* ---- the program ------------------------------------------------------------------------------------------------------- */
+/* ---- the program ----------------------------------------------------------------------------- */
 
 static const char *command_word(int count, char **words) {
   if (count < 2) return NULL;
@@ -98,10 +112,11 @@ static const char *command_word(int count, char **words) {
 
 int main(int count, char **words) {
   setlocale(LC_ALL, "");
-  signal(SIGPIPE, SIG_DFL);  /* whoever started us may have it ignored: a reader that has enough ends us quietly */
+  signal(SIGPIPE, SIG_DFL); /* whoever started us may have it ignored: a reader that has enough ends
+                               us quietly */
   const char *word = command_word(count, words);
   if (!word) return complain_usage(NULL, "which command?");
-  invocation v = { .command = command_find(word) };
+  invocation v = {.command = command_find(word)};
   if (!v.command) return complain_usage(NULL, "'%s' is no command", word);
   int code = parse(&v, count - 1, words + 1);
   if (code != EXIT_OK) return code;

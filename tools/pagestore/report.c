@@ -1,3 +1,5 @@
+/* report.c - libsmartcols draws the tables, jansson writes the document: the only file that knows
+ * either. */
 #include "report.h"
 
 #include <ctype.h>
@@ -14,8 +16,8 @@ enum { HASH_SHORT = 16 };
 
 struct report {
   bool json, failed, printed;
-  json_t *document, *rows;               /* JSON: rows of the open sheet, owned by the document */
-  struct libscols_table *table;          /* text: the open sheet, or the open facts */
+  json_t *document, *rows;      /* JSON: rows of the open sheet, owned by the document */
+  struct libscols_table *table; /* text: the open sheet, or the open facts */
   bool table_is_facts;
   const column *columns;
   unsigned count;
@@ -36,7 +38,7 @@ report *report_new(bool json) {
   return r;
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static json_t *json_text(const char *text) {
   size_t length = strlen(text);
@@ -57,11 +59,12 @@ static json_t *json_of(cell_kind kind, cell c) {
   }
 }
 
-/* ---- text -------------------------------------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 static const char *heading(const char *key, bool capitals, char to[TEXT_SIZE]) {
   size_t i = 0;
-  for (; key[i] && i + 1 < TEXT_SIZE; i++) to[i] = key[i] == '_' ? ' ' : capitals ? (char)toupper((unsigned char)key[i]) : key[i];
+  for (; key[i] && i + 1 < TEXT_SIZE; i++)
+    to[i] = key[i] == '_' ? ' ' : capitals ? (char)toupper((unsigned char)key[i]) : key[i];
   to[i] = 0;
   return to;
 }
@@ -69,16 +72,14 @@ static const char *heading(const char *key, bool capitals, char to[TEXT_SIZE]) {
 static const char *text_of(cell_kind kind, cell c, char to[TEXT_ESCAPED_SIZE]) {
   if (c.none) return "-";
   switch (kind) {
-  case CELL_TEXT: return c.text;  /* libsmartcols escapes what is not printable */
+  case CELL_TEXT: return c.text; /* libsmartcols escapes what is not printable */
   case CELL_HASH:
     snprintf(to, TEXT_ESCAPED_SIZE, "%.*s", text_terminal() ? HASH_SHORT : 64, c.text);
     return to;
   case CELL_TIME: return text_time(c.number, to);
   case CELL_BYTES: return text_bytes(c.number, to);
   case CELL_FLAG: return c.number ? "yes" : "no";
-  default:
-    snprintf(to, TEXT_ESCAPED_SIZE, "%" PRIu64, c.number);
-    return to;
+  default: snprintf(to, TEXT_ESCAPED_SIZE, "%" PRIu64, c.number); return to;
   }
 }
 
@@ -106,7 +107,9 @@ static void open_table(report *r, bool facts) {
 }
 
 static void add_column(report *r, const char *title, bool right) {
-  struct libscols_column *c = r->table ? scols_table_new_column(r->table, title, 0, right ? SCOLS_FL_RIGHT : 0) : NULL;
+  struct libscols_column *c = r->table ? scols_table_new_column(r->table, title, 0,
+                                                                right ? SCOLS_FL_RIGHT : 0)
+                                       : NULL;
   if (!c) r->failed = true;
   else if (text_colour()) scols_cell_set_color(scols_column_get_header(c), "\033[1m");
 }
@@ -121,11 +124,12 @@ static void set(report *r, struct libscols_line *line, unsigned at, const char *
   if (line && scols_line_set_data(line, at, text) != 0) r->failed = true;
 }
 
-/* ---- both ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- both ------------------------------------------------------------------------------------ */
 
 void report_fact(report *r, column what, cell value) {
   if (r->json) {
-    if (json_object_set_new(r->document, what.key, json_of(what.kind, value)) != 0) r->failed = true;
+    if (json_object_set_new(r->document, what.key, json_of(what.kind, value)) != 0)
+      r->failed = true;
     return;
   }
   if (!r->table || !r->table_is_facts) {
@@ -150,7 +154,8 @@ void report_sheet(report *r, const char *key, const column *columns, unsigned co
   open_table(r, false);
   for (unsigned i = 0; i < count; i++) {
     char title[TEXT_SIZE];
-    add_column(r, heading(columns[i].key, true, title), columns[i].kind == CELL_NUMBER || columns[i].kind == CELL_BYTES);
+    add_column(r, heading(columns[i].key, true, title),
+               columns[i].kind == CELL_NUMBER || columns[i].kind == CELL_BYTES);
   }
 }
 
@@ -159,7 +164,8 @@ void report_row(report *r, const cell *cells) {
   if (r->json) {
     json_t *row = json_object();
     for (unsigned i = 0; i < r->count; i++)
-      if (json_object_set_new(row, r->columns[i].key, json_of(r->columns[i].kind, cells[i])) != 0) r->failed = true;
+      if (json_object_set_new(row, r->columns[i].key, json_of(r->columns[i].kind, cells[i])) != 0)
+        r->failed = true;
     if (json_array_append_new(r->rows, row) != 0) r->failed = true;
     return;
   }

@@ -7,32 +7,32 @@
 #include "text.h"
 #include "versions.h"
 
-/* ---- a store ----------------------------------------------------------------------------------------------------------- */
+/* ---- a store --------------------------------------------------------------------------------- */
 
 static void feature(report *r, const char *key, uint64_t word) {
-  if (word) report_fact(r, (column){ key, CELL_NUMBER }, of_number(word));
+  if (word) report_fact(r, (column){key, CELL_NUMBER}, of_number(word));
 }
 
 static void print_store(report *r, const pagestore_store_info *i) {
   char id[33];
-  report_fact(r, (column){ "format", CELL_NUMBER }, of_number(i->format_version));
-  report_fact(r, (column){ "id", CELL_TEXT }, of_text(text_hash(i->id, sizeof i->id, id, sizeof id)));
-  report_fact(r, (column){ "created", CELL_TIME }, of_number(i->created_ns));
+  report_fact(r, (column){"format", CELL_NUMBER}, of_number(i->format_version));
+  report_fact(r, (column){"id", CELL_TEXT}, of_text(text_hash(i->id, sizeof i->id, id, sizeof id)));
+  report_fact(r, (column){"created", CELL_TIME}, of_number(i->created_ns));
   feature(r, "features_incompatible", i->incompatible);
   feature(r, "features_read_only", i->read_only);
   feature(r, "features_compatible", i->compatible);
-  report_fact(r, (column){ "file_bytes", CELL_BYTES }, of_number(i->file_bytes));
-  report_fact(r, (column){ "free_bytes", CELL_BYTES }, of_number(i->free_bytes));
-  report_fact(r, (column){ "free_largest_run_bytes", CELL_BYTES }, of_number(i->free_largest_run));
-  report_fact(r, (column){ "map_bytes", CELL_BYTES }, of_number(i->map_bytes));
-  report_fact(r, (column){ "instances", CELL_NUMBER }, of_number(i->instances));
-  report_fact(r, (column){ "snapshots", CELL_NUMBER }, of_number(i->snapshots));
-  report_fact(r, (column){ "layers", CELL_NUMBER }, of_number(i->layers));
-  report_fact(r, (column){ "trash_pending", CELL_FLAG }, of_number(i->trash));
+  report_fact(r, (column){"file_bytes", CELL_BYTES}, of_number(i->file_bytes));
+  report_fact(r, (column){"free_bytes", CELL_BYTES}, of_number(i->free_bytes));
+  report_fact(r, (column){"free_largest_run_bytes", CELL_BYTES}, of_number(i->free_largest_run));
+  report_fact(r, (column){"map_bytes", CELL_BYTES}, of_number(i->map_bytes));
+  report_fact(r, (column){"instances", CELL_NUMBER}, of_number(i->instances));
+  report_fact(r, (column){"snapshots", CELL_NUMBER}, of_number(i->snapshots));
+  report_fact(r, (column){"layers", CELL_NUMBER}, of_number(i->layers));
+  report_fact(r, (column){"trash_pending", CELL_FLAG}, of_number(i->trash));
 }
 
 static int stat_store(pagestore_store *store, bool json) {
-  pagestore_store_info info = { .size = sizeof info };
+  pagestore_store_info info = {.size = sizeof info};
   int status = pagestore_store_stat(store, &info);
   if (status) return look_failed(status);
   report *r = report_new(json);
@@ -41,54 +41,68 @@ static int stat_store(pagestore_store *store, bool json) {
   return report_finish(r, EXIT_OK);
 }
 
-/* ---- an instance ------------------------------------------------------------------------------------------------------- */
+/* ---- an instance ----------------------------------------------------------------------------- */
 
 static const column memory_columns[] = {
-  { "memory", CELL_TEXT }, { "index_bits", CELL_NUMBER }, { "keep", CELL_FLAG }, { "pages", CELL_NUMBER },
-  { "max_pages", CELL_NUMBER }, { "stored_pages", CELL_NUMBER }, { "stored_bytes", CELL_BYTES },
+    {"memory", CELL_TEXT},        {"index_bits", CELL_NUMBER}, {"keep", CELL_FLAG},
+    {"pages", CELL_NUMBER},       {"max_pages", CELL_NUMBER},  {"stored_pages", CELL_NUMBER},
+    {"stored_bytes", CELL_BYTES},
 };
 
 static int add_memory(void *env, const pagestore_memory_info *m) {
   report_row(env, (cell[]){
-    of_text(m->name), of_number(m->flags & PAGESTORE_MEMORY64 ? 64 : 32), of_number(!!(m->flags & PAGESTORE_KEEP)),
-    of_number(m->pages), of_number(m->max_pages), of_number(m->stored_pages), of_number(m->stored_pages * PAGESTORE_PAGE),
-  });
+                      of_text(m->name),
+                      of_number(m->flags & PAGESTORE_MEMORY64 ? 64 : 32),
+                      of_number(!!(m->flags & PAGESTORE_KEEP)),
+                      of_number(m->pages),
+                      of_number(m->max_pages),
+                      of_number(m->stored_pages),
+                      of_number(m->stored_pages * PAGESTORE_PAGE),
+                  });
   return 0;
 }
 
-static const column metadata_columns[] = { { "metadata", CELL_TEXT }, { "bytes", CELL_BYTES } };
+static const column metadata_columns[] = {{"metadata", CELL_TEXT}, {"bytes", CELL_BYTES}};
 
 static int add_metadata(void *env, const char *key, const void *value, size_t length) {
   (void)value;
-  report_row(env, (cell[]){ of_text(key), of_number(length) });
+  report_row(env, (cell[]){of_text(key), of_number(length)});
   return 0;
 }
 
 static const column snapshot_columns[] = {
-  { "snapshot", CELL_TEXT }, { "version", CELL_NUMBER }, { "time", CELL_TIME }, { "retained_bytes", CELL_BYTES },
+    {"snapshot", CELL_TEXT},
+    {"version", CELL_NUMBER},
+    {"time", CELL_TIME},
+    {"retained_bytes", CELL_BYTES},
 };
 
 static void add_snapshots(report *r, const kept_versions *kept) {
-  report_sheet(r, "snapshots", snapshot_columns, sizeof snapshot_columns / sizeof *snapshot_columns);
+  report_sheet(r, "snapshots", snapshot_columns,
+               sizeof snapshot_columns / sizeof *snapshot_columns);
   for (uint32_t i = 0; i < kept->count; i++) {
     const kept_version *k = &kept->items[i];
-    if (!k->present) report_row(r, (cell[]){ of_text(k->name), of_number(k->version), of_number(k->time_ns), of_number(k->retained_bytes) });
+    if (!k->present)
+      report_row(r, (cell[]){of_text(k->name), of_number(k->version), of_number(k->time_ns),
+                             of_number(k->retained_bytes)});
   }
 }
 
 static int print_instance(report *r, pagestore_instance *view, const kept_versions *kept) {
-  pagestore_instance_info info = { .size = sizeof info };
+  pagestore_instance_info info = {.size = sizeof info};
   char hash[65];
   int status = pagestore_instance_stat(view, &info);
   if (status) return status;
-  report_fact(r, (column){ "instance", CELL_TEXT }, of_text(info.name));
-  report_fact(r, (column){ "version", CELL_NUMBER }, of_number(info.committed));
-  report_fact(r, (column){ "committed", CELL_TIME }, of_number(kept->items[kept->count - 1].time_ns));
-  report_fact(r, (column){ "versions_kept", CELL_NUMBER }, of_number(kept->count));
-  report_fact(r, (column){ "module", CELL_TEXT }, of_text(text_hash(info.module_hash, 32, hash, sizeof hash)));
-  report_fact(r, (column){ "pages", CELL_NUMBER }, of_number(info.pages));
-  report_fact(r, (column){ "stored_pages", CELL_NUMBER }, of_number(info.stored_pages));
-  report_fact(r, (column){ "stored_bytes", CELL_BYTES }, of_number(info.stored_pages * PAGESTORE_PAGE));
+  report_fact(r, (column){"instance", CELL_TEXT}, of_text(info.name));
+  report_fact(r, (column){"version", CELL_NUMBER}, of_number(info.committed));
+  report_fact(r, (column){"committed", CELL_TIME}, of_number(kept->items[kept->count - 1].time_ns));
+  report_fact(r, (column){"versions_kept", CELL_NUMBER}, of_number(kept->count));
+  report_fact(r, (column){"module", CELL_TEXT},
+              of_text(text_hash(info.module_hash, 32, hash, sizeof hash)));
+  report_fact(r, (column){"pages", CELL_NUMBER}, of_number(info.pages));
+  report_fact(r, (column){"stored_pages", CELL_NUMBER}, of_number(info.stored_pages));
+  report_fact(r, (column){"stored_bytes", CELL_BYTES},
+              of_number(info.stored_pages * PAGESTORE_PAGE));
   report_sheet(r, "memories", memory_columns, sizeof memory_columns / sizeof *memory_columns);
   if ((status = pagestore_memory_each(view, add_memory, r)) != 0) return status;
   report_sheet(r, "metadata", metadata_columns, sizeof metadata_columns / sizeof *metadata_columns);

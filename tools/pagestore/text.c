@@ -1,3 +1,4 @@
+/* text.c - no state but the environment: the terminal, NO_COLOR, TERM. */
 #include "text.h"
 
 #include <inttypes.h>
@@ -27,7 +28,8 @@ static size_t clean_sequence(const uint8_t *s, size_t left) {
   return overlong || surrogate || beyond || control ? 0 : length;
 }
 
-static const char *escape(const char *name, size_t length, char *to, size_t room, bool backslashes) {
+static const char *escape(const char *name, size_t length, char *to, size_t room,
+                          bool backslashes) {
   size_t used = 0;
   for (size_t at = 0; at < length;) {
     const uint8_t *s = (const uint8_t *)name + at;
@@ -44,7 +46,9 @@ static const char *escape(const char *name, size_t length, char *to, size_t room
   return to;
 }
 
-const char *text_escape(const char *name, size_t length, char *to, size_t room) { return escape(name, length, to, room, true); }
+const char *text_escape(const char *name, size_t length, char *to, size_t room) {
+  return escape(name, length, to, room, true);
+}
 
 bool text_is_clean(const char *name, size_t length) {
   for (size_t at = 0, step; at < length; at += step)
@@ -56,7 +60,8 @@ void text_print(FILE *to, const char *line) {
   char piece[256];
   for (size_t left = strlen(line); left;) {
     size_t length = left < 60 ? left : 60;
-    while (length < left && length > 50 && ((uint8_t)line[length] & 0xc0) == 0x80) length--;  /* not inside a character */
+    while (length < left && length > 50 && ((uint8_t)line[length] & 0xc0) == 0x80)
+      length--; /* not inside a character */
     fputs(escape(line, length, piece, sizeof piece, false), to);
     line += length;
     left -= length;
@@ -64,7 +69,7 @@ void text_print(FILE *to, const char *line) {
 }
 
 const char *text_units(uint64_t bytes, char to[TEXT_SIZE]) {
-  static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+  static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
   unsigned unit = 0;
   double value = (double)bytes;
   while (value >= 1024 && unit + 1 < sizeof units / sizeof *units) value /= 1024, unit++;
@@ -75,7 +80,8 @@ const char *text_units(uint64_t bytes, char to[TEXT_SIZE]) {
 
 const char *text_bytes(uint64_t bytes, char to[TEXT_SIZE]) {
   char units[TEXT_SIZE];
-  if (text_terminal() && bytes >= 1024) snprintf(to, TEXT_SIZE, "%" PRIu64 " (%s)", bytes, text_units(bytes, units));
+  if (text_terminal() && bytes >= 1024)
+    snprintf(to, TEXT_SIZE, "%" PRIu64 " (%s)", bytes, text_units(bytes, units));
   else snprintf(to, TEXT_SIZE, "%" PRIu64, bytes);
   return to;
 }
@@ -84,7 +90,9 @@ const char *text_time(uint64_t ns, char to[TEXT_SIZE]) {
   time_t seconds = (time_t)(ns / 1000000000u);
   struct tm utc;
   char whole[32];
-  if (ns == 0 || !gmtime_r(&seconds, &utc) || strftime(whole, sizeof whole, "%Y-%m-%dT%H:%M:%S", &utc) == 0) snprintf(to, TEXT_SIZE, "-");
+  if (ns == 0 || !gmtime_r(&seconds, &utc) ||
+      strftime(whole, sizeof whole, "%Y-%m-%dT%H:%M:%S", &utc) == 0)
+    snprintf(to, TEXT_SIZE, "-");
   else snprintf(to, TEXT_SIZE, "%s.%03uZ", whole, (unsigned)(ns / 1000000u % 1000u));
   return to;
 }
@@ -93,6 +101,7 @@ const char *text_hash(const uint8_t *bytes, size_t count, char *to, size_t room)
   bool set = false;
   for (size_t i = 0; i < count; i++) set = set || bytes[i];
   snprintf(to, room, "-");
-  for (size_t i = 0; set && i < count && 2 * i + 3 <= room; i++) snprintf(to + 2 * i, 3, "%02x", bytes[i]);
+  for (size_t i = 0; set && i < count && 2 * i + 3 <= room; i++)
+    snprintf(to + 2 * i, 3, "%02x", bytes[i]);
   return to;
 }

@@ -1,3 +1,5 @@
+/* versions.c - two walks of the library joined by name and version; a live writer may come between
+ * them. */
 #include "versions.h"
 
 #include <stdio.h>
@@ -20,7 +22,11 @@ static int add(void *env, const pagestore_history_info *i) {
   }
   kept_version *k = &l->items[l->count++];
   *k = (kept_version){
-    .present = !i->snapshot, .version = i->version, .time_ns = i->time_ns, .pages = i->pages, .stored_pages = i->stored_pages,
+      .present = !i->snapshot,
+      .version = i->version,
+      .time_ns = i->time_ns,
+      .pages = i->pages,
+      .stored_pages = i->stored_pages,
   };
   if (i->snapshot) snprintf(k->name, sizeof k->name, "%s", i->snapshot);
   memcpy(k->module_hash, i->module_hash, sizeof k->module_hash);
@@ -32,17 +38,18 @@ static int add_retained(void *env, const char *name, uint64_t version, uint64_t 
   kept_versions *l = env;
   for (uint32_t i = 0; i < l->count; i++) {
     kept_version *k = &l->items[i];
-    if (!k->present && k->version == version && strcmp(k->name, name) == 0) k->retained_bytes = retained_bytes;
+    if (!k->present && k->version == version && strcmp(k->name, name) == 0)
+      k->retained_bytes = retained_bytes;
   }
   return 0;
 }
 
 int versions_load(pagestore_store *s, const char *instance, bool retained, kept_versions *out) {
-  *out = (kept_versions){ 0 };
+  *out = (kept_versions){0};
   int status = pagestore_history_each(s, instance, add, out);
   if (!status && retained) status = pagestore_snapshot_each(s, instance, add_retained, out);
   if (!status) return EXIT_OK;
   free(out->items);
-  *out = (kept_versions){ 0 };
+  *out = (kept_versions){0};
   return status == PAGESTORE_EABORTED ? complain_memory() : look_failed(status);
 }

@@ -1,4 +1,5 @@
-/* versions.h - what is kept of an instance, joined: its history with what each snapshot alone retains.
+/* versions.h - what is kept of an instance, joined: its history with what each snapshot alone
+ * retains.
  *
  * Invariant: oldest first; the present is last. Names are copies. Thread: the program's.
  */
@@ -10,15 +11,19 @@
 #include "report.h"
 
 typedef struct {
-  bool present;                 /* not a snapshot */
-  char name[256];               /* "" for the present */
+  bool present;   /* not a snapshot */
+  char name[256]; /* "" for the present */
   uint64_t version, time_ns, pages, stored_pages, retained_bytes;
   uint8_t module_hash[32];
 } kept_version;
 
-typedef struct { kept_version *items; uint32_t count, room; } kept_versions;
+typedef struct {
+  kept_version *items;
+  uint32_t count, room;
+} kept_versions;
 
-/* EXIT_OK, or complained. `retained`: measured too, which reads every key of the layers. items: to be freed */
+/* EXIT_OK, or complained. `retained`: measured too, which reads every key of the layers. items: to
+ * be freed */
 int versions_load(pagestore_store *, const char *instance, bool retained, kept_versions *);
 
 #endif
