@@ -12,24 +12,38 @@
 #include "storage/pagemap.h"
 #include "vm/region.h"
 
+#define MEMORY_VOLATILE_ID UINT32_MAX
+
 struct pagestore_memory {
   pagestore_memory *next;
   pagestore_instance *instance;
   region *region;
-  uint32_t id;                  /* in the instance's state; 0: a ghost; VOLATILE: UINT32_MAX */
+  uint32_t id;                  /* in the instance's state; 0: a ghost; VOLATILE: MEMORY_VOLATILE_ID */
   uint32_t flags;
   uint64_t dirty_limit;
   uint64_t committed_pages;     /* VOLATILE: its size at the last boundary */
   shadow shadow;                /* VOLATILE */
+  uint64_t shadow_pages;        /* VOLATILE: the smallest size since the boundary; what has grown since is zeros */
   pagemap map;                  /* of the cursor in use */
   row_place damage;             /* of the load that failed */
   char name[NAME_BYTES_MAX + 1];
 };
 
 int memory_check(const pagestore_memory *, bool to_write);
+uint64_t memory_default_guard(uint32_t flags);
+
+/* ---- the page map under the region ------------------------------------------------------------------------------------ */
+
+region_source memory_source(pagestore_memory *);
+/* A reader for m->map; the cursor is its slot, NULL for a volatile memory. In fault handlers too. */
+int memory_source_begin(void *memory, void **cursor);
+void memory_source_end(void *memory, void *cursor);
+int memory_describe(const pagestore_memory *, int status, uint64_t page);   /* the text of a load that failed */
 
 /* ---- boundaries ------------------------------------------------------------------------------------------------------ */
 
+/* What the tracker knows, pages that were only seen to be written to narrowed to the blocks that differ. EIO */
+int memory_collect_blocks(pagestore_memory *);
 /* Collects and, where the tracker saw only pages, narrows to the blocks that differ. Counts what is dirty. EQUOTA over the limit; the status of a
  * failed load, with its text. */
 int memory_collect(pagestore_memory *, uint64_t *pages, uint64_t *blocks);

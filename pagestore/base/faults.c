@@ -80,6 +80,7 @@ static void offer_to_guards(uintptr_t address, const ucontext_t *context) {
   for (guard *g = innermost; g != NULL; g = g->outer) {
     if (address < g->start || address >= g->end) continue;
     innermost = g->outer;
+    g->address = address;
     pthread_sigmask(SIG_SETMASK, &context->uc_sigmask, NULL);
     _longjmp(g->back, 1);
   }

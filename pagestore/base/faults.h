@@ -40,6 +40,7 @@ int faults_thread_prepare(void);
 typedef struct guard {
   struct guard *outer;
   uintptr_t start, end;
+  uintptr_t address;  /* after the jump: where the fault was */
   jmp_buf back;
 } guard;
 

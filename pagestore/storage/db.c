@@ -14,9 +14,13 @@ enum { SLOTS_UNRESERVED_MIN = 2 }; /* reserving leaves at least so many for faul
 
 /* ---- calls into LMDB ------------------------------------------------------------------------- */
 
+/* Every address: a damaged tree page sends LMDB anywhere, not only beyond the file's end. */
 int guarded(const lmdb_map *m, guarded_fn work, void *env) {
   guard g;
-  if (guard_enter(&g, m->map, m->map_bytes)) return JUMPED;
+  if (guard_enter(&g, NULL, SIZE_MAX)) {
+    if (g.address - (uintptr_t)m->map >= m->map_bytes) atomic_store(&m->db->damaged, true);
+    return JUMPED;
+  }
   int rc = work(env);
   guard_leave(&g);
   return rc;
