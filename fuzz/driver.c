@@ -1,13 +1,14 @@
-/* driver.c - runs a fuzz target without a fuzzer: for every compiler, for ctest, and for replaying
- * what crashed.
+/* driver.c - runs a fuzz target without a fuzzer: for any compiler, for ctest, for what crashed.
  *
  *   fuzz_NAME [--random N] [--seed S] [--write FOLDER] [--must-crash] [FILE | FOLDER]...
  *
- * Runs the target's own seeds, every file, and then N mutations of these. Mutations follow from the
- * seed alone; without one it is made from the clock. The last line is "seed=S executions=N". A
- * crash leaves its input in ./crash-S-N and names it: run that file to see it again.
- * --write puts the target's seeds into the folder. --must-crash: 0 if the target crashes, 1 if it
- * does not (for the canary).
+ * Runs the target's own seeds, every file, and then N mutations of these; files alone: just these.
+ * Mutations follow from the seed alone; without one it is made from the clock. The last line is
+ * "seed=S executions=N". A crash leaves its input in ./crash-S-N and names it: run that file to see
+ * it again.
+ *
+ *   --write        puts the target's seeds into the folder
+ *   --must-crash   ends with 0 if the target crashes, with 1 if it does not: for the canary
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -37,9 +38,7 @@ static uint64_t seed, random_state, executions;
 static uint8_t *current; /* what runs now, for the crash */
 static size_t current_size;
 
-/* ---- crashes
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- crashes ------------------------------------------------------------------------------- */
 
 void __sanitizer_set_death_callback(void (*)(void)) __attribute__((weak));
 
@@ -74,9 +73,7 @@ static void watch(void) {
   for (size_t i = 0; i < count; i++) signal(numbers[i], on_crash);
 }
 
-/* ---- corpus
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- corpus -------------------------------------------------------------------------------- */
 
 static void add(void *env, const char *name, const uint8_t *bytes, size_t size) {
   (void)env;
@@ -133,9 +130,7 @@ static int write_corpus(const char *folder) {
   return 0;
 }
 
-/* ---- mutation
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- mutation ------------------------------------------------------------------------------ */
 
 static uint64_t next_random(void) { /* splitmix64 */
   uint64_t z = random_state += 0x9e3779b97f4a7c15u;
@@ -208,9 +203,7 @@ static size_t mutate_once(uint8_t *bytes, size_t size) {
   }
 }
 
-/* ---- running
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- running ------------------------------------------------------------------------------- */
 
 /* A copy of exactly this size: a read behind it is seen. */
 static void run(const uint8_t *bytes, size_t size) {

@@ -1,11 +1,13 @@
 /* fuzz.h - what a fuzz target is: one input at a time, and seeds that it makes itself.
  *
  *   fuzz_NAME.c + driver.c      any compiler: replays files, then mutates what it has read
- * (driver.c tells how to call it) fuzz_NAME.c + libfuzzer.c   clang, cmake
- * -DPAGESTORE_FUZZER=libfuzzer: coverage-guided; AFL++ takes the same functions
+ *   fuzz_NAME.c + libfuzzer.c   clang, cmake -DPAGESTORE_FUZZER=libfuzzer: guided by coverage;
+ *                               AFL++ takes the same functions
  *
  * A target crashes (a trap, a sanitizer's report) if and only if something is wrong. It writes
- * nothing but to the temporary folder. Thread: one.
+ * nothing but to the temporary folder.
+ *
+ * Thread: one.
  */
 #ifndef PAGESTORE_FUZZ_H
 #define PAGESTORE_FUZZ_H

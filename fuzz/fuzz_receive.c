@@ -1,10 +1,10 @@
 /* fuzz_receive.c - bytes into pagestore_receive.
  *
- *   input: one byte (1: checksums are repaired first; 2: into the instance that has the base, else
- * into one that is not there), then the stream
+ *   input: one byte of bits, then the stream
+ *          1: checksums are repaired first
+ *          2: into the instance that has the base, else into one that is not there
  *
- * A stream that is refused changes nothing; one that is accepted can be sent again and received
- * again.
+ * A stream that is refused changes nothing; one that is accepted can be sent and received again.
  *
  * ctest: runs=600
  */
@@ -47,8 +47,7 @@ static int consume(void *env, void *bytes, size_t room, size_t *length) {
   return 0;
 }
 
-/* ---- seeds: two streams with fixed identities
- * ------------------------------------------------------------------------------------------- */
+/* ---- seeds: two streams with fixed identities ---------------------------------------------- */
 
 static const id128 first_id = {{1, 1}}, second_id = {{2, 2}};
 
@@ -108,8 +107,7 @@ void fuzz_seeds(fuzz_add add, void *env) {
   add_stream(add, env, "increment-as-is", false, ONTO_BASE);
 }
 
-/* ---- repairing: as far as the stream can be followed
- * -------------------------------------------------------------------------------------- */
+/* ---- repairing: as far as the stream can be followed --------------------------------------- */
 
 /* Puts the checksum behind [from, from + length) if there is room for it; whether there was. */
 static bool seal(uint8_t *bytes, size_t size, size_t from, size_t length) {
@@ -142,9 +140,7 @@ static void repair(uint8_t *bytes, size_t size) {
   put_le64(bytes + at + STREAM_ENTRY_BYTES, XXH3_64bits(bytes, at + STREAM_ENTRY_BYTES));
 }
 
-/* ---- the store
- * -------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the store ----------------------------------------------------------------------------- */
 
 static pagestore_store *store;
 static char folder[200];

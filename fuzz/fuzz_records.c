@@ -35,9 +35,7 @@ enum {
 static const id128 store_id = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}};
 static const page_key row_key = {.layer = 3, .memory = 2, .page = 5, .version = 7};
 
-/* ---- seeds
- * ----------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- seeds --------------------------------------------------------------------------------- */
 
 static void add_kind(fuzz_add add, void *env, const char *name, uint8_t kind, const void *bytes,
                      size_t size) {
@@ -116,9 +114,7 @@ void fuzz_seeds(fuzz_add add, void *env) {
   add_kind(add, env, "row-zero", ROW, marker, sizeof marker);
 }
 
-/* ---- catalog records
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- catalog records ----------------------------------------------------------------------- */
 
 static void repair_record(uint8_t *bytes, size_t size) {
   if (size < 16 || size > UINT16_MAX) return;
@@ -165,9 +161,7 @@ static void try_record(unsigned kind, bytes from) {
   }
 }
 
-/* ---- keys, parts of states
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- keys, parts of states ----------------------------------------------------------------- */
 
 static void try_catalog_key(bytes from) {
   catalog_kind kind;
@@ -223,9 +217,7 @@ static void try_state_part(unsigned kind, bytes from) {
   state_release(s);
 }
 
-/* ---- rows
- * ----------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- rows ---------------------------------------------------------------------------------- */
 
 /* The bytes lie over the head of a row that is right: a marker if there are as many as it has, else
  * a page. */

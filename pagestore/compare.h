@@ -2,8 +2,9 @@
  *
  * Each page has a reader of its own, gone before anyone is called with what was found: a slow
  * callback holds up neither the flusher nor LMDB's reuse of pages. What keeps the rows is that both
- * versions are pinned; views of a store opened for reading look through the reader that they hold
- * anyway. Thread: one at a time per comparison, which counts as a call on both handles.
+ * versions are pinned; views of a store opened for reading look through the reader that they hold.
+ *
+ * Thread: one at a time per comparison, which counts as a call on both handles.
  */
 #ifndef PAGESTORE_COMPARE_H
 #define PAGESTORE_COMPARE_H

@@ -31,6 +31,7 @@ struct flusher {
   uint32_t wait_idle;             /* openers that need a moment without a flush */
   uint64_t works_pushed, works_done;
   int failure;                    /* 0, or why it stands still */
+  uint64_t tries_failed;
   char failure_text[256];
   uint32_t retry_ms;
   uint64_t measured_ns;
@@ -60,18 +61,26 @@ static int refuse(const flusher *f) {
   return fail(f->failure, "%s", f->failure_text);
 }
 
+/* Somebody waits: a failure from before that does not tell whether there is room by now. */
+static void try_now(flusher *f) {
+  f->kick = true;
+  pthread_cond_signal(&f->wake);
+}
+
 int flusher_room(flusher *f, uint64_t bytes, bool nowait) {
   pagestore_store *s = f->store;
   uint64_t limit = s->options.queue_bytes;
   int status = 0;
   pthread_mutex_lock(&s->lock);
+  uint64_t before = f->tries_failed;
   while (f->failure != PAGESTORE_EFAILED && f->queue_bytes > 0 && f->queue_bytes + bytes > limit) {
     if (nowait) {
       status = fail(PAGESTORE_EAGAIN, "the flush queue is full (%llu bytes): call again, or commit without NOWAIT",
                     (unsigned long long)f->queue_bytes);
       break;
     }
-    if (f->failure) break;
+    if (f->failure && f->tries_failed != before) break;
+    try_now(f);
     pthread_cond_wait(&f->moved, &s->lock);
   }
   if (!status && (f->failure == PAGESTORE_EFAILED || (f->failure && f->queue_bytes + bytes > limit))) status = refuse(f);
@@ -104,10 +113,10 @@ int flusher_wait_work(flusher *f, work *w) {
 /* Called with the lock; `done` says whether what is waited for is there. Waiting ends early while the flusher stands still. */
 static int wait_until(flusher *f, bool (*done)(const flusher *, const void *), const void *of, int timeout_ms) {
   struct timespec deadline = deadline_in(timeout_ms < 0 ? 0 : timeout_ms);
-  f->kick = true;
-  pthread_cond_signal(&f->wake);
+  uint64_t before = f->tries_failed;
+  try_now(f);
   while (!done(f, of)) {
-    if (f->failure) return refuse(f);
+    if (f->failure == PAGESTORE_EFAILED || (f->failure && (timeout_ms == 0 || f->tries_failed != before))) return refuse(f);
     if (!wait_moved(f, timeout_ms, &deadline))
       return fail(PAGESTORE_ETIMEDOUT, "not durable after %d ms: wait again", timeout_ms);
   }
@@ -181,37 +190,6 @@ flusher_load flusher_queue(flusher *f) {
   flusher_load load = { f->queue_bytes, f->queue_works };
   pthread_mutex_unlock(&f->store->lock);
   return load;
-}
-
-/* ---- telling ------------------------------------------------------------------------------------------------------------ */
-
-/* Once per instance and flush: its newest commit among works up to end. */
-static void call_back(flusher *f, const group *g) {
-  const pagestore_options *options = &f->store->options;
-  if (!options->on_durable) return;
-  for (uint32_t i = 0; i < g->core_count; i++)
-    if (g->cores[i].wrote) options->on_durable(options->env, g->cores[i].user, g->cores[i].version, 0);
-}
-
-/* STANDING: works that are tried again, told once. FINAL: works that will never be, told up to their last version. */
-typedef enum { TELL_STANDING, TELL_FINAL } tell;
-
-/* Why the flusher stands still: once for each instance with asynchronous commits among the works. */
-static void call_back_failure(flusher *f, work *w, int status, tell how) {
-  const pagestore_options *options = &f->store->options;
-  for (; w; w = w->next) {
-    if (w->kind != WORK_COMMIT || w->synchronous) continue;
-    core *c = w->core;
-    pthread_mutex_lock(&c->lock);
-    uint64_t version = c->committed;
-    bool news = c->told_status != status || (how == TELL_FINAL && c->told_version < version);
-    if (news) {
-      c->told_status = status;
-      c->told_version = version;
-    }
-    pthread_mutex_unlock(&c->lock);
-    if (news && options->on_durable) options->on_durable(options->env, w->user, version, status);
-  }
 }
 
 /* ---- taking and finishing groups ------------------------------------------------------------------------------------------- */
@@ -325,16 +303,18 @@ static void fail_queue(flusher *f) {
   work *rest = f->head;
   f->head = f->tail = NULL;
   pthread_mutex_unlock(&f->store->lock);
-  call_back_failure(f, rest, PAGESTORE_EFAILED, TELL_FINAL);
+  works_tell_failure(f->store, rest, PAGESTORE_EFAILED, TELL_FINAL);
   finish_all(f, rest, PAGESTORE_EFAILED);
 }
 
 static void set_failure(flusher *f, int status) {
+  if (status && !*pagestore_detail()) fail(status, "the queue could not be flushed (%s): it is tried again", pagestore_strerror(status));
   const char *text = pagestore_detail();
   pthread_mutex_lock(&f->store->lock);
   bool news = f->failure != status;
   f->failure = status;
   if (status) {
+    f->tries_failed++;
     size_t length = strnlen(text, sizeof f->failure_text - 1);
     memcpy(f->failure_text, text, length);
     f->failure_text[length] = 0;
@@ -400,7 +380,7 @@ static void group_failed(flusher *f, work *first, int status) {
   }
   take_rest(f, first);
   set_failure(f, status);
-  call_back_failure(f, first, status, status == PAGESTORE_EFAILED ? TELL_FINAL : TELL_STANDING);
+  works_tell_failure(f->store, first, status, status == PAGESTORE_EFAILED ? TELL_FINAL : TELL_STANDING);
   if (status == PAGESTORE_EFAILED) finish_all(f, first, status);
   else refuse_synchronous(f, first, status);
 }
@@ -409,13 +389,14 @@ static void flush_group(flusher *f, work *first) {
   uint64_t began_ns = monotonic_ns();
   mark_cores(first);
   group g = new_group(f, first);
+  fail(0, "%s", "");  /* what fails without a text must not get an older one */
   int status = write_group(f, &g);
   if (status == 0) {
     group_publish(&g);
     count_flush(f, &g, began_ns);
     set_failure(f, 0);
     f->narrow = false;
-    call_back(f, &g);
+    group_tell(&g);
     finish_all(f, first, 0);
   } else {
     /* Unknown: the rows may be those of before or after, and may have been pruned. Views go on taking both for right, see core_bound. */
@@ -582,7 +563,7 @@ int flusher_stop(flusher *f) {
   pthread_mutex_unlock(&f->store->lock);
   pthread_join(f->thread, NULL);
   int status = f->failure;
-  call_back_failure(f, f->head, status, TELL_FINAL);
+  works_tell_failure(f->store, f->head, status, TELL_FINAL);
   finish_all(f, f->head, status);
   if (status) fail(status, "%s", f->failure_text);
   pthread_mutex_destroy(&f->orphans_lock);

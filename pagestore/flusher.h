@@ -58,6 +58,10 @@ typedef struct work {
 
 work *work_new(work_kind, core *);          /* takes a reference on the core (store->lock held). NULL: no memory */
 void work_free(struct pagestore_store *, work *);
+/* on_durable for why the flusher stands still, once for each instance with asynchronous commits among the works.
+ * STANDING: they are tried again, told once. FINAL: they will never be, told up to their last version. */
+typedef enum { TELL_STANDING, TELL_FINAL } tell;
+void works_tell_failure(struct pagestore_store *, const work *, int status, tell);
 
 typedef struct flusher flusher;
 int flusher_start(struct pagestore_store *, flusher **);   /* ENOMEM */

@@ -304,6 +304,14 @@ void group_publish(group *g) {
   for (work *w = g->works; w; w = w->next) publish_work(g->store, w);
 }
 
+/* Once per instance and flush: its newest commit among works up to end. */
+void group_tell(const group *g) {
+  const pagestore_options *options = &g->store->options;
+  if (!options->on_durable) return;
+  for (uint32_t i = 0; i < g->core_count; i++)
+    if (g->cores[i].wrote) options->on_durable(options->env, g->cores[i].user, g->cores[i].version, 0);
+}
+
 void group_free(group *g) {
   for (uint32_t i = 0; i < g->core_count; i++) {
     state_release(g->cores[i].counts);

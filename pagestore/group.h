@@ -31,6 +31,7 @@ typedef struct {
 
 int group_write(group *);                    /* 0, or the status; nothing changed then */
 void group_publish(group *);                 /* after 0 */
+void group_tell(const group *);              /* on_durable, after group_publish */
 void group_free(group *);
 
 /* A transaction of nothing but the store record, so that the next one may use the pages that the last one freed. */

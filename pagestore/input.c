@@ -71,3 +71,7 @@ int input_result(void *out, const void *ours, size_t our_size, const char *what)
   memcpy(out, &size, sizeof size);
   return 0;
 }
+
+int input_commit_flags(unsigned flags) {
+  return flags & ~(unsigned)(PAGESTORE_ASYNC | PAGESTORE_NOWAIT) ? fail(PAGESTORE_EINVAL, "unknown commit flags 0x%x", flags) : 0;
+}

@@ -21,6 +21,7 @@ int input_name(const char *name, const char *what);
 /* The other way: what the caller's struct has room for, zeros in what only it knows. EINVAL */
 int input_result(void *out, const void *ours, size_t our_size, const char *what);
 
+int input_commit_flags(unsigned flags);   /* ASYNC, NOWAIT, nothing else. EINVAL */
 int input_null(const char *what);   /* EINVAL: a required pointer is NULL */
 
 #endif

@@ -46,6 +46,12 @@ int instance_change(pagestore_instance *i, state **out) {
   return 0;
 }
 
+void instance_unchange(pagestore_instance *i, const state *before) {
+  if (before) return;
+  state_release(i->message.pending);
+  i->message.pending = NULL;
+}
+
 void message_free(pagestore_store *s, message *m) {
   if (m->restored) layers_unpin(s->layers, m->restored, flusher_orphaned, s);
   line_release(m->restored);
@@ -70,6 +76,7 @@ static int load_record(void *env, db_reader reader) {
 static int core_from_record(pagestore_store *s, layers *layers, const load_request *r, core **out) {
   line *line;
   int status = layers_line(layers, r->record.layer, BOUND_OPEN, &line);
+  if (status == PAGESTORE_ENOMEM) return fail(status, "no memory for an instance: free some and open again");
   if (status) return fail(PAGESTORE_ECORRUPT, "instance '%s' names layer %llu, which is not there: run recover", r->name,
                           (unsigned long long)r->record.layer);
   core *c;

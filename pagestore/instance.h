@@ -46,12 +46,14 @@ uint64_t instance_version(const pagestore_instance *);
 const state *instance_committed_state(const pagestore_instance *);
 const state *instance_state(const pagestore_instance *);
 int instance_change(pagestore_instance *, state **);   /* the pending state, for writing. ENOMEM */
+void instance_unchange(pagestore_instance *, const state *before);   /* a change was refused: without a pending state `before`, there is none again */
 void message_free(pagestore_store *, message *);
 int instance_rollback(pagestore_instance *);            /* drops the message; a failure makes the handle broken */
 
-/* One commit of what did not come through regions: the whole state, the changed blocks, and a snapshot of the version, in one flush. Takes over `state`
- * and `changes` whatever it returns. The handle is writable, without open memories and without a message. Durable on return, or nothing has changed
- * (but after EFAILED). EEXIST: the snapshot's name is taken. Blocks */
+/* One commit of what did not come through regions: the whole state, the changed blocks, and a snapshot of the version,
+ * in one flush. Takes over `state` and `changes` whatever it returns. The handle is writable, without open memories and
+ * without a message. Durable on return, or nothing has changed (but after EFAILED). EEXIST: the snapshot's name is
+ * taken. Blocks */
 typedef struct {
   state *state;
   delta *changes;               /* NULL: none */
@@ -67,7 +69,8 @@ void core_drop(pagestore_store *, core *);             /* core_release with the 
 pagestore_instance *instance_allocate(pagestore_store *, core *, const pagestore_instance_options *);   /* NULL: no memory */
 int module_check(const char *name, const state *committed, const uint8_t *hash);   /* EMODULE */
 int instance_capture_durable(pagestore_instance *);      /* into its view. ENOTFOUND. Blocks while a flush is in progress */
-int instance_capture(pagestore_instance *, core_version *);   /* what the handle's version is made of, pinned; not in a store opened for reading. ENOMEM */
+/* What the handle's version is made of, pinned; not in a store opened for reading. ENOMEM */
+int instance_capture(pagestore_instance *, core_version *);
 /* What a snapshot holds, pinned; waits until it is durable. ENOTFOUND. Blocks */
 int snapshot_capture(pagestore_instance *, const char *name, core_version *);
 /* Views of a store that is open for reading (reader.c): each reads through a slot of its own, renewed by advance only. */

@@ -215,6 +215,7 @@ static int seal_delete(pagestore_store *s, core *c, bool synchronous, core_life 
 int pagestore_instance_delete(pagestore_store *s, const char *name, unsigned flags) {
   int status = store_check(s, true);
   if (!status) status = input_name(name, "instance name");
+  if (!status) status = input_commit_flags(flags);
   core *c = NULL;
   if (!status) status = core_acquire(s, name, 0, &c);
   if (status) return status;

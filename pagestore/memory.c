@@ -179,7 +179,7 @@ static void forget_page(void *env, uint64_t page) {
 }
 
 /* The message's changes go first: a dropped page must not be dirty. */
-int memory_follow(pagestore_memory *m, memory_drift drift) {
+static int follow(pagestore_memory *m, memory_drift drift) {
   pagestore_instance *i = m->instance;
   region_rollback(m->region);
   if (memory_is_volatile(m)) {
@@ -202,6 +202,12 @@ int memory_follow(pagestore_memory *m, memory_drift drift) {
   m->id = entry->id;
   m->flags = entry->flags | (m->flags & PAGESTORE_EXPLICIT);
   return region_pages(m->region) == entry->pages ? 0 : region_resize(m->region, entry->pages);
+}
+
+int memory_follow(pagestore_memory *m, memory_drift drift) {
+  int status = follow(m, drift);
+  if (status || !region_failure(m->region, NULL)) return status;
+  return fail(PAGESTORE_EIO, "memory '%s': the kernel refused to drop pages: close the handle and open it again", m->name);
 }
 
 int memory_can_follow(pagestore_memory *m, const state *to) {

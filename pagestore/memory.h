@@ -52,7 +52,7 @@ void memory_add_to(pagestore_memory *, delta *);                  /* the collect
 void memory_mark_delta(pagestore_instance *, const delta *);      /* a delta taken back: its blocks are dirty again */
 void memory_boundary(pagestore_memory *);                         /* sealed: clean */
 /* Drops what the message wrote and follows the instance's state as it is now (rollback, restore, advance): id and size. Pages that may differ besides are
- * dropped: those in (after, through] of the history if it is covered, or all. ENOMEM */
+ * dropped: those in (after, through] of the history if it is covered, or all. ENOMEM EIO */
 typedef struct { bool covered; uint64_t after, through; } memory_drift;
 int memory_follow(pagestore_memory *, memory_drift);
 /* Whether memory_follow would find room: to be asked before anything changes. ENOMEM */

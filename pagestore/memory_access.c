@@ -25,19 +25,22 @@ static int describe_one_of(pagestore_memory *m, int status, uint64_t first, uint
   return memory_describe(m, status, page);
 }
 
-static int load_pages(pagestore_memory *m, uint64_t first, uint64_t count) {
-  int status = region_load(m->region, first, count);
+typedef enum { TO_READ, TO_WRITE } access;
+
+/* Afterwards our own code can touch them without a fault that the kernel may refuse to mend: that would be a trap inside the host. */
+static int load_pages(pagestore_memory *m, uint64_t first, uint64_t count, access to) {
+  int status = to == TO_WRITE ? region_open_write(m->region, first, count) : region_load(m->region, first, count);
   return status ? describe_one_of(m, status, first, count) : 0;
 }
 
 /* Calls for pieces of at most 1 MiB whose pages are loaded, so that a limit on resident pages holds also for one long access. */
 typedef void (*piece_fn)(void *env, uint8_t *bytes, size_t length, uint64_t done);
 
-static int each_piece(pagestore_memory *m, uint64_t offset, uint64_t length, piece_fn piece, void *env) {
+static int each_piece(pagestore_memory *m, uint64_t offset, uint64_t length, access to, piece_fn piece, void *env) {
   for (uint64_t done = 0; done < length;) {
     uint64_t at = offset + done;
     uint64_t end = min_u64(offset + length, align_down(at, PAGE_BYTES) + READ_STEP_PAGES * PAGE_BYTES);
-    int status = load_pages(m, at / PAGE_BYTES, (end - 1) / PAGE_BYTES - at / PAGE_BYTES + 1);
+    int status = load_pages(m, at / PAGE_BYTES, (end - 1) / PAGE_BYTES - at / PAGE_BYTES + 1, to);
     if (status) return status;
     piece(env, region_base(m->region) + at, end - at, done);
     done += end - at;
@@ -67,31 +70,29 @@ static void mark_range(pagestore_memory *m, uint64_t offset, uint64_t length) {
 int pagestore_memory_read(pagestore_memory *m, uint64_t offset, void *to, size_t length) {
   int status = check_range(m, offset, length, false);
   if (status) return status;
-  return each_piece(m, offset, length, piece_read, to);
+  return each_piece(m, offset, length, TO_READ, piece_read, to);
 }
 
 int pagestore_memory_write(pagestore_memory *m, uint64_t offset, const void *from, size_t length) {
   int status = check_range(m, offset, length, true);
   if (status) return status;
   if (m->flags & PAGESTORE_EXPLICIT) mark_range(m, offset, length);
-  return each_piece(m, offset, length, piece_write, (void *)(uintptr_t)from);
+  return each_piece(m, offset, length, TO_WRITE, piece_write, (void *)(uintptr_t)from);
 }
 
 int pagestore_memory_fill(pagestore_memory *m, uint64_t offset, int byte, uint64_t length) {
   int status = check_range(m, offset, length, true);
   if (status) return status;
   if (m->flags & PAGESTORE_EXPLICIT) mark_range(m, offset, length);
-  return each_piece(m, offset, length, piece_fill, &byte);
+  return each_piece(m, offset, length, TO_WRITE, piece_fill, &byte);
 }
 
 int pagestore_memory_prepare(pagestore_memory *m, uint64_t offset, uint64_t length, bool write) {
   int status = check_range(m, offset, length, write);
   if (status || length == 0) return status;
   uint64_t first = offset / PAGE_BYTES, count = (offset + length - 1) / PAGE_BYTES - first + 1;
-  if (!write) return load_pages(m, first, count);
-  if (m->flags & PAGESTORE_EXPLICIT) mark_range(m, offset, length);
-  status = region_open_write(m->region, first, count);
-  return status ? describe_one_of(m, status, first, count) : 0;
+  if (write && m->flags & PAGESTORE_EXPLICIT) mark_range(m, offset, length);
+  return load_pages(m, first, count, write ? TO_WRITE : TO_READ);
 }
 
 int pagestore_memory_mark(pagestore_memory *m, uint64_t offset, uint64_t length) {

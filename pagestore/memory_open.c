@@ -189,15 +189,12 @@ int pagestore_memory_open(pagestore_instance *i, const char *name, const pagesto
     if (i->kind == INSTANCE_READ) return fail(PAGESTORE_EREADONLY, "a read-only view has no volatile memories");
     return open_handle(i, name, NULL, &o, out);
   }
-  if (!entry) {
-    if ((status = create_entry(i, name, &o, &entry)) != 0) return status;
-    status = open_handle(i, name, entry, &o, &m);
-    if (status) state_memory_remove(i->message.pending, entry->id);
-  } else {
-    if (anew && (status = renew_entry(i, name, &o, &entry)) != 0) return status;
-    status = open_handle(i, name, entry, &o, &m);
-  }
-  if (!status) *out = m;
+  const state *before = i->message.pending;
+  bool added = !entry;
+  if (added) status = create_entry(i, name, &o, &entry);
+  else if (anew) status = renew_entry(i, name, &o, &entry);
+  if (!status && (status = open_handle(i, name, entry, &o, out)) != 0 && added) state_memory_remove(i->message.pending, entry->id);
+  if (status && added) instance_unchange(i, before);
   return status;
 }
 

@@ -142,8 +142,8 @@ static int name_version(boundary *b) {
   core *c = b->instance->core;
   work *w = b->naming;
   snapshot made = {
-    .life = SNAPSHOT_QUEUED, .instance = c->id, .layer = b->work->line->steps[0].layer, .version = c->committed + 1, .time_ns = wall_ns(),
-    .serial = c->serial + 1, .id = b->content->snapshot_id,
+    .life = SNAPSHOT_QUEUED, .instance = c->id, .layer = b->work->line->steps[0].layer, .version = c->committed + 1,
+    .time_ns = wall_ns(), .serial = c->serial + 1, .id = b->content->snapshot_id,
   };
   if (snapshot_find(s, c->id, b->content->snapshot))
     return fail(PAGESTORE_EEXIST, "snapshot '%s' of '%s' exists: drop it and try again", b->content->snapshot, c->name);
@@ -341,13 +341,9 @@ static int commit(boundary *all, boundary **sorted, size_t count, unsigned flags
   return status;
 }
 
-static int check_flags(unsigned flags) {
-  return flags & ~(unsigned)(PAGESTORE_ASYNC | PAGESTORE_NOWAIT) ? fail(PAGESTORE_EINVAL, "unknown commit flags 0x%x", flags) : 0;
-}
-
 int pagestore_commit(pagestore_instance *i, unsigned flags, uint64_t *version) {
   int status = instance_check(i, NEEDS_WRITABLE);
-  if (!status) status = check_flags(flags);
+  if (!status) status = input_commit_flags(flags);
   if (status) return status;
   boundary b = { .instance = i }, *sorted = &b;
   status = commit(&b, &sorted, 1, flags);
@@ -374,7 +370,7 @@ int pagestore_commit_all(pagestore_instance *const *instances, size_t count, uns
   if (count == 0) return 0;
   if (!instances) return input_null("instances");
   int status = check_all(instances, count);
-  if (!status) status = check_flags(flags);
+  if (!status) status = input_commit_flags(flags);
   if (status) return status;
   boundary *all = calloc(count, sizeof *all);
   boundary **sorted = calloc(count, sizeof *sorted);
@@ -456,6 +452,7 @@ int pagestore_upgrade(pagestore_instance *i, const uint8_t module_hash[32]) {
     if (m->id == 0 || (m->flags & PAGESTORE_KEEP)) continue;
     const memory_entry *entry = memory_is_volatile(m) ? NULL : state_memory(pending, m->name);
     if (entry) m->id = entry->id;
+    m->shadow_pages = 0;
     region_resize(m->region, 0);  /* shrinking does not fail */
   }
   return 0;

@@ -11,9 +11,11 @@ int pagestore_metadata_set(pagestore_instance *i, const char *key, const void *v
   if (status) return status;
   if (length > METADATA_BYTES_MAX)
     return fail(PAGESTORE_EQUOTA, "metadata '%s' of %zu bytes: an instance holds at most 1 MiB in all", key, length);
+  const state *before = i->message.pending;
   state *pending;
   if ((status = instance_change(i, &pending)) != 0) return status;
   status = state_metadata_set(pending, key, value, length);
+  if (status) instance_unchange(i, before);
   if (status == PAGESTORE_EQUOTA) return fail(status, "metadata of '%s' is full with '%s': an instance holds at most 1 MiB in all", i->core->name, key);
   return status ? fail(status, "no memory for metadata: free some and try again") : 0;
 }

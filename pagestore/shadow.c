@@ -40,6 +40,11 @@ void shadow_truncate(shadow *s, uint64_t pages) {
   }
 }
 
+void shadow_zero(shadow *s, uint64_t from) {
+  for (uint64_t page = from; page < s->capacity; page++)
+    if (s->pages[page]) memset(s->pages[page], 0, PAGE_BYTES);
+}
+
 void shadow_free(shadow *s) {
   shadow_truncate(s, 0);
   free(s->pages);

@@ -14,6 +14,7 @@ int shadow_prepare(shadow *, uint64_t page);   /* room to commit into it, so tha
 void shadow_commit(shadow *, uint64_t page, uint16_t blocks, const uint8_t *page_bytes);
 const uint8_t *shadow_page(const shadow *, uint64_t page);   /* NULL: zeros */
 void shadow_truncate(shadow *, uint64_t pages);              /* those beyond become zeros */
+void shadow_zero(shadow *, uint64_t from);                   /* pages from there on become zeros, and stay prepared */
 void shadow_free(shadow *);
 
 #endif

@@ -153,6 +153,7 @@ static int prepare(pagestore_instance *i, const char *name, work *w) {
 int pagestore_snapshot_create(pagestore_instance *i, const char *name, unsigned flags) {
   int status = instance_check(i, NEEDS_WRITABLE_STORE);
   if (!status) status = input_name(name, "snapshot name");
+  if (!status) status = input_commit_flags(flags);
   if (status) return status;
   if (instance_version(i) == 0)
     return fail(PAGESTORE_ENOTFOUND, "instance '%s' was never committed: commit, then take the snapshot", i->core->name);
@@ -177,6 +178,7 @@ int pagestore_snapshot_create(pagestore_instance *i, const char *name, unsigned 
   if (status) {
     pthread_mutex_lock(&s->lock);
     snapshot_remove(s, w->snapshot);
+    if (w->new_layer) layers_remove(s->layers, w->line->steps[0].layer);
     pthread_mutex_unlock(&s->lock);
   }
   work_free(s, w);
@@ -201,6 +203,7 @@ int pagestore_snapshot_drop(pagestore_store *s, const char *instance, const char
   int status = store_check(s, true);
   if (!status) status = input_name(instance, "instance name");
   if (!status) status = input_name(name, "snapshot name");
+  if (!status) status = input_commit_flags(flags);
   core *c;
   if (!status) status = core_acquire(s, instance, 0, &c);
   if (status) return status;

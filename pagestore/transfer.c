@@ -1,16 +1,16 @@
-/* transfer.c - sending a version, or what changed since a snapshot, and receiving it in another
- * store.
+/* transfer.c - sending a version, or what changed since a snapshot; receiving it in another store.
  *
- *   sender     snapshot A --- B --- C          whole: A            increments: A to B, B to C
- *   receiver   snapshot A --- B --- C          each one commit, named with the sender's snapshot:
- * same name, same id
+ *   sender     snapshot A --- B --- C     sends A whole, then the increments A to B, B to C
+ *   receiver   snapshot A --- B --- C     each one commit; names and ids of snapshots as there
  *
- * Invariants: nothing of a stream reaches the store before its end entry was read and right; then
- * all of it in one flush. A memory goes on from the base if it has the same id in both versions:
- * then blocks that differ are sent; any other is sent whole and gets a new id in the receiver, so
- * that nothing of what lay under its old one shows. Ids of memories are each store's own: names tie
- * them together. Thread: as said in the public header. Callbacks run without locks and without a
- * reader.
+ * Invariants:
+ * - nothing of a stream reaches the store before its end entry was read and right; then all of it
+ *   does, in one flush;
+ * - a memory goes on from the base if it has the same id in both versions: then the blocks that
+ *   differ are sent. Any other is sent whole and gets a new id in the receiver, so that nothing of
+ *   what lay under its old one shows. Ids are each store's own: names tie memories together.
+ *
+ * Thread: as said in the public header. Callbacks run without locks and without a reader.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -21,9 +21,7 @@
 #include "memory.h"
 #include "transfer_stream.h"
 
-/* ---- sending
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- sending ------------------------------------------------------------------------------- */
 
 /* The same memory in the base: 0 if it is new, or was emptied since. */
 static uint32_t id_in_base(const core_version *base, const memory_entry *m) {
@@ -111,8 +109,7 @@ int pagestore_send(pagestore_instance *from, pagestore_instance *to, pagestore_w
   return status;
 }
 
-/* ---- receiving: what the stream is to be applied to
- * ---------------------------------------------------------------------------- */
+/* ---- receiving: what the stream is to be applied to ---------------------------------------- */
 
 typedef struct {
   uint32_t memory;
@@ -226,9 +223,7 @@ static int make_state(reception *r) {
   return 0;
 }
 
-/* ---- receiving: pages
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- receiving: pages ---------------------------------------------------------------------- */
 
 static int add_page(reception *r, const stream_page *p) {
   const target *t = &r->targets[p->place];
@@ -305,9 +300,7 @@ static int make_delta(reception *r, delta **out) {
   return 0;
 }
 
-/* ---- receiving
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- receiving ----------------------------------------------------------------------------- */
 
 static int apply(reception *r) {
   delta *changes;

@@ -86,9 +86,7 @@ static int open_common(XXH3_state_t **all, uint8_t **buffer) {
   return fail(PAGESTORE_ENOMEM, "no memory for a stream: free some and try again");
 }
 
-/* ---- writing
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------------------------- */
 
 int stream_writer_open(stream_writer *w, pagestore_write_fn write, void *env) {
   *w = (stream_writer){.write = write, .env = env};
@@ -181,9 +179,7 @@ int stream_put_end(stream_writer *w) {
   return put(w, w->buffer, STREAM_CHECKSUM_BYTES);
 }
 
-/* ---- reading
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------------------------- */
 
 int stream_reader_open(stream_reader *r, pagestore_read_fn read, void *env) {
   *r = (stream_reader){.read = read, .env = env};

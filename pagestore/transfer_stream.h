@@ -1,31 +1,40 @@
-/* transfer_stream.h - the bytes of what pagestore_send writes and pagestore_receive reads. The one
- * file pair that knows them.
+/* transfer_stream.h - the bytes of what pagestore_send writes and pagestore_receive reads.
  *
- *   header | page | page | ... | end            all little-endian; each part ends in an XXH3-64 of
- * itself
+ *   header | page | page | ... | end        little-endian
  *
- *   header                             page                              end
- *   at   bytes what                    at  bytes what                    at  bytes what
- *   0    8     magic "PGSTSEND"        0   4     magic "PAGE"            0   4     magic "DONE"
- *   8    4     stream version          4   4     memory id               4   4     zero
- *   12   4     zero                    8   8     page index              8   8     pages before it
- *   16   8     incompatible features   16  2     mask of blocks          16  8     blocks in their
- * masks 24   8     compatible features     18  2     those of zeros: a part  24  8     XXH3-64 of
- * all before it, from the 32   16    snapshot id, or zero               of the mask stream's first
- * byte on 48   16    base's id, zero: whole  20  4     zero 64   32    module hash             24
- * ..    the mask's other 96   8     version at the sender             blocks, ascending 104  4
- * snapshot name length    end 8     XXH3-64 of all in 108  4     base's name length the entry
- * before it 112  4     table length 116  4     metadata length 120  ..    snapshot name, base's
- * name, table, one mark per memory of it (0: goes on, 1: whole), metadata end  8     XXH3-64 of all
- * before it
+ *   header
+ *   at   bytes what                         at   bytes what
+ *   0    8     magic "PGSTSEND"             48   16    id of the base, zero: the stream is whole
+ *   8    4     stream version               64   32    module hash
+ *   12   4     zero                         96   8     version at the sender
+ *   16   8     incompatible features        104  4     length of the snapshot's name
+ *   24   8     compatible features          108  4     length of the base's name
+ *   32   16    id of the snapshot that      112  4     length of the table of memories
+ *              is sent, zero: it is none    116  4     length of the metadata
+ *   120  ..    snapshot's name, base's name, table, a mark for each memory of the table (0: it goes
+ *              on from the base, 1: it is sent whole), metadata
+ *   end  8     XXH3-64 of all before it
+ *
+ *   page                                    end
+ *   at   bytes what                         at   bytes what
+ *   0    4     magic "PAGE"                 0    4     magic "DONE"
+ *   4    4     memory id                    4    4     zero
+ *   8    8     page index                   8    8     pages before it
+ *   16   2     mask of blocks               16   8     blocks in their masks
+ *   18   2     those of the mask that       24   8     XXH3-64 of the stream before it, from the
+ *              are zeros: not carried                  first byte of the header on
+ *   20   4     zero
+ *   24   ..    the other blocks, ascending
+ *   end  8     XXH3-64 of all before it in the entry
  *
  * Table and metadata are as in state.h. Pages ascend by (memory id, page). Ids are the sender's:
- * names of memories within one stream. Reading never asks for a byte behind the end entry, so
+ * names of memories within one stream. Reading never asks for a byte behind the end entry, so that
  * streams may follow one another in a file or pipe.
  *
  * Invariants: nothing of a header or a page is handed out before its checksum held; memory is taken
- * as bytes arrive, never by a length alone; a stream's pages are worth nothing before its end entry
- * was read. Thread:     one at a time per reader or writer.
+ *             as bytes arrive, never by a length alone; pages are worth nothing before the end
+ *             entry was read.
+ * Thread:     one at a time per reader or writer.
  */
 #ifndef PAGESTORE_TRANSFER_STREAM_H
 #define PAGESTORE_TRANSFER_STREAM_H
@@ -68,9 +77,7 @@ typedef struct {
 bool id_is_zero(id128);
 int stream_order(const state *, uint32_t **by_id); /* to be freed. ENOMEM */
 
-/* ---- writing
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------------------------- */
 
 typedef struct {
   pagestore_write_fn write;
@@ -88,9 +95,7 @@ int stream_put_page(stream_writer *, uint32_t memory, uint64_t page, uint16_t ma
                     const uint8_t *page_bytes); /* NULL: zeros */
 int stream_put_end(stream_writer *);
 
-/* ---- reading
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------------------------- */
 
 typedef struct {
   pagestore_read_fn read;

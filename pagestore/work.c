@@ -1,4 +1,4 @@
-/* work.c - what the flusher's queue is made of: making and freeing. The contract is in flusher.h. */
+/* work.c - what the flusher's queue is made of: making, freeing, telling about it. The contract is in flusher.h. */
 #include <stdlib.h>
 
 #include "store.h"
@@ -24,4 +24,21 @@ void work_free(pagestore_store *s, work *w) {
   core_release(w->core);
   pthread_mutex_unlock(&s->lock);
   free(w);
+}
+
+void works_tell_failure(pagestore_store *s, const work *w, int status, tell how) {
+  const pagestore_options *options = &s->options;
+  for (; w; w = w->next) {
+    if (w->kind != WORK_COMMIT || w->synchronous) continue;
+    core *c = w->core;
+    pthread_mutex_lock(&c->lock);
+    uint64_t version = c->committed;
+    bool news = c->told_status != status || (how == TELL_FINAL && c->told_version < version);
+    if (news) {
+      c->told_status = status;
+      c->told_version = version;
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (news && options->on_durable) options->on_durable(options->env, w->user, version, status);
+  }
 }

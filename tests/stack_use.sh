@@ -13,7 +13,6 @@ BEGIN {
   # A call through this member or parameter may go to these; an empty list: the host, not us.
   targets["ask"] = "region_fault"
   targets["trap"] = targets["sa_sigaction"] = targets["sa_handler"] = ""
-  targets["begin"] = "source_begin"; targets["page"] = "source_page"; targets["end"] = "source_end"
   targets["work"] = "call_cursor_get call_renew call_cursor_renew load_row_guarded"
   # Not from the handler: db_read_seek goes there only for the flusher, whose reader is a transaction, not a slot.
   never["db_seek"] = 1
@@ -31,10 +30,17 @@ function field(line, name,   at, rest) {
   return substr(rest, 1, index(rest, "\"") - 1)
 }
 function plain(title) { sub(/.*:/, "", title); return title }
+FILENAME ~ /memory\.c$/ {  # the source of bytes: (region_source){ begin, page, end, ...
+  if ((at = index($0, "(region_source){")) > 0 && split(substr($0, at + 16), name, ",") >= 3) {
+    for (i = 1; i <= 3; i++) gsub(/ /, "", name[i])
+    targets["begin"] = name[1]; targets["page"] = name[2]; targets["end"] = name[3]
+  }
+  next
+}
 FILENAME ~ /\.c$/ {  # the trackers: .member = function,
   if ($1 ~ /^\.[a-z_]+$/ && $2 == "=" && $3 ~ /^[a-z_]+,$/) {
-    name = $3; sub(/,/, "", name)
-    targets[substr($1, 2)] = targets[substr($1, 2)] " " name
+    member = $3; sub(/,/, "", member)
+    targets[substr($1, 2)] = targets[substr($1, 2)] " " member
   }
   next
 }
@@ -114,4 +120,4 @@ END {
   if (problem != "") { print "cannot tell:" problem; exit 1 }
   print total " bytes of stack at most, limit " limit
   exit total >= limit
-}' $(find "$source/pagestore/vm" -name 'tracker_*.c') $graphs
+}' "$source/pagestore/memory.c" $(find "$source/pagestore/vm" -name 'tracker_*.c') $graphs

@@ -111,6 +111,7 @@ static void over_the_load_limit(bench *b) {
   for (uint64_t page = 0; page < 3; page++) assert_ok(pagestore_memory_read(b->memory, page * PAGE, &byte, 1));
   bench_put(b, 0, 9);
   assert_status(pagestore_memory_read(b->memory, 3 * PAGE, &byte, 1), PAGESTORE_EQUOTA);
+  assert_false(bench_survives(b, 3 * PAGE, false));
   assert_status(pagestore_commit(b->instance, 0, NULL), PAGESTORE_EQUOTA);
   assert_ok(pagestore_rollback(b->instance));
   assert_ok(pagestore_memory_read(b->memory, 3 * PAGE, &byte, 1));

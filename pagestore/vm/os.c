@@ -131,6 +131,7 @@ static struct {
 } uffds[OS_UFFD_KINDS];
 static trial scan_state;
 static int pagemap_fd = -1;
+static pid_t owner;       /* of the descriptors */
 static const char *how = "not tried"; /* the userfaultfd was had, or why it was refused */
 
 static const uint64_t features_wanted[OS_UFFD_KINDS] = {
@@ -191,7 +192,26 @@ static bool scan_works(void) {
   return ioctl(pagemap_fd, PAGEMAP_SCAN, &arg) >= 0;
 }
 
+static void close_descriptors(void) {
+  for (int kind = 0; kind < OS_UFFD_KINDS; kind++) {
+    if (uffds[kind].state == HAVE) close(uffds[kind].fd);
+    uffds[kind].state = UNTRIED;
+  }
+  if (pagemap_fd >= 0) close(pagemap_fd);
+  pagemap_fd = -1;
+  scan_state = UNTRIED;
+}
+
+/* In a child of fork() that nobody told (no store was open): the descriptors act on the parent's memory. */
+static void leave_parents(void) {
+  pid_t now = getpid();
+  if (owner == now) return;
+  close_descriptors();
+  owner = now;
+}
+
 static int uffd_locked(os_uffd_kind kind, int *fd) {
+  leave_parents();
   if (uffds[kind].state == UNTRIED) {
     uffds[kind].error = try_userfaultfd(kind, &uffds[kind].fd);
     uffds[kind].state = uffds[kind].error == 0 ? HAVE : REFUSED;
@@ -224,13 +244,7 @@ os_support os_support_now(void) {
 /* The lock may have been held by a thread that the child does not have. */
 void os_after_fork(void) {
   pthread_mutex_init(&lock, NULL);
-  for (int kind = 0; kind < OS_UFFD_KINDS; kind++) {
-    if (uffds[kind].state == HAVE) close(uffds[kind].fd);
-    uffds[kind].state = UNTRIED;
-  }
-  if (pagemap_fd >= 0) close(pagemap_fd);
-  pagemap_fd = -1;
-  scan_state = UNTRIED;
+  close_descriptors();
 }
 
 /* ---- userfaultfd ------------------------------------------------------------------------------------------------ */

@@ -311,7 +311,7 @@ static int load_said(region *r, int status) {
 static int load_pages(region *r, uint64_t first, uint64_t count) {
   uint64_t end = first + count;
   for (uint64_t page = first; page < end; page++) {
-    if (is_complete(r, page)) continue;
+    if (is_complete(r, page) && !r->walled) continue;
     if (r->walled || is_broken(r, page)) return r->failure != PAGESTORE_OK ? r->failure : PAGESTORE_EIO;
     uint64_t room = AHEAD_PAGES_MAX, stop = page + 1;
     if (r->load_limit != 0) room = min_u64(room, r->load_limit - min_u64(r->loaded, r->load_limit));

@@ -25,7 +25,7 @@ uint64_t bench_dirty(bench *);                   /* dirty blocks of "heap" */
 void bench_end(bench *);                         /* closes the instance */
 void bench_reopen(bench *);                      /* the store, the instance, "heap" */
 
-/* Whether an access in a child process survives: SIGSEGV is what it dies of, and nothing else. The child touches no library call. */
+/* Whether an access is served, or is the plain SIGSEGV that an engine would see. */
 bool bench_survives(bench *, uint64_t offset, bool write);
 
 typedef struct { const char *name; void (*run)(bench *); } bench_case;

@@ -422,6 +422,52 @@ static void op_fork(world *w) {
   if (dice_chance(&w->dice, 70)) commit(w, to, commit_flags(w));
 }
 
+/* A snapshot goes away under a fork that began as it. */
+static void op_fork_of_snapshot(world *w) {
+  world_instance *to = free_instance(w), *from = some_instance(w, true);
+  world_snapshot *s = some_snapshot(w, from);
+  pagestore_instance *view, *handle;
+  if (!to || !s) return;
+  WORLD_OK(w, pagestore_instance_open(w->store, from->name,
+    PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ, .snapshot = s->name), &view));
+  WORLD_OK(w, pagestore_fork(view, to->name, NULL, &handle));
+  pagestore_instance_close(view);
+  begin_instance(w, to, handle, s->of);
+  to->parent = from->serial;
+  to->fork_depth = from->fork_depth + 1;
+  w->did[DID_FORK_OF_VIEW]++;
+  s->forks[0] = to->serial;
+  s->fork_count = 1;
+  bool first = dice_chance(&w->dice, 50);
+  if (first) op_write(w), commit(w, to, commit_flags(w));
+  drop(w, from, s);
+  if (!first) op_write(w), commit(w, to, commit_flags(w));
+  holder_check(w, &to->h);
+}
+
+/* More commits than the queue takes, then a look at what is durable. */
+static void op_flood(world *w) {
+  world_instance *i = some_instance(w, true);
+  if (!i) return;
+  for (int n = 0; n < 12; n++) {
+    pagestore_memory *m = world_use(w, &i->h, 0);
+    model_memory *model = &i->h.work->memory[0];
+    if (model->pages == 0) return;
+    write_dense(w, &i->h, 0, m);
+    i->h.changed = true;
+    commit(w, i, PAGESTORE_ASYNC | PAGESTORE_NOWAIT);
+  }
+  world_view v = { .of = i };
+  pagestore_instance *handle;
+  const pagestore_instance_options *options =
+    PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ, .version = PAGESTORE_DURABLE);
+  if (pagestore_instance_open(w->store, i->name, options, &handle) != 0) return;
+  holder_begin(&v.h, handle, PAGESTORE_READ, version_of(w, i, pagestore_committed_version(handle)));
+  w->did[DID_DURABLE_BEHIND] += v.h.committed->number < i->h.committed->number;
+  holder_check(w, &v.h);
+  holder_end(&v.h);
+}
+
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
 static void op_create(world *w) {
@@ -495,7 +541,7 @@ typedef struct { unsigned weight; void (*run)(world *); } operation;
 static const operation operations[] = {
   { 260, op_write }, { 40, op_grow }, { 40, op_metadata }, { 8, op_memory_delete }, { 120, op_commit }, { 20, op_commit_all },
   { 40, op_rollback }, { 16, op_upgrade }, { 40, op_snapshot }, { 20, op_drop }, { 24, op_restore }, { 40, op_view }, { 60, op_advance },
-  { 30, op_end_view }, { 24, op_fork }, { 24, op_create }, { 24, op_open }, { 12, op_close }, { 12, op_delete }, { 12, op_trim },
+  { 30, op_end_view }, { 24, op_fork }, { 16, op_fork_of_snapshot }, { 4, op_flood }, { 12, op_create }, { 24, op_open }, { 12, op_close }, { 24, op_delete }, { 12, op_trim },
   { 4, op_sync }, { 4, op_reopen }, { 8, op_check },
 };
 

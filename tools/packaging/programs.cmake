@@ -9,7 +9,7 @@
 #
 # Every registered test is also a line of build/tests/list, which tests/run reads:
 #   name|kind (cmocka, script or fuzz)|labels, by commas|timeout in seconds|command
-# Labels: threads (also run under ThreadSanitizer), plain (not under sanitizers), long (only with --all).
+# Labels: threads (also run under ThreadSanitizer; those that call pthread_create have it), plain (not under sanitizers), long (only with --all).
 
 set_property(GLOBAL PROPERTY pagestore_test_lines "")
 
@@ -116,6 +116,10 @@ function(pagestore_tests)
     list(JOIN head " " head)
     separate_arguments(settings UNIX_COMMAND "${head}")
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS tests/${source})
+    file(STRINGS tests/${source} starts_threads REGEX "pthread_create\\(")
+    if(starts_threads AND NOT "LABELS" IN_LIST settings)
+      list(APPEND settings LABELS threads)
+    endif()
     if(NOT "PROGRAM_OF_ITS_OWN" IN_LIST settings)
       pagestore_test(${name} ${settings})
     endif()
