@@ -292,15 +292,12 @@ static void publish_work(pagestore_store *s, work *w) {
 }
 
 void group_publish(group *g) {
-  unflushed **old = calloc(g->core_count, sizeof *old);
   for (uint32_t i = 0; i < g->core_count; i++) {
-    unflushed *index = publish_core(&g->cores[i]);
+    g->cores[i].replaced = publish_core(&g->cores[i]);
     publish_life(g->store, &g->cores[i]);
-    if (old) old[i] = index;  /* without memory to note it, it stays: a leak of this moment, never a wrong read */
   }
   db_slots_settle(g->store->db);
-  for (uint32_t i = 0; old && i < g->core_count; i++) unflushed_release(old[i]);
-  free(old);
+  for (uint32_t i = 0; i < g->core_count; i++) unflushed_release(g->cores[i].replaced);
   for (work *w = g->works; w; w = w->next) publish_work(g->store, w);
 }
 

@@ -16,6 +16,7 @@ typedef struct group_core {
   line *line;             /* of that version; the work's */
   bool wrote, deleted;
   void *user;
+  unflushed *replaced;    /* the core's index before this group was durable: readers may still look at it */
   /* the open segment: consecutive commits to be merged */
   work *first, *last;
   unflushed *changes;

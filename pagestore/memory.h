@@ -30,7 +30,7 @@ struct pagestore_memory {
 };
 
 int memory_check(const pagestore_memory *, bool to_write);
-uint64_t memory_default_guard(uint32_t flags);
+uint64_t memory_default_guard(uint32_t flags, uint64_t max_pages);
 
 /* ---- the page map under the region ------------------------------------------------------------------------------------ */
 

@@ -15,8 +15,10 @@ static pagestore_memory *find_open(const pagestore_instance *i, const char *name
   return NULL;
 }
 
-uint64_t memory_default_guard(uint32_t flags) {
-  return flags & PAGESTORE_MEMORY64 ? 32ull << 20 : 4ull << 30;
+/* Unchecked 32-bit code adds a constant offset to its address, both below 4 GiB, and accesses up to 16 bytes from there on. */
+uint64_t memory_default_guard(uint32_t flags, uint64_t max_pages) {
+  if (flags & PAGESTORE_MEMORY64) return 32ull << 20;
+  return (8ull << 30) + PAGE_BYTES - max_pages * PAGE_BYTES;
 }
 
 #define PAGES_MAX_32 65536ull
@@ -41,7 +43,7 @@ static int open_region(pagestore_memory *m, const pagestore_memory_options *o, u
   pagestore_instance *i = m->instance;
   region_options options = {
     .pages = pages, .max_pages = max_u64(max_pages, 1),
-    .guard_bytes = o->guard_bytes ? o->guard_bytes : memory_default_guard(m->flags),
+    .guard_bytes = o->guard_bytes ? o->guard_bytes : memory_default_guard(m->flags, max_u64(max_pages, 1)),
     .tracker = i->store->options.tracker,
     .marks_only = o->flags & PAGESTORE_EXPLICIT && i->kind != INSTANCE_READ,
     .read_only = i->kind == INSTANCE_READ,
@@ -149,7 +151,7 @@ static int reopen(pagestore_memory *m, const pagestore_memory_options *o, bool g
   }
   uint64_t max = given ? max_pages_of(o) : entry->max_pages;
   if (max > region_max(m->region)) {
-    int status = region_extend(m->region, max, o->guard_bytes ? o->guard_bytes : memory_default_guard(o->flags));
+    int status = region_extend(m->region, max, o->guard_bytes ? o->guard_bytes : memory_default_guard(o->flags, max));
     if (status) return status;
   }
   if (anew) {
