@@ -52,6 +52,7 @@ typedef struct core {
   pthread_mutex_t lock;
   _Atomic uint64_t committed, durable;
   uint64_t flushing, flushing_serial;   /* what the flush in progress, or the one that failed for good, covers; 0: none */
+  bool flushing_refusable;              /* and whether its version may be taken back, to be given again with other blocks */
   uint64_t serial;
   state *state;                   /* of the committed version; sealed; stored_pages not kept */
   state *counts;                  /* of the durable version (a fork's: of its source's), stored_pages exact; NULL: nothing, or to be counted */

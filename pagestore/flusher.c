@@ -172,6 +172,13 @@ void flusher_wait_idle(flusher *f, core *c) {
   pthread_mutex_unlock(&f->store->lock);
 }
 
+void flusher_lock_settled(flusher *f, core *c) {
+  pthread_mutex_lock(&c->lock);
+  if (!c->flushing_refusable) return;
+  pthread_mutex_unlock(&c->lock);
+  flusher_wait_idle(f, c);
+}
+
 void flusher_taken_back(flusher *f) {
   pthread_mutex_lock(&f->store->lock);
   pthread_cond_broadcast(&f->moved);
@@ -233,6 +240,7 @@ static void mark_cores(work *w) {
     pthread_mutex_lock(&w->core->lock);
     w->core->flushing = w->version;
     w->core->flushing_serial = w->serial;
+    w->core->flushing_refusable |= w->synchronous;
     pthread_mutex_unlock(&w->core->lock);
   }
 }
@@ -241,6 +249,7 @@ static void unmark_cores(work *w) {
   for (; w; w = w->next) {
     pthread_mutex_lock(&w->core->lock);
     w->core->flushing = w->core->flushing_serial = 0;
+    w->core->flushing_refusable = false;
     pthread_mutex_unlock(&w->core->lock);
   }
 }

@@ -79,6 +79,9 @@ void flusher_taken_back(flusher *);         /* a refused commit's owner has take
 int flusher_wait_all(flusher *, int timeout_ms);
 /* Until no flush of the core is in progress: then rows at its durable version are whole and can be pinned. core->lock NOT held; returns with it held. */
 void flusher_wait_idle(flusher *, core *);
+/* Locks the core, but not while a synchronous commit of it is being flushed: a view bounded by that version would, once it was refused, see rows of
+ * the next commit that gets the number. Waits for one flush at most. */
+void flusher_lock_settled(flusher *, core *);
 int flusher_failure(flusher *);             /* 0, or why it stands still. Any thread, never blocks */
 /* For layers_unpin: rows of a layer lost their pin, a trash pass is wanted. Any thread, whatever it has locked. */
 void flusher_orphaned(void *store, uint64_t layer);

@@ -265,6 +265,7 @@ static unflushed *publish_core(group_core *gc) {
     else old = NULL;
   }
   c->flushing = c->flushing_serial = 0;
+  c->flushing_refusable = false;
   c->told_status = 0;
   pthread_mutex_unlock(&c->lock);
   return old;

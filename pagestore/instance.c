@@ -269,7 +269,7 @@ int snapshot_capture(pagestore_instance *i, const char *name, core_version *out)
 }
 
 static int capture_latest(pagestore_instance *i) {
-  pthread_mutex_lock(&i->core->lock);
+  flusher_lock_settled(i->store->flusher, i->core);
   int status = i->core->life == CORE_DELETED ? fail(PAGESTORE_ENOTFOUND, "instance '%s' was deleted", i->core->name)
                                              : core_capture(i->core, &i->view);
   pthread_mutex_unlock(&i->core->lock);

@@ -20,7 +20,7 @@ static int capture_next(pagestore_instance *i, uint64_t version, core_version *n
   }
   if (version != PAGESTORE_LATEST && version != atomic_load(&c->committed))
     return fail(PAGESTORE_ENOTFOUND, "version %llu is not retained: advance to LATEST or DURABLE", (unsigned long long)version);
-  pthread_mutex_lock(&c->lock);
+  flusher_lock_settled(i->store->flusher, c);
   int status = core_capture(c, next);
   pthread_mutex_unlock(&c->lock);
   return status;

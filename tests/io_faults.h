@@ -34,14 +34,18 @@ static uint64_t io_calls[IO_SIZE + 1];   /* of each kind, since the program bega
 static pthread_mutex_t io_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* `at` 0 counts alone. */
-static inline void io_arm(unsigned kinds, uint64_t at, int error, bool lasting) {
-  pthread_mutex_lock(&io_lock);
+static inline void io_plan_set(unsigned kinds, uint64_t at, int error, bool lasting) { /* the lock is held */
   memset(&io_plan, 0, sizeof io_plan);
   io_plan.kinds = kinds;
   io_plan.at = at;
   io_plan.error = error;
   io_plan.lasting = lasting;
   io_plan.armed = true;
+}
+
+static inline void io_arm(unsigned kinds, uint64_t at, int error, bool lasting) {
+  pthread_mutex_lock(&io_lock);
+  io_plan_set(kinds, at, error, lasting);
   pthread_mutex_unlock(&io_lock);
 }
 

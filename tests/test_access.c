@@ -114,6 +114,19 @@ static void dirty_blocks_come_in_runs(bench *b) {
   assert_int_equal(bench_commit(b), 3);
 }
 
+/* Pages that are given back at once are loaded while their blocks move from the index into rows. */
+static void loading_during_flushes(bench *b) {
+  bench_memory(b, 4);
+  for (int n = 1; n <= 40; n++) {
+    for (uint64_t page = 0; page < 4; page++) bench_put(b, page * PAGE + page * BLOCK, (uint8_t)n);
+    assert_ok(pagestore_commit(b->instance, PAGESTORE_ASYNC, NULL));
+    for (int look = 0; look < 6; look++) {
+      assert_ok(pagestore_instance_trim(b->instance, 0));
+      for (uint64_t page = 0; page < 4; page++) assert_int_equal(b->base[page * PAGE + page * BLOCK], n);
+    }
+  }
+}
+
 /* ---- views ---------------------------------------------------------------------------------------------- */
 
 static void open_view(bench *b, bench *view, uint32_t flags, const char *snapshot) {
@@ -366,7 +379,8 @@ static void a_forked_child_is_refused(bench *b) {
 
 static const bench_case cases[] = {
   BENCH_CASE(reading_and_writing), BENCH_CASE(the_kernel_reads_into_a_prepared_range), BENCH_CASE(marks_are_what_counts),
-  BENCH_CASE(dirty_blocks_come_in_runs), BENCH_CASE(a_view_cannot_be_written_to), BENCH_CASE(private_writes_stay_private),
+  BENCH_CASE(dirty_blocks_come_in_runs), BENCH_CASE(loading_during_flushes),
+  BENCH_CASE(a_view_cannot_be_written_to), BENCH_CASE(private_writes_stay_private),
   BENCH_CASE(advancing_over_an_old_snapshot), BENCH_CASE(durable_views_during_a_restore), BENCH_CASE(comparing_views),
   BENCH_CASE(moving_views), BENCH_CASE(forks_and_names), BENCH_CASE(clean_pages_are_given_back), BENCH_CASE(a_forked_child_is_refused),
 };

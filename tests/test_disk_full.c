@@ -12,6 +12,7 @@
  * - asynchronous commits stay queued, on_durable says ENOSPC once for each instance and 0 when there is room again; a full queue
  *   refuses with ENOSPC; a synchronous commit behind them is refused alone; closing without room reports it, and what was durable
  *   is there;
+ * - a view opened while a commit is being refused never shows what a later commit writes under the same number;
  * and without any injection: a file system that is really full (root only), disk_bytes, and a full map, reopened larger.
  */
 #include "host_fixture.h"
@@ -383,6 +384,56 @@ static void closing_without_room(void **state) {
   folder_remove(&h);
 }
 
+/* ---- views while it happens ---------------------------------------------------------------------------------------------------------------- */
+
+typedef struct { host view; int status; } opening;
+
+static void *open_view(void *env) {
+  opening *o = env;
+  pagestore_instance_options options = { .size = sizeof options, .flags = PAGESTORE_READ };
+  o->status = pagestore_instance_open(o->view.store, "i", &options, &o->view.instance);
+  return NULL;
+}
+
+static void *commit_now(void *env) {
+  host *h = env;
+  return (void *)(intptr_t)pagestore_commit(h->instance, 0, NULL);
+}
+
+/* A view that is opened in the middle of a flush that is refused: the version is given again, to other blocks, and the view must not
+ * see them. */
+static void view_of_a_refused_version(void **state) {
+  (void)state;
+  host h = {0};
+  pthread_t committer, opener;
+  void *status;
+  scattered_store(&h);
+  put(&h, 1, 2);
+  opening o = { .view = h };
+  pthread_mutex_lock(&io_lock); /* the flusher stops at its next write */
+  assert_int_equal(pthread_create(&committer, NULL, commit_now, &h), 0);
+  pause_ms(50);
+  io_plan_set(IO_DATA, 1, ENOSPC, true);
+  assert_int_equal(pthread_create(&opener, NULL, open_view, &o), 0);
+  pause_ms(50);
+  pthread_mutex_unlock(&io_lock);
+  pthread_join(committer, &status);
+  pthread_join(opener, NULL);
+  io_disarm();
+  assert_int_equal((intptr_t)status, PAGESTORE_ENOSPC);
+  assert_int_equal(o.status, 0);
+  assert_ok(pagestore_memory_open(o.view.instance, "m", PAGESTORE_WITH(pagestore_memory_options, .guard_bytes = MIB), &o.view.memory));
+  o.view.base = pagestore_memory_base(o.view.memory);
+  assert_ok(pagestore_rollback(h.instance));
+  put(&h, 20, 3);
+  host_commit(&h);
+  for (uint64_t p = 2; p < PAGES; p++) assert_page(&o.view, p, 1);
+  assert_true(page_is(o.view.base + PAGESTORE_PAGE, 1, 1) || page_is(o.view.base + PAGESTORE_PAGE, 1, 2));
+  pagestore_instance_close(o.view.instance);
+  assert_ok(host_close(&h));
+  folder_remove(&h);
+}
+
 /* ---- without injection ---------------------------------------------------------------------------------------------------------------- */
 
 /* Commits of fresh pages until one is refused; returns the last tag that was committed. */
@@ -520,6 +571,7 @@ int main(void) {
     cmocka_unit_test_setup(queue, disarm),
     cmocka_unit_test_setup(full_queue, disarm),
     cmocka_unit_test_setup(closing_without_room, disarm),
+    cmocka_unit_test_setup(view_of_a_refused_version, disarm),
     cmocka_unit_test_setup(really_full, disarm),
     cmocka_unit_test_setup(disk_budget, disarm),
     cmocka_unit_test_setup(way_out, disarm),

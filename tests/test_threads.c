@@ -28,7 +28,7 @@ typedef struct {
 
 static writer writers[WRITERS];
 static _Atomic bool stop;
-static _Atomic uint64_t looks, forks, snapshots, failures, waited;
+static _Atomic uint64_t looks, forks, snapshots, failures, waited, taken_back;
 static uint64_t rounds;
 
 /* Threads other than the test's must not longjmp out of their stack: they count. */
@@ -223,6 +223,7 @@ static void check_stored(const char *path) {
   pagestore_store *store = open_store(path, 0, PAGESTORE_TRACK_AUTO);
   for (unsigned n = 0; n < WRITERS; n++) {
     pagestore_instance *i;
+    if (writers[n].sealed == 0) continue;
     assert_ok(pagestore_instance_open(store, writers[n].name, PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ), &i));
     assert_int_equal(pagestore_committed_version(i), writers[n].sealed);
     look(i);
@@ -327,11 +328,69 @@ static void a_message_moves_between_threads(void **state) {
   scratch_remove(directory);
 }
 
+/* ---- commits that are taken back -------------------------------------------------------------------------------- */
+
+static void *look_at_first(void *env) {
+  (void)env;
+  EXPECT(pagestore_thread_prepare() == 0);
+  for (uint64_t n = 0; !atomic_load(&stop); n++) {
+    pagestore_instance *view;
+    if (n % 3 == 0) usleep(500);
+    int status = pagestore_instance_open(writers[0].store, writers[0].name, PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ), &view);
+    EXPECT(status == 0);
+    if (status) break;
+    atomic_fetch_add(&taken_back, pagestore_committed_version(view) == 2);
+    look(view);
+    usleep(200);
+    look(view);
+    pagestore_instance_close(view);
+  }
+  return NULL;
+}
+
+/* The disk is full for a large commit, with and without a restore, while views of it are opened. */
+static void views_of_commits_that_are_taken_back(void **state) {
+  (void)state;
+  char *directory = scratch_make(), path[4200];
+  snprintf(path, sizeof path, "%s/store", directory);
+  pagestore_store *store;
+  assert_ok(pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_CREATE, .disk_bytes = 4 << 20, .on_durable = on_durable), &store));
+  assert_ok(pagestore_handlers());
+  open_writers(store);
+  writer *w = &writers[0];
+  uint8_t *base = pagestore_memory_base(heap(w->instance));
+  pagestore_memory *large;
+  assert_ok(pagestore_memory_open(w->instance, "large", PAGESTORE_WITH(pagestore_memory_options, .pages = 100, .max_pages = 100, .guard_bytes = PAGE), &large));
+  message(w, base, 3);
+  assert_ok(pagestore_snapshot_create(w->instance, "s", 0));
+  pthread_t thread;
+  atomic_store(&stop, false);
+  assert_int_equal(pthread_create(&thread, NULL, look_at_first, NULL), 0);
+  for (int n = 0; n < 60; n++) {
+    if (n % 2) assert_ok(pagestore_restore(w->instance, "s"));
+    put_version(base, 2);
+    assert_ok(pagestore_metadata_set(w->instance, "version", &(uint64_t){ 2 }, 8));
+    memset(pagestore_memory_base(large), n + 1, 100 * PAGE);
+    assert_status(pagestore_commit(w->instance, 0, NULL), PAGESTORE_ENOSPC);
+    assert_int_equal(pagestore_committed_version(w->instance), 1);
+    assert_true(shows(base, 2));
+    assert_ok(pagestore_rollback(w->instance));
+    assert_true(shows(base, 1));
+  }
+  atomic_store(&stop, true);
+  pthread_join(thread, NULL);
+  print_message("%llu views of a version that was taken back\n", (unsigned long long)taken_back);
+  message(w, base, 3);
+  close_writers(store);
+  check_stored(path);
+  scratch_remove(directory);
+}
+
 int main(void) {
   rounds = env_number("PAGESTORE_ROUNDS", 400);
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(writers_views_and_forks), cmocka_unit_test(the_same_by_signals), cmocka_unit_test(committing_several),
-    cmocka_unit_test(a_message_moves_between_threads),
+    cmocka_unit_test(a_message_moves_between_threads), cmocka_unit_test(views_of_commits_that_are_taken_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -306,6 +306,8 @@ static void restore(world *w, world_instance *i, const world_snapshot *s) {
   for (int n = 0; n < 3; n++) holder_spot_check(w, h);
 }
 
+static void fork_from(world *, world_instance *, world_view *);
+
 static void op_restore(world *w) {
   world_instance *i = some_instance(w, true);
   world_snapshot *s = some_snapshot(w, i);
@@ -322,6 +324,7 @@ static void op_restore(world *w) {
     w->did[DID_RESTORE_ROLLED_BACK]++;
   } else if (dice_chance(&w->dice, 70)) {
     commit(w, i, commit_flags(w));
+    if (dice_chance(&w->dice, 40)) fork_from(w, i, NULL);  /* of a restore that is not flushed */
   }
 }
 
@@ -399,13 +402,9 @@ static void begin_instance(world *w, world_instance *i, pagestore_instance *hand
   first->references++;
 }
 
-static void op_fork(world *w) {
-  world_instance *to = free_instance(w), *from = some_instance(w, true);
-  world_view *v = some_view(w, true);
+static void fork_from(world *w, world_instance *from, world_view *v) {
+  world_instance *to = free_instance(w);
   if (!to) return;
-  if (v && (v->durable || !dice_chance(&w->dice, 50))) v = NULL;
-  if (v) from = v->of;
-  if (!from) return;
   w->did[DID_FORK_UNFLUSHED] += instance_unflushed(from);
   w->did[DID_FORK_OF_FORK] += from->fork_depth > 0;
   w->did[DID_FORK_OF_VIEW] += v != NULL;
@@ -420,6 +419,14 @@ static void op_fork(world *w) {
   holder_check(w, &to->h);
   if (dice_chance(&w->dice, 70)) op_write(w);
   if (dice_chance(&w->dice, 70)) commit(w, to, commit_flags(w));
+}
+
+static void op_fork(world *w) {
+  world_instance *from = some_instance(w, true);
+  world_view *v = some_view(w, true);
+  if (v && (v->durable || !dice_chance(&w->dice, 50))) v = NULL;
+  if (v) from = v->of;
+  if (from) fork_from(w, from, v);
 }
 
 /* A snapshot goes away under a fork that began as it. */
