@@ -32,8 +32,9 @@ static int check_limits(const pagestore_memory_options *o) {
     return fail(PAGESTORE_EINVAL, "unknown memory flags 0x%x", o->flags);
   if (o->max_pages > most)
     return fail(PAGESTORE_EINVAL, "max_pages %llu is beyond %llu", (unsigned long long)o->max_pages, (unsigned long long)most);
-  if (o->max_pages && o->pages > o->max_pages)
-    return fail(PAGESTORE_EINVAL, "pages %llu is beyond max_pages %llu", (unsigned long long)o->pages, (unsigned long long)o->max_pages);
+  uint64_t max = o->max_pages ? o->max_pages : most;
+  if (o->pages > max)
+    return fail(PAGESTORE_EINVAL, "pages %llu is beyond max_pages %llu", (unsigned long long)o->pages, (unsigned long long)max);
   if (o->guard_bytes > 1ull << 40 || o->guard_bytes % PAGE_BYTES)
     return fail(PAGESTORE_EINVAL, "guard_bytes must be a multiple of 65,536, at most 1 TiB");
   return 0;

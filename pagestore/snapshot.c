@@ -167,6 +167,7 @@ int pagestore_snapshot_create(pagestore_instance *i, const char *name, unsigned 
     w->synchronous = synchronous;
     flusher_push(s->flusher, w);
   }
+  if (status && w && w->new_layer) layers_remove(s->layers, w->line->steps[0].layer);
   pthread_mutex_unlock(&s->lock);
   pthread_mutex_unlock(&i->core->lock);
   if (status) {
