@@ -1,3 +1,4 @@
+/* core.c - the table of instances, and what a version is made of when captured. The contract is in core.h. */
 #include "core.h"
 
 #include <stdlib.h>

@@ -12,14 +12,15 @@
  *     +------- delete (taken back if the disk is full) ---> DELETED <-----+      a tombstone until it is durable
  *
  * Invariants:
- * - durable <= committed, flushing is 0 or in (durable, committed]; neither committed nor durable moves back, save that a
- *   refused synchronous commit is taken back by its own owner;
- * - serial grows with every seal, restore and taking back, and is never used twice, nor by a later core of the instance: versions may be;
+ * - durable <= committed, flushing is 0 or in (durable, committed]; neither committed nor durable moves back,
+ *   save that a refused synchronous commit is taken back by its own owner;
+ * - serial grows with every seal, restore and taking back, and is never used twice, nor by a later core of
+ *   the instance: versions may be;
  * - a reader that takes `unflushed` first and renews its slot afterwards sees every committed block;
  * - line's head bound is BOUND_OPEN; a view takes the line bounded by core_bound().
  *
- * Thread: fields under `lock`, except `unflushed`, which fault handlers load (retired by db_slots_settle), and `committed`, `durable` for
- *         quick reads. Lock order: core, then store.
+ * Thread: fields under `lock`, except `unflushed`, which fault handlers load (retired by db_slots_settle),
+ *         and `committed`, `durable` for quick reads. Lock order: core, then store.
  */
 #ifndef PAGESTORE_CORE_H
 #define PAGESTORE_CORE_H
@@ -51,13 +52,17 @@ typedef struct core {
 
   pthread_mutex_t lock;
   _Atomic uint64_t committed, durable;
-  uint64_t flushing, flushing_serial;   /* what the flush in progress, or the one that failed for good, covers; 0: none */
-  bool flushing_refusable;              /* and whether its version may be taken back, to be given again with other blocks */
+  /* what the flush in progress, or the one that failed for good, covers; 0: none */
+  uint64_t flushing, flushing_serial;
+  /* and whether its version may be taken back, to be given again with other blocks */
+  bool flushing_refusable;
   uint64_t serial;
   state *state;                   /* of the committed version; sealed; stored_pages not kept */
-  state *counts;                  /* of the durable version (a fork's: of its source's), stored_pages exact; NULL: nothing, or to be counted */
+  /* of the durable version (a fork's: of its source's), stored_pages exact; NULL: nothing, or to be counted */
+  state *counts;
   line *line;
-  line *line_durable;             /* under which the durable version lies: a restore that is not flushed has left it. NULL: none yet */
+  /* under which the durable version lies: a restore that is not flushed has left it. NULL: none yet */
+  line *line_durable;
   line *line_next;                /* after re-rooting: the owner's next seal takes it */
   line *pinned;                   /* a fork's or re-rooted instance's source: unpinned with the core */
   _Atomic(unflushed *) unflushed;
@@ -68,19 +73,20 @@ typedef struct core {
   uint64_t told_version;          /* and for which version last */
 } core;
 
-/* ---- table; store->lock held -------------------------------------------------------------------------------------- */
+/* ---- table; store->lock held ----------------------------------------------------------------- */
 
 /* The live core of a name; a tombstone if there is no live one; or NULL. */
 core *core_find(struct pagestore_store *, const char *name);
-int core_new(struct pagestore_store *, const char *name, uint64_t id, core **);   /* one reference; in the table. ENOMEM */
+/* one reference; in the table. ENOMEM */
+int core_new(struct pagestore_store *, const char *name, uint64_t id, core **);
 void core_retain(core *);
 void core_release(core *);        /* the last one frees it: unpins, leaves the table */
 void core_move(core *, core_life);
 
-/* ---- committed state; core->lock held ------------------------------------------------------------------------------- */
+/* ---- committed state; core->lock held -------------------------------------------------------- */
 
-/* The bound under which a view of the present reads rows: what is durable, or what the flush in progress will have written. Either
- * way index over rows gives the committed bytes. */
+/* The bound under which a view of the present reads rows: what is durable, or what the flush in progress will
+ * have written. Either way index over rows gives the committed bytes. */
 uint64_t core_bound(const core *);
 /* What a version is made of: references for the caller. ENOMEM */
 typedef struct {
@@ -88,7 +94,8 @@ typedef struct {
   line *line;                     /* bounded, pinned */
   unflushed *unflushed;
   state *state;
-  state *counts;                  /* stored_pages under `line`; NULL: not known, a flush was in progress or the line is not flushed */
+  /* stored_pages under `line`; NULL: not known, a flush was in progress or the line is not flushed */
+  state *counts;
   id128 snapshot;                 /* the snapshot that it is, and its name; zero: none */
   char snapshot_name[NAME_BYTES_MAX + 1];
 } core_version;

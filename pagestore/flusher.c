@@ -1,3 +1,4 @@
+/* flusher.c - the queue, its groups, and what their outcome means for those who wait. The contract is in flusher.h. */
 #include "flusher.h"
 
 #include <errno.h>
@@ -26,7 +27,8 @@ struct flusher {
   work *head, *tail;
   uint64_t queue_bytes, queue_works;
   bool flushing, stopping, trash, kick;
-  bool freed;                     /* a transaction since the last ageing may have freed pages; the flusher's own, as the next */
+  /* a transaction since the last ageing may have freed pages; the flusher's own, as the next */
+  bool freed;
   bool narrow;                    /* a group found no room: its works are tried one by one */
   uint32_t wait_idle;             /* openers that need a moment without a flush */
   uint64_t works_pushed, works_done;
@@ -41,7 +43,7 @@ struct flusher {
   uint8_t *scratch;
 };
 
-/* ---- queue -------------------------------------------------------------------------------------------------------------- */
+/* ---- queue ----------------------------------------------------------------------------------- */
 
 void flusher_push(flusher *f, work *first) {
   for (work *w = first; w; w = w->next) {
@@ -83,12 +85,13 @@ int flusher_room(flusher *f, uint64_t bytes, bool nowait) {
     try_now(f);
     pthread_cond_wait(&f->moved, &s->lock);
   }
-  if (!status && (f->failure == PAGESTORE_EFAILED || (f->failure && f->queue_bytes + bytes > limit))) status = refuse(f);
+  if (!status && (f->failure == PAGESTORE_EFAILED || (f->failure && f->queue_bytes + bytes > limit)))
+    status = refuse(f);
   pthread_mutex_unlock(&s->lock);
   return status;
 }
 
-/* ---- waiting ------------------------------------------------------------------------------------------------------------ */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 static struct timespec deadline_in(int timeout_ms) {
   uint64_t at = monotonic_ns() + (uint64_t)timeout_ms * 1000000u;
@@ -110,13 +113,15 @@ int flusher_wait_work(flusher *f, work *w) {
   return status;
 }
 
-/* Called with the lock; `done` says whether what is waited for is there. Waiting ends early while the flusher stands still. */
+/* Called with the lock; `done` says whether what is waited for is there. Waiting ends early while the flusher
+ * stands still. */
 static int wait_until(flusher *f, bool (*done)(const flusher *, const void *), const void *of, int timeout_ms) {
   struct timespec deadline = deadline_in(timeout_ms < 0 ? 0 : timeout_ms);
   uint64_t before = f->tries_failed;
   try_now(f);
   while (!done(f, of)) {
-    if (f->failure == PAGESTORE_EFAILED || (f->failure && (timeout_ms == 0 || f->tries_failed != before))) return refuse(f);
+    if (f->failure == PAGESTORE_EFAILED || (f->failure && (timeout_ms == 0 || f->tries_failed != before)))
+      return refuse(f);
     if (!wait_moved(f, timeout_ms, &deadline))
       return fail(PAGESTORE_ETIMEDOUT, "not durable after %d ms: wait again", timeout_ms);
   }
@@ -129,7 +134,8 @@ typedef struct { const core *core; uint64_t version; } awaited_version;
 static bool version_settled(const flusher *f, const void *of) {
   (void)f;
   const awaited_version *awaited = of;
-  return atomic_load(&awaited->core->durable) >= awaited->version || atomic_load(&awaited->core->committed) < awaited->version;
+  return atomic_load(&awaited->core->durable) >= awaited->version ||
+         atomic_load(&awaited->core->committed) < awaited->version;
 }
 
 int flusher_wait_version(flusher *f, core *c, uint64_t version, int timeout_ms) {
@@ -138,7 +144,8 @@ int flusher_wait_version(flusher *f, core *c, uint64_t version, int timeout_ms) 
   pthread_mutex_lock(&f->store->lock);
   int status = wait_until(f, version_settled, &awaited, timeout_ms);
   if (!status && atomic_load(&c->durable) < version)
-    status = fail(PAGESTORE_ENOSPC, "version %llu of '%s' found no room and was taken back: commit again", (unsigned long long)version, c->name);
+    status = fail(PAGESTORE_ENOSPC, "version %llu of '%s' found no room and was taken back: commit again",
+                  (unsigned long long)version, c->name);
   pthread_mutex_unlock(&f->store->lock);
   return status;
 }
@@ -199,7 +206,7 @@ flusher_load flusher_queue(flusher *f) {
   return load;
 }
 
-/* ---- taking and finishing groups ------------------------------------------------------------------------------------------- */
+/* ---- taking and finishing groups ------------------------------------------------------------- */
 
 /* Detaches what is sealed, up to a bound; `together` works are not parted. The lock is held. */
 static work *take_group(flusher *f) {
@@ -285,8 +292,8 @@ static void take_rest(flusher *f, work *group) {
   pthread_mutex_unlock(&f->store->lock);
 }
 
-/* Nothing overtakes a work that found no room. So all synchronous ones are taken back by their waiters; the others stay, in order. Without
- * others nothing stands still: the failure is the waiters' alone. */
+/* Nothing overtakes a work that found no room. So all synchronous ones are taken back by their waiters; the
+ * others stay, in order. Without others nothing stands still: the failure is the waiters' alone. */
 static void refuse_synchronous(flusher *f, work *group, int status) {
   pthread_mutex_lock(&f->store->lock);
   for (work **at = &group; *at;) {
@@ -317,7 +324,8 @@ static void fail_queue(flusher *f) {
 }
 
 static void set_failure(flusher *f, int status) {
-  if (status && !*pagestore_detail()) fail(status, "the queue could not be flushed (%s): it is tried again", pagestore_strerror(status));
+  if (status && !*pagestore_detail())
+    fail(status, "the queue could not be flushed (%s): it is tried again", pagestore_strerror(status));
   const char *text = pagestore_detail();
   pthread_mutex_lock(&f->store->lock);
   bool news = f->failure != status;
@@ -356,8 +364,9 @@ static group new_group(const flusher *f, work *first) {
   };
 }
 
-/* What the last transaction freed can be used by the second one after it: without room, one that only ages the free list comes in between.
- * Else a refused commit would be refused for ever, since only a commit makes transactions pass. */
+/* What the last transaction freed can be used by the second one after it: without room, one that only ages
+ * the free list comes in between. Else a refused commit would be refused for ever, since only a commit makes
+ * transactions pass. */
 static int write_group(flusher *f, group *g) {
   int status = group_write(g);
   if ((status == PAGESTORE_ENOSPC || status == PAGESTORE_EFULL) && f->freed) {
@@ -408,14 +417,15 @@ static void flush_group(flusher *f, work *first) {
     group_tell(&g);
     finish_all(f, first, 0);
   } else {
-    /* Unknown: the rows may be those of before or after, and may have been pruned. Views go on taking both for right, see core_bound. */
+    /* Unknown: the rows may be those of before or after, and may have been pruned. Views go on taking both
+     * for right, see core_bound. */
     if (status != PAGESTORE_EFAILED) unmark_cores(first);
     group_failed(f, first, status);
   }
   group_free(&g);
 }
 
-/* ---- the thread ------------------------------------------------------------------------------------------------------------- */
+/* ---- the thread ------------------------------------------------------------------------------ */
 
 static void measure(flusher *f) {
   uint64_t now = monotonic_ns();
@@ -535,7 +545,7 @@ void flusher_orphaned(void *store, uint64_t layer) {
   pthread_cond_signal(&f->wake);
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 int flusher_start(pagestore_store *s, flusher **out) {
   flusher *f = calloc(1, sizeof *f);

@@ -7,12 +7,15 @@
  *                        sync or meta write failed: the store is FAILED, everything queued DONE (EFAILED), for good
  *
  * Invariants:
- * - works become durable in the order of the queue, a whole group or nothing of it; works joined by `together` are never in two groups;
+ * - works become durable in the order of the queue, a whole group or nothing of it; works joined by
+ *   `together` are never in two groups;
  * - nothing is called durable before db_commit returned; a failed sync is never tried again;
- * - an instance's commits of one group become one set of rows, the newest block of each, but never across a snapshot of it.
+ * - an instance's commits of one group become one set of rows, the newest block of each, but never across a
+ *   snapshot of it.
  *
  * Thread: push and wait from any thread; the rest on the flusher's own.
- * Owner:  a work belongs to the queue until it is DONE, then to the waiter if it is synchronous; asynchronous ones are freed.
+ * Owner:  a work belongs to the queue until it is DONE, then to the waiter if it is synchronous; asynchronous
+ *         ones are freed.
  */
 #ifndef PAGESTORE_FLUSHER_H
 #define PAGESTORE_FLUSHER_H
@@ -23,7 +26,8 @@
 typedef struct snapshot snapshot;
 
 typedef enum { WORK_COMMIT, WORK_SNAPSHOT, WORK_DROP, WORK_DELETE } work_kind;
-/* CORE: what was durable before. GIVEN: restore, fork, a view's snapshot. UNKNOWN: taken during a flush, to be counted. */
+/* CORE: what was durable before. GIVEN: restore, fork, a view's snapshot. UNKNOWN: taken during a flush, to
+ * be counted. */
 typedef enum { COUNTS_CORE, COUNTS_GIVEN, COUNTS_UNKNOWN } counts_source;
 typedef enum { WORK_QUEUED, WORK_FLUSHING, WORK_DONE } work_progress;
 
@@ -43,7 +47,8 @@ typedef struct work {
   state *state;
   delta *delta;                /* NULL: sizes or metadata alone */
   line *line;                  /* its head is the layer to write into */
-  unflushed *inherited;        /* a fork's first commit, a view's snapshot: blocks of the source to be written under its own */
+  /* a fork's first commit, a view's snapshot: blocks of the source to be written under its own */
+  unflushed *inherited;
   bool new_layer;              /* line->steps[0].layer is new: `layer` is its record */
   layer_record layer;
   counts_source counts_from;   /* where stored_pages under this work's blocks are known from */
@@ -65,22 +70,26 @@ void works_tell_failure(struct pagestore_store *, const work *, int status, tell
 
 typedef struct flusher flusher;
 int flusher_start(struct pagestore_store *, flusher **);   /* ENOMEM */
-/* Works off the queue (what can be: a store without room keeps the rest, whose callbacks then say so), ends the thread. Returns the last
- * failure, 0 if none. Blocks. */
+/* Works off the queue (what can be: a store without room keeps the rest, whose callbacks then say so), ends
+ * the thread. Returns the last failure, 0 if none. Blocks. */
 int flusher_stop(flusher *);
 
 /* Appends a list of works: sealed from here on. store->lock held. */
 void flusher_push(flusher *, work *first);
-/* Waits for room in the queue for `bytes`: 0; EAGAIN with nowait; ENOSPC, EFULL, EFAILED ... while the flusher stands still. */
+/* Waits for room in the queue for `bytes`: 0; EAGAIN with nowait; ENOSPC, EFULL, EFAILED ... while the
+ * flusher stands still. */
 int flusher_room(flusher *, uint64_t bytes, bool nowait);
 int flusher_wait_work(flusher *, work *);                                   /* until DONE; its status */
-int flusher_wait_version(flusher *, core *, uint64_t version, int timeout_ms);   /* ENOSPC: also when it was taken back */
-void flusher_taken_back(flusher *);         /* a refused commit's owner has taken it back: others may wait for its version */
+/* ENOSPC: also when it was taken back */
+int flusher_wait_version(flusher *, core *, uint64_t version, int timeout_ms);
+/* a refused commit's owner has taken it back: others may wait for its version */
+void flusher_taken_back(flusher *);
 int flusher_wait_all(flusher *, int timeout_ms);
-/* Until no flush of the core is in progress: then rows at its durable version are whole and can be pinned. core->lock NOT held; returns with it held. */
+/* Until no flush of the core is in progress: then rows at its durable version are whole and can be pinned.
+ * core->lock NOT held; returns with it held. */
 void flusher_wait_idle(flusher *, core *);
-/* Locks the core, but not while a synchronous commit of it is being flushed: a view bounded by that version would, once it was refused, see rows of
- * the next commit that gets the number. Waits for one flush at most. */
+/* Locks the core, but not while a synchronous commit of it is being flushed: a view bounded by that version
+ * would, once it was refused, see rows of the next commit that gets the number. Waits for one flush at most. */
 void flusher_lock_settled(flusher *, core *);
 int flusher_failure(flusher *);             /* 0, or why it stands still. Any thread, never blocks */
 /* For layers_unpin: rows of a layer lost their pin, a trash pass is wanted. Any thread, whatever it has locked. */

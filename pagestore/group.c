@@ -1,3 +1,4 @@
+/* group.c - segments, transactions, and what becomes visible after them. The contract is in group.h. */
 #include "group.h"
 
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 #include "snapshot.h"
 #include "storage/trash.h"
 
-/* ---- cores of the group ---------------------------------------------------------------------------------------------- */
+/* ---- cores of the group ---------------------------------------------------------------------- */
 
 /* NULL: no memory. Good until the next call. */
 static group_core *group_core_of(group *g, core *c) {
@@ -67,7 +68,7 @@ static int counted_state(group *g, const work *w, const state *before, const sta
   return status;
 }
 
-/* ---- segments --------------------------------------------------------------------------------------------------------- */
+/* ---- segments -------------------------------------------------------------------------------- */
 
 static int put_trash(group *g, uint64_t layer, uint32_t memory, uint64_t died_at) {
   pthread_mutex_lock(&g->store->lock);
@@ -151,7 +152,7 @@ static int add_commit(group *g, group_core *gc, work *w) {
   return 0;
 }
 
-/* ---- other works -------------------------------------------------------------------------------------------------------- */
+/* ---- other works ----------------------------------------------------------------------------- */
 
 static int add_snapshot(group *g, group_core *gc, work *w) {
   int status = close_segment(g, gc);
@@ -219,7 +220,7 @@ static int add_work(group *g, work *w) {
   return PAGESTORE_EINVAL;
 }
 
-/* ---- the transaction ---------------------------------------------------------------------------------------------------- */
+/* ---- the transaction ------------------------------------------------------------------------- */
 
 static int put_store_record(pagestore_store *s, db_txn *txn) {
   pthread_mutex_lock(&s->lock);
@@ -245,10 +246,10 @@ int group_write(group *g) {
   return db_commit(g->writer.txn);
 }
 
-/* ---- afterwards ---------------------------------------------------------------------------------------------------------- */
+/* ---- afterwards ------------------------------------------------------------------------------ */
 
-/* The rows are there: the index lets go of what they hold. Readers that took the old index may still be looking at it, so it is
- * handed back, to be released once they are done. */
+/* The rows are there: the index lets go of what they hold. Readers that took the old index may still be
+ * looking at it, so it is handed back, to be released once they are done. */
 static unflushed *publish_core(group_core *gc) {
   core *c = gc->core;
   unflushed *old = NULL, *shorter;

@@ -1,7 +1,7 @@
 /* group.h - one write transaction out of a run of works, and what it changes in memory once it is durable.
  *
- * group_write builds and commits; it changes nothing in memory that a failure would have to take back. group_publish does the rest: durable
- * versions, shorter indexes, points of snapshots that are gone.
+ * group_write builds and commits; it changes nothing in memory that a failure would have to take back.
+ * group_publish does the rest: durable versions, shorter indexes, points of snapshots that are gone.
  * Thread: the flusher.
  */
 #ifndef PAGESTORE_GROUP_H
@@ -38,8 +38,8 @@ void group_free(group *);
 /* A transaction of nothing but the store record, so that the next one may use the pages that the last one freed. */
 int group_age_free_pages(pagestore_store *);
 
-/* One bounded step on rows that nobody needs, in a transaction of its own. `layers` have lost pins that kept rows: they get trash records first.
- * *more: come again. */
+/* One bounded step on rows that nobody needs, in a transaction of its own. `layers` have lost pins that kept
+ * rows: they get trash records first. *more: come again. */
 int group_work_off_trash(pagestore_store *, const uint64_t *layers, uint32_t count, bool *more);
 
 #endif

@@ -1,3 +1,4 @@
+/* history.c - a sorted array that forgets its older half. The contract is in history.h. */
 #include "history.h"
 
 #include <stdlib.h>

@@ -1,7 +1,9 @@
-/* history.h - which pages each recent seal of an instance changed: so that moving a region between versions costs what changed.
+/* history.h - which pages each recent seal of an instance changed: so that moving a region between versions
+ * costs what changed.
  *
- * Serials number the seals of an instance (a restore or a taken-back commit is one too). The history covers the serials after `floor`; it
- * forgets the oldest when it is full, and everything when it cannot get memory: then whoever needs older ones drops all it holds.
+ * Serials number the seals of an instance (a restore or a taken-back commit is one too). The history covers
+ * the serials after `floor`; it forgets the oldest when it is full, and everything when it cannot get memory:
+ * then whoever needs older ones drops all it holds.
  * Invariant: entries ascend in serial; none is <= floor.
  * Thread:    under the owner's lock.
  */
@@ -29,7 +31,8 @@ bool history_covers(const history *, uint64_t after);
 /* Calls for every page of the memory changed by a serial in (after, through]; a page may come more than once. */
 void history_each(const history *, uint64_t after, uint64_t through, uint32_t memory,
                   void (*each)(void *env, uint64_t page), void *env);
-/* What (after, before] changed counts as changed by `serial` again: undoing and restoring. false: it is not covered, history restarted. */
+/* What (after, before] changed counts as changed by `serial` again: undoing and restoring. false: it is not
+ * covered, history restarted. */
 bool history_repeat(history *, uint64_t after, uint64_t before, uint64_t serial);
 
 #endif

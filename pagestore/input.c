@@ -1,3 +1,4 @@
+/* input.c - option structs, names and pointers from outside. The contract is in input.h. */
 #include "input.h"
 
 #include <stdint.h>
@@ -65,7 +66,8 @@ int input_name(const char *name, const char *what) {
 int input_result(void *out, const void *ours, size_t our_size, const char *what) {
   size_t size;
   memcpy(&size, out, sizeof size);
-  if (size < sizeof size || size > 4096) return fail(PAGESTORE_EINVAL, "%s.size is %zu: set it to sizeof the struct", what, size);
+  if (size < sizeof size || size > 4096)
+    return fail(PAGESTORE_EINVAL, "%s.size is %zu: set it to sizeof the struct", what, size);
   if (size > our_size) memset((uint8_t *)out + our_size, 0, size - our_size);
   memcpy(out, ours, size < our_size ? size : our_size);
   memcpy(out, &size, sizeof size);
@@ -73,5 +75,7 @@ int input_result(void *out, const void *ours, size_t our_size, const char *what)
 }
 
 int input_commit_flags(unsigned flags) {
-  return flags & ~(unsigned)(PAGESTORE_ASYNC | PAGESTORE_NOWAIT) ? fail(PAGESTORE_EINVAL, "unknown commit flags 0x%x", flags) : 0;
+  return flags & ~(unsigned)(PAGESTORE_ASYNC | PAGESTORE_NOWAIT)
+             ? fail(PAGESTORE_EINVAL, "unknown commit flags 0x%x", flags)
+             : 0;
 }

@@ -11,8 +11,8 @@
 
 #define NAME_BYTES_MAX 255
 
-/* Copies a versioned option struct over a zeroed one of ours: shorter ones (an older header) leave the rest zero; of longer ones (a newer
- * header) the unknown rest must be zero. given NULL: all defaults. EINVAL. */
+/* Copies a versioned option struct over a zeroed one of ours: shorter ones (an older header) leave the rest
+ * zero; of longer ones (a newer header) the unknown rest must be zero. given NULL: all defaults. EINVAL. */
 int input_options(const void *given, void *ours, size_t our_size, const char *what);
 
 /* 1 to 255 bytes of UTF-8 without control characters. EINVAL; `what` names the argument in the text. */

@@ -8,13 +8,14 @@
 #include "base/status.h"
 #include "memory.h"
 
-/* ---- checks and what a handle sees ------------------------------------------------------------------------------------------- */
+/* ---- checks and what a handle sees ----------------------------------------------------------- */
 
 int instance_check(const pagestore_instance *i, instance_need need) {
   if (!i) return input_null("instance");
   int status = store_check(i->store, false);
   if (status) return status;
-  if (i->broken) return fail(i->broken, "instance '%s': a rollback failed; close the handle and open it again", i->core->name);
+  if (i->broken)
+    return fail(i->broken, "instance '%s': a rollback failed; close the handle and open it again", i->core->name);
   if (need == NEEDS_NOTHING) return 0;
   if (need == NEEDS_PRIVATE && i->kind != INSTANCE_READ) return 0;
   if (need == NEEDS_PRIVATE || (need == NEEDS_WRITABLE && i->kind != INSTANCE_WRITABLE))
@@ -60,7 +61,7 @@ void message_free(pagestore_store *s, message *m) {
   *m = (message){0};
 }
 
-/* ---- finding and loading cores ------------------------------------------------------------------------------------------------- */
+/* ---- finding and loading cores --------------------------------------------------------------- */
 
 typedef struct { const char *name; layers *layers; id128 store; uint64_t instance; state_record record; } load_request;
 
@@ -77,8 +78,9 @@ static int core_from_record(pagestore_store *s, layers *layers, const load_reque
   line *line;
   int status = layers_line(layers, r->record.layer, BOUND_OPEN, &line);
   if (status == PAGESTORE_ENOMEM) return fail(status, "no memory for an instance: free some and open again");
-  if (status) return fail(PAGESTORE_ECORRUPT, "instance '%s' names layer %llu, which is not there: run recover", r->name,
-                          (unsigned long long)r->record.layer);
+  if (status)
+    return fail(PAGESTORE_ECORRUPT, "instance '%s' names layer %llu, which is not there: run recover", r->name,
+                (unsigned long long)r->record.layer);
   core *c;
   if ((status = core_new(s, r->name, r->instance, &c)) != 0) {
     line_release(line);
@@ -151,7 +153,7 @@ void core_drop(pagestore_store *s, core *c) {
   pthread_mutex_unlock(&s->lock);
 }
 
-/* ---- opening ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static bool hash_is_set(const uint8_t *hash) {
   for (int i = 0; i < 32; i++)
@@ -161,8 +163,10 @@ static bool hash_is_set(const uint8_t *hash) {
 
 int module_check(const char *name, const state *committed, const uint8_t *hash) {
   if (!hash || !hash_is_set(committed->module_hash) || memcmp(hash, committed->module_hash, 32) == 0) return 0;
-  return fail(PAGESTORE_EMODULE, "instance '%s' holds another module: open it without a hash and call pagestore_upgrade, or take the right module",
-              name);
+  return fail(
+      PAGESTORE_EMODULE,
+      "instance '%s' holds another module: open it without a hash and call pagestore_upgrade, or take the right module",
+      name);
 }
 
 /* A new instance takes the hash. Core locked. */
@@ -185,8 +189,10 @@ static int attach_writable(pagestore_instance *i, const pagestore_instance_optio
   pthread_mutex_lock(&s->lock);
   bool existed = c->life == CORE_STORED || c->committed || c->handles;
   if (c->life == CORE_DELETED) status = fail(PAGESTORE_ENOTFOUND, "instance '%s' was deleted", c->name);
-  else if (existed && (o->flags & PAGESTORE_EXCLUSIVE)) status = fail(PAGESTORE_EEXIST, "instance '%s' exists: open it without EXCLUSIVE", c->name);
-  else if (c->writer) status = fail(PAGESTORE_EBUSY, "instance '%s' is open for writing already: close that handle first", c->name);
+  else if (existed && (o->flags & PAGESTORE_EXCLUSIVE))
+    status = fail(PAGESTORE_EEXIST, "instance '%s' exists: open it without EXCLUSIVE", c->name);
+  else if (c->writer)
+    status = fail(PAGESTORE_EBUSY, "instance '%s' is open for writing already: close that handle first", c->name);
   else status = take_module(c, o->module_hash);
   if (!status) status = module_check(i->core->name, instance_committed_state(i), o->module_hash);
   if (!status) {
@@ -204,9 +210,13 @@ int instance_capture_durable(pagestore_instance *i) {
   core *c = i->core;
   flusher_wait_idle(i->store->flusher, c);
   line *bounded;
-  int status = c->durable == 0 ? fail(PAGESTORE_ENOTFOUND, "instance '%s' has no durable version yet: wait for one", c->name) : 0;
+  int status = c->durable == 0
+                   ? fail(PAGESTORE_ENOTFOUND, "instance '%s' has no durable version yet: wait for one", c->name)
+                   : 0;
   if (!status && c->flushing)
-    status = fail(PAGESTORE_EFAILED, "instance '%s': a sync failed, what is durable is not known: close the store, open it again", c->name);
+    status = fail(PAGESTORE_EFAILED,
+                  "instance '%s': a sync failed, what is durable is not known: close the store, open it again",
+                  c->name);
   if (!status) status = line_rebound(c->line_durable, c->durable, &bounded);
   if (!status && (status = layers_pin(i->store->layers, bounded)) != 0) line_release(bounded);
   if (!status)
@@ -282,7 +292,9 @@ static int attach_view(pagestore_instance *i, const pagestore_instance_options *
   if (o->snapshot) status = snapshot_capture(i, o->snapshot, &i->view);
   else if (o->version == PAGESTORE_LATEST) status = capture_latest(i);
   else if (o->version == PAGESTORE_DURABLE) status = instance_capture_durable(i);
-  else status = fail(PAGESTORE_ENOTFOUND, "version %llu is not retained: view a snapshot, LATEST or DURABLE", (unsigned long long)o->version);
+  else
+    status = fail(PAGESTORE_ENOTFOUND, "version %llu is not retained: view a snapshot, LATEST or DURABLE",
+                  (unsigned long long)o->version);
   if (!status) status = module_check(i->core->name, instance_committed_state(i), o->module_hash);
   if (status) {
     core_version_release(s, &i->view);
@@ -301,7 +313,8 @@ static int check_flags(const pagestore_store *s, const pagestore_instance_option
   if (o->flags & ~known) return fail(PAGESTORE_EINVAL, "unknown instance flags 0x%x", o->flags);
   if (view && (o->flags & (PAGESTORE_CREATE | PAGESTORE_EXCLUSIVE)))
     return fail(PAGESTORE_EINVAL, "a view cannot create its instance: open it for writing first");
-  if ((o->flags & PAGESTORE_READ) && (o->flags & PAGESTORE_PRIVATE)) return fail(PAGESTORE_EINVAL, "READ and PRIVATE exclude each other");
+  if ((o->flags & PAGESTORE_READ) && (o->flags & PAGESTORE_PRIVATE))
+    return fail(PAGESTORE_EINVAL, "READ and PRIVATE exclude each other");
   if (!view && (o->snapshot || o->version))
     return fail(PAGESTORE_EINVAL, "only views have a version: add PAGESTORE_READ or PRIVATE, or use pagestore_restore");
   if (!view && s->read_only) return fail(PAGESTORE_EREADONLY, "the store is open for reading: open a view");
@@ -314,11 +327,14 @@ pagestore_instance *instance_allocate(pagestore_store *s, core *c, const pagesto
   i->store = s;
   i->core = c;
   i->user = o->user;
-  i->kind = o->flags & PAGESTORE_READ ? INSTANCE_READ : o->flags & PAGESTORE_PRIVATE ? INSTANCE_PRIVATE : INSTANCE_WRITABLE;
+  i->kind = o->flags & PAGESTORE_READ      ? INSTANCE_READ
+            : o->flags & PAGESTORE_PRIVATE ? INSTANCE_PRIVATE
+                                           : INSTANCE_WRITABLE;
   return i;
 }
 
-int pagestore_instance_open(pagestore_store *s, const char *name, const pagestore_instance_options *given, pagestore_instance **out) {
+int pagestore_instance_open(pagestore_store *s, const char *name, const pagestore_instance_options *given,
+                            pagestore_instance **out) {
   pagestore_instance_options o;
   int status = store_check(s, false);
   if (!status && !out) status = input_null("instance");
@@ -364,12 +380,13 @@ void pagestore_instance_close(pagestore_instance *i) {
   free(i);
 }
 
-/* ---- looking ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 uint64_t pagestore_committed_version(const pagestore_instance *i) { return i ? instance_version(i) : 0; }
 uint64_t pagestore_durable_version(const pagestore_instance *i) {
   if (!i) return 0;
-  return i->kind == INSTANCE_WRITABLE ? atomic_load(&i->core->durable) : min_u64(i->view.version, atomic_load(&i->core->durable));
+  return i->kind == INSTANCE_WRITABLE ? atomic_load(&i->core->durable)
+                                      : min_u64(i->view.version, atomic_load(&i->core->durable));
 }
 
 int pagestore_wait(pagestore_instance *i, uint64_t version, int timeout_ms) {
@@ -377,8 +394,8 @@ int pagestore_wait(pagestore_instance *i, uint64_t version, int timeout_ms) {
   if (status) return status;
   if (version == PAGESTORE_LATEST) version = instance_version(i);
   if (version > atomic_load(&i->core->committed))
-    return fail(PAGESTORE_EINVAL, "version %llu of '%s' was not committed yet: the last is %llu", (unsigned long long)version, i->core->name,
-                (unsigned long long)atomic_load(&i->core->committed));
+    return fail(PAGESTORE_EINVAL, "version %llu of '%s' was not committed yet: the last is %llu",
+                (unsigned long long)version, i->core->name, (unsigned long long)atomic_load(&i->core->committed));
   return flusher_wait_version(i->store->flusher, i->core, version, timeout_ms);
 }
 

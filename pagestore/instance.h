@@ -1,14 +1,16 @@
 /* instance.h - a handle of an instance: the writable one with its open message, or a view.
  *
  *              first change              commit                     |
- *   boundary ---------------> message ------------> boundary        |  a view has no boundary but advance; a private one rolls back
- *       ^                        |   (refused: stays open)          |
+ *   boundary ---------------> message ------------> boundary        |  a view has no boundary but
+ *       ^                        |   (refused: stays open)          |  advance; a private one rolls back
  *       +-------- rollback ------+                                  |
  *
- * What a handle sees: `message.pending` if the message changed sizes, metadata, module or table; else the committed state (the core's, or the view's).
- * Its pages: the message's restored line, the core's line and index, or the view's.
+ * What a handle sees: `message.pending` if the message changed sizes, metadata, module or table; else the
+ * committed state (the core's, or the view's). Its pages: the message's restored line, the core's line and
+ * index, or the view's.
  *
- * Thread: one call at a time per handle; `view` of a view and the core's committed fields change only in calls of their owner.
+ * Thread: one call at a time per handle; `view` of a view and the core's committed fields change only in
+ *         calls of their owner.
  */
 #ifndef PAGESTORE_INSTANCE_H
 #define PAGESTORE_INSTANCE_H
@@ -33,20 +35,23 @@ struct pagestore_instance {
   void *user;
   message message;
   core_version view;            /* views: what they see */
-  db_slot *slot;                /* store opened for reading: the view's own reader, and the layers as of it; else NULL */
+  /* store opened for reading: the view's own reader, and the layers as of it; else NULL */
+  db_slot *slot;
   layers *layers;
   pagestore_memory *memories;
   int broken;                   /* a rollback failed: the handle can only be closed */
 };
 
 typedef enum { NEEDS_NOTHING, NEEDS_WRITABLE_STORE, NEEDS_WRITABLE, NEEDS_PRIVATE } instance_need;
-/* EINVAL EFORKED EIO; EREADONLY by need: a store opened for writing, the writable handle, a handle that takes writes at all. */
+/* EINVAL EFORKED EIO; EREADONLY by need: a store opened for writing, the writable handle, a handle that takes
+ * writes at all. */
 int instance_check(const pagestore_instance *, instance_need);
 uint64_t instance_version(const pagestore_instance *);
 const state *instance_committed_state(const pagestore_instance *);
 const state *instance_state(const pagestore_instance *);
 int instance_change(pagestore_instance *, state **);   /* the pending state, for writing. ENOMEM */
-void instance_unchange(pagestore_instance *, const state *before);   /* a change was refused: without a pending state `before`, there is none again */
+/* a change was refused: without a pending state `before`, there is none again */
+void instance_unchange(pagestore_instance *, const state *before);
 void message_free(pagestore_store *, message *);
 int instance_rollback(pagestore_instance *);            /* drops the message; a failure makes the handle broken */
 
@@ -62,18 +67,22 @@ typedef struct {
 } instance_content;
 int instance_apply(pagestore_instance *, instance_content);
 
-/* Finds or loads the core of a stored or open instance, with a reference: ENOTFOUND; with PAGESTORE_CREATE a fresh one. Takes store->lock. */
+/* Finds or loads the core of a stored or open instance, with a reference: ENOTFOUND; with PAGESTORE_CREATE a
+ * fresh one. Takes store->lock. */
 int core_acquire(pagestore_store *, const char *name, unsigned flags, core **);
 void core_drop(pagestore_store *, core *);             /* core_release with the lock taken */
 
-pagestore_instance *instance_allocate(pagestore_store *, core *, const pagestore_instance_options *);   /* NULL: no memory */
+/* NULL: no memory */
+pagestore_instance *instance_allocate(pagestore_store *, core *, const pagestore_instance_options *);
 int module_check(const char *name, const state *committed, const uint8_t *hash);   /* EMODULE */
-int instance_capture_durable(pagestore_instance *);      /* into its view. ENOTFOUND. Blocks while a flush is in progress */
+/* into its view. ENOTFOUND. Blocks while a flush is in progress */
+int instance_capture_durable(pagestore_instance *);
 /* What the handle's version is made of, pinned; not in a store opened for reading. ENOMEM */
 int instance_capture(pagestore_instance *, core_version *);
 /* What a snapshot holds, pinned; waits until it is durable. ENOTFOUND. Blocks */
 int snapshot_capture(pagestore_instance *, const char *name, core_version *);
-/* Views of a store that is open for reading (reader.c): each reads through a slot of its own, renewed by advance only. */
+/* Views of a store that is open for reading (reader.c): each reads through a slot of its own, renewed by
+ * advance only. */
 int reader_open(pagestore_store *, const char *name, const pagestore_instance_options *, pagestore_instance **);
 int reader_advance(pagestore_instance *, bool *moved);
 

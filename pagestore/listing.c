@@ -11,7 +11,7 @@
 #include "instance.h"
 #include "retained.h"
 
-/* ---- instances ------------------------------------------------------------------------------------------------------------------- */
+/* ---- instances ------------------------------------------------------------------------------- */
 
 typedef struct { char **items; size_t count, room; } name_list;
 
@@ -23,7 +23,8 @@ static int list_add(name_list *l, const char *name) {
     l->items = items;
     l->room = room;
   }
-  if (!(l->items[l->count] = strdup(name))) return fail(PAGESTORE_ENOMEM, "no memory for the list: free some and try again");
+  if (!(l->items[l->count] = strdup(name)))
+    return fail(PAGESTORE_ENOMEM, "no memory for the list: free some and try again");
   l->count++;
   return 0;
 }
@@ -71,13 +72,16 @@ static void describe_core(core *c, pagestore_instance_info *info) {
   pthread_mutex_unlock(&c->lock);
 }
 
-static int describe_record(pagestore_store *s, db_reader reader, layers *layers, const char *name, pagestore_instance_info *out) {
+static int describe_record(pagestore_store *s, db_reader reader, layers *layers, const char *name,
+                           pagestore_instance_info *out) {
   uint64_t id;
   state_record record;
   int status = catalog_find(reader, name, &id);
   if (!status) status = catalog_instance(reader, layers, s->record.id, id, &record);
   if (status) return status;
-  *out = (pagestore_instance_info){ .size = sizeof *out, .name = name, .committed = record.version, .durable = record.version };
+  *out = (pagestore_instance_info){
+    .size = sizeof *out, .name = name, .committed = record.version, .durable = record.version,
+  };
   count_pages(out, record.state, record.state);
   state_release(record.state);
   return 0;
@@ -104,7 +108,8 @@ static int describe(pagestore_store *s, const char *name, pagestore_instance_inf
   return deleted ? PAGESTORE_ENOTFOUND : 0;
 }
 
-/* Some instances of a store that is open for reading, as one reader sees them: its layers are loaded once for all of them. */
+/* Some instances of a store that is open for reading, as one reader sees them: its layers are loaded once for
+ * all of them. */
 enum { WINDOW = 512 };
 typedef struct {
   pagestore_store *store;
@@ -178,23 +183,29 @@ int pagestore_instance_stat(pagestore_instance *i, pagestore_instance_info *out)
     describe_core(i->core, &info);
   } else {
     info = (pagestore_instance_info){
-      .size = sizeof info, .name = i->core->name, .committed = i->view.version, .durable = pagestore_durable_version(i), .open = true,
+        .size = sizeof info,
+        .name = i->core->name,
+        .committed = i->view.version,
+        .durable = pagestore_durable_version(i),
+        .open = true,
     };
     count_pages(&info, i->view.state, i->view.counts);
   }
   size_t size = out->size;
-  if (size < sizeof size || size > 4096) return fail(PAGESTORE_EINVAL, "pagestore_instance_info.size is %zu: set it to sizeof the struct", size);
+  if (size < sizeof size || size > 4096)
+    return fail(PAGESTORE_EINVAL, "pagestore_instance_info.size is %zu: set it to sizeof the struct", size);
   if (size > sizeof info) memset((uint8_t *)out + sizeof info, 0, size - sizeof info);
   memcpy(out, &info, size < sizeof info ? size : sizeof info);
   out->size = size;
   return 0;
 }
 
-/* ---- deleting --------------------------------------------------------------------------------------------------------------------- */
+/* ---- deleting -------------------------------------------------------------------------------- */
 
 static void mark_snapshots(pagestore_store *s, uint64_t instance, snapshot_life from, snapshot_life to) {
   for (uint32_t i = 0; i < s->snapshots.count; i++)
-    if (s->snapshots.items[i]->instance == instance && s->snapshots.items[i]->life == from) s->snapshots.items[i]->life = to;
+    if (s->snapshots.items[i]->instance == instance && s->snapshots.items[i]->life == from)
+      s->snapshots.items[i]->life = to;
 }
 
 static int seal_delete(pagestore_store *s, core *c, bool synchronous, core_life *life_before, work **out) {
@@ -238,7 +249,7 @@ int pagestore_instance_delete(pagestore_store *s, const char *name, unsigned fla
   return status;
 }
 
-/* ---- snapshots ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- snapshots ------------------------------------------------------------------------------- */
 
 int pagestore_snapshot_each(pagestore_store *s, const char *instance, pagestore_snapshot_fn each, void *env) {
   int status = store_check(s, false);

@@ -13,13 +13,15 @@ int memory_check(const pagestore_memory *m, bool to_write) {
   int status = instance_check(m->instance, to_write ? NEEDS_PRIVATE : NEEDS_NOTHING);
   if (status) return status;
   if (m->id == 0)
-    return fail(PAGESTORE_ENOTFOUND, "memory '%s' is not there any more (rolled back, deleted or restored away): open it again", m->name);
+    return fail(PAGESTORE_ENOTFOUND,
+                "memory '%s' is not there any more (rolled back, deleted or restored away): open it again", m->name);
   return 0;
 }
 
-/* ---- the source of the region ------------------------------------------------------------------------------------------ */
+/* ---- the source of the region ---------------------------------------------------------------- */
 
-/* The index first, the reader second: a block that a flush moves from one to the other in between is found at least once. */
+/* The index first, the reader second: a block that a flush moves from one to the other in between is found at
+ * least once. */
 int memory_source_begin(void *env, void **cursor) {
   pagestore_memory *m = env;
   pagestore_instance *i = m->instance;
@@ -62,16 +64,19 @@ int memory_describe(const pagestore_memory *m, int status, uint64_t page) {
   const char *instance = m->instance->core->name;
   switch (status) {
   case PAGESTORE_ECORRUPT:
-    return fail(status, "instance '%s', memory '%s', page %llu, version %llu is damaged: roll back; restore a snapshot or a backup",
-                instance, m->name, (unsigned long long)page, (unsigned long long)m->damage.version);
+    return fail(
+        status,
+        "instance '%s', memory '%s', page %llu, version %llu is damaged: roll back; restore a snapshot or a backup",
+        instance, m->name, (unsigned long long)page, (unsigned long long)m->damage.version);
   case PAGESTORE_EQUOTA:
-    return fail(status, "instance '%s', memory '%s': the message loaded more pages than its limit: roll back", instance, m->name);
+    return fail(status, "instance '%s', memory '%s': the message loaded more pages than its limit: roll back", instance,
+                m->name);
   case PAGESTORE_ENOMEM:
-    return fail(status, "instance '%s', memory '%s', page %llu: no memory to load it: free some, roll back", instance, m->name,
-                (unsigned long long)page);
+    return fail(status, "instance '%s', memory '%s', page %llu: no memory to load it: free some, roll back", instance,
+                m->name, (unsigned long long)page);
   default:
-    return fail(status, "instance '%s', memory '%s', page %llu could not be read: check the disk, roll back", instance, m->name,
-                (unsigned long long)page);
+    return fail(status, "instance '%s', memory '%s', page %llu could not be read: check the disk, roll back", instance,
+                m->name, (unsigned long long)page);
   }
 }
 
@@ -79,7 +84,7 @@ region_source memory_source(pagestore_memory *m) {
   return (region_source){ memory_source_begin, source_page, memory_source_end, m };
 }
 
-/* ---- boundaries ------------------------------------------------------------------------------------------------------------------ */
+/* ---- boundaries ------------------------------------------------------------------------------ */
 
 typedef struct {
   const uint8_t *now, *committed;   /* committed: in LMDB's mapping, perhaps; NULL: zeros */
@@ -103,13 +108,15 @@ static void narrow_page(pagestore_memory *m, void *cursor, uint64_t page) {
   row_place damage;
   if (memory_is_volatile(m)) c.committed = shadow_page(&m->shadow, page);
   else if (pagemap_read(&m->map, m->id, page, db_slot_page(cursor), &c.committed, &damage) != 0) return;
-  if ((cursor ? db_read_guarded(m->map.reader, compare_page, &c) : compare_page(&c)) == 0) region_narrow(m->region, page, c.differ);
+  if ((cursor ? db_read_guarded(m->map.reader, compare_page, &c) : compare_page(&c)) == 0)
+    region_narrow(m->region, page, c.differ);
 }
 
 /* Where the tracker saw only that pages were written to, they are compared with what is committed. */
 int memory_collect_blocks(pagestore_memory *m) {
   int status = region_collect(m->region);
-  if (status) return fail(status, "memory '%s': the kernel did not tell its dirty pages: commit again or roll back", m->name);
+  if (status)
+    return fail(status, "memory '%s': the kernel did not tell its dirty pages: commit again or roll back", m->name);
   void *cursor = NULL;
   bool reading = false;
   region_dirty d;
@@ -144,7 +151,8 @@ int memory_prepare_boundary(pagestore_memory *m) {
   if (!memory_is_volatile(m)) return 0;
   region_dirty d;
   int status = 0;
-  for (uint64_t at = 0; !status && region_dirty_next(m->region, at, &d); at = d.page + 1) status = shadow_prepare(&m->shadow, d.page);
+  for (uint64_t at = 0; !status && region_dirty_next(m->region, at, &d); at = d.page + 1)
+    status = shadow_prepare(&m->shadow, d.page);
   return status;
 }
 
@@ -184,6 +192,7 @@ static int follow(pagestore_memory *m, memory_drift drift) {
   region_rollback(m->region);
   if (memory_is_volatile(m)) {
     if (m->committed_pages) m->id = MEMORY_VOLATILE_ID;  /* also when the message deleted it */
+    if (m->shadow_pages < m->committed_pages) region_forget_all(m->region);  /* pages that came after shrinking, clean ones too */
     m->shadow_pages = m->committed_pages;
     return region_resize(m->region, m->committed_pages);
   }
@@ -207,7 +216,8 @@ static int follow(pagestore_memory *m, memory_drift drift) {
 int memory_follow(pagestore_memory *m, memory_drift drift) {
   int status = follow(m, drift);
   if (status || !region_failure(m->region, NULL)) return status;
-  return fail(PAGESTORE_EIO, "memory '%s': the kernel refused to drop pages: close the handle and open it again", m->name);
+  return fail(PAGESTORE_EIO, "memory '%s': the kernel refused to drop pages: close the handle and open it again",
+              m->name);
 }
 
 int memory_can_follow(pagestore_memory *m, const state *to) {

@@ -1,4 +1,5 @@
-/* memory_access.c - host code on a memory: reads and writes that return errors, preparing for system calls, marks, walks over blocks. */
+/* memory_access.c - host code on a memory: reads and writes that return errors, preparing for system calls,
+ * marks, walks over blocks. */
 #include <string.h>
 
 #include "base/status.h"
@@ -6,15 +7,15 @@
 
 enum { READ_STEP_PAGES = 16 };
 
-/* ---- host access ------------------------------------------------------------------------------------------------------------ */
+/* ---- host access ----------------------------------------------------------------------------- */
 
 static int check_range(pagestore_memory *m, uint64_t offset, uint64_t length, bool to_write) {
   int status = memory_check(m, to_write);
   if (status) return status;
   uint64_t size = region_pages(m->region) * PAGE_BYTES;
   if (!range_fits(offset, length, size))
-    return fail(PAGESTORE_EBOUNDS, "%llu bytes at %llu are beyond the %llu bytes of memory '%s'", (unsigned long long)length,
-                (unsigned long long)offset, (unsigned long long)size, m->name);
+    return fail(PAGESTORE_EBOUNDS, "%llu bytes at %llu are beyond the %llu bytes of memory '%s'",
+                (unsigned long long)length, (unsigned long long)offset, (unsigned long long)size, m->name);
   return 0;
 }
 
@@ -27,13 +28,15 @@ static int describe_one_of(pagestore_memory *m, int status, uint64_t first, uint
 
 typedef enum { TO_READ, TO_WRITE } access;
 
-/* Afterwards our own code can touch them without a fault that the kernel may refuse to mend: that would be a trap inside the host. */
+/* Afterwards our own code can touch them without a fault that the kernel may refuse to mend: that would be a
+ * trap inside the host. */
 static int load_pages(pagestore_memory *m, uint64_t first, uint64_t count, access to) {
   int status = to == TO_WRITE ? region_open_write(m->region, first, count) : region_load(m->region, first, count);
   return status ? describe_one_of(m, status, first, count) : 0;
 }
 
-/* Calls for pieces of at most 1 MiB whose pages are loaded, so that a limit on resident pages holds also for one long access. */
+/* Calls for pieces of at most 1 MiB whose pages are loaded, so that a limit on resident pages holds also for
+ * one long access. */
 typedef void (*piece_fn)(void *env, uint8_t *bytes, size_t length, uint64_t done);
 
 static int each_piece(pagestore_memory *m, uint64_t offset, uint64_t length, access to, piece_fn piece, void *env) {
@@ -48,8 +51,12 @@ static int each_piece(pagestore_memory *m, uint64_t offset, uint64_t length, acc
   return 0;
 }
 
-static void piece_read(void *env, uint8_t *bytes, size_t length, uint64_t done) { memcpy((uint8_t *)env + done, bytes, length); }
-static void piece_write(void *env, uint8_t *bytes, size_t length, uint64_t done) { memcpy(bytes, (const uint8_t *)env + done, length); }
+static void piece_read(void *env, uint8_t *bytes, size_t length, uint64_t done) {
+  memcpy((uint8_t *)env + done, bytes, length);
+}
+static void piece_write(void *env, uint8_t *bytes, size_t length, uint64_t done) {
+  memcpy(bytes, (const uint8_t *)env + done, length);
+}
 static void piece_fill(void *env, uint8_t *bytes, size_t length, uint64_t done) {
   (void)done;
   memset(bytes, *(const int *)env, length);
@@ -98,12 +105,13 @@ int pagestore_memory_prepare(pagestore_memory *m, uint64_t offset, uint64_t leng
 int pagestore_memory_mark(pagestore_memory *m, uint64_t offset, uint64_t length) {
   int status = check_range(m, offset, length, true);
   if (status) return status;
-  if (!(m->flags & PAGESTORE_EXPLICIT)) return fail(PAGESTORE_EINVAL, "memory '%s' is not EXPLICIT: its writes are tracked", m->name);
+  if (!(m->flags & PAGESTORE_EXPLICIT))
+    return fail(PAGESTORE_EINVAL, "memory '%s' is not EXPLICIT: its writes are tracked", m->name);
   mark_range(m, offset, length);
   return 0;
 }
 
-/* ---- walking ------------------------------------------------------------------------------------------------------------------ */
+/* ---- walking --------------------------------------------------------------------------------- */
 
 typedef struct { pagestore_memory *memory; pagestore_range_fn each; void *env; uint64_t start, end; } run;
 
@@ -136,7 +144,8 @@ static int add_stored(pagestore_memory *m, run *r) {
     int status = memory_source_begin(m, &cursor);
     if (status) return memory_describe(m, status, from);
     for (count = 0; count < STEP; from = pages[count++] + 1)
-      if ((status = pagemap_next(&m->map, m->id, from, &pages[count])) != 0 || pages[count] >= region_pages(m->region)) break;
+      if ((status = pagemap_next(&m->map, m->id, from, &pages[count])) != 0 || pages[count] >= region_pages(m->region))
+        break;
     memory_source_end(m, cursor);
     if (status && status != PAGESTORE_ENOTFOUND) return memory_describe(m, status, from);
     for (unsigned i = 0; i < count; i++)
@@ -153,10 +162,12 @@ int pagestore_memory_blocks(pagestore_memory *m, int which, pagestore_range_fn e
   if (which == PAGESTORE_BLOCKS_DIRTY) {
     if ((status = memory_collect_blocks(m)) != 0) return status;
     region_dirty d;
-    for (uint64_t at = 0; !status && region_dirty_next(m->region, at, &d); at = d.page + 1) status = run_add(&r, d.page, d.blocks);
+    for (uint64_t at = 0; !status && region_dirty_next(m->region, at, &d); at = d.page + 1)
+      status = run_add(&r, d.page, d.blocks);
   } else if (which == PAGESTORE_BLOCKS_RESIDENT) {
     uint64_t page;
-    for (uint64_t at = 0; !status && region_resident_next(m->region, at, &page); at = page + 1) status = run_add(&r, page, ALL_BLOCKS);
+    for (uint64_t at = 0; !status && region_resident_next(m->region, at, &page); at = page + 1)
+      status = run_add(&r, page, ALL_BLOCKS);
   } else if (which == PAGESTORE_BLOCKS_STORED) {
     status = memory_is_volatile(m) ? 0 : add_stored(m, &r);
   } else {

@@ -7,7 +7,7 @@
 #include "memory.h"
 
 
-/* ---- opening ------------------------------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static pagestore_memory *find_open(const pagestore_instance *i, const char *name) {
   for (pagestore_memory *m = i->memories; m; m = m->next)
@@ -15,7 +15,8 @@ static pagestore_memory *find_open(const pagestore_instance *i, const char *name
   return NULL;
 }
 
-/* Unchecked 32-bit code adds a constant offset to its address, both below 4 GiB, and accesses up to 16 bytes from there on. */
+/* Unchecked 32-bit code adds a constant offset to its address, both below 4 GiB, and accesses up to 16 bytes
+ * from there on. */
 uint64_t memory_default_guard(uint32_t flags, uint64_t max_pages) {
   if (flags & PAGESTORE_MEMORY64) return 32ull << 20;
   return (8ull << 30) + PAGE_BYTES - max_pages * PAGE_BYTES;
@@ -31,10 +32,12 @@ static int check_limits(const pagestore_memory_options *o) {
   if (o->flags & ~(uint32_t)(PAGESTORE_MEMORY64 | PAGESTORE_KEEP | PAGESTORE_EXPLICIT | PAGESTORE_VOLATILE))
     return fail(PAGESTORE_EINVAL, "unknown memory flags 0x%x", o->flags);
   if (o->max_pages > most)
-    return fail(PAGESTORE_EINVAL, "max_pages %llu is beyond %llu", (unsigned long long)o->max_pages, (unsigned long long)most);
+    return fail(PAGESTORE_EINVAL, "max_pages %llu is beyond %llu", (unsigned long long)o->max_pages,
+                (unsigned long long)most);
   uint64_t max = o->max_pages ? o->max_pages : most;
   if (o->pages > max)
-    return fail(PAGESTORE_EINVAL, "pages %llu is beyond max_pages %llu", (unsigned long long)o->pages, (unsigned long long)max);
+    return fail(PAGESTORE_EINVAL, "pages %llu is beyond max_pages %llu", (unsigned long long)o->pages,
+                (unsigned long long)max);
   if (o->guard_bytes > 1ull << 40 || o->guard_bytes % PAGE_BYTES)
     return fail(PAGESTORE_EINVAL, "guard_bytes must be a multiple of 65,536, at most 1 TiB");
   return 0;
@@ -64,7 +67,8 @@ static int check_existing(const memory_entry *entry, const pagestore_memory_opti
     return fail(PAGESTORE_ETYPE, "memory '%s' has %s-bit indexes: open it as such", entry->name,
                 entry->flags & PAGESTORE_MEMORY64 ? "64" : "32");
   if (o->max_pages && entry->pages > o->max_pages)
-    return fail(PAGESTORE_ETYPE, "memory '%s' has %llu pages: give max_pages at least that", entry->name, (unsigned long long)entry->pages);
+    return fail(PAGESTORE_ETYPE, "memory '%s' has %llu pages: give max_pages at least that", entry->name,
+                (unsigned long long)entry->pages);
   return 0;
 }
 
@@ -73,7 +77,8 @@ static uint64_t max_pages_of(const pagestore_memory_options *o) {
 }
 
 /* A new memory comes into being in the open message. */
-static int create_entry(pagestore_instance *i, const char *name, const pagestore_memory_options *o, memory_entry **out) {
+static int create_entry(pagestore_instance *i, const char *name, const pagestore_memory_options *o,
+                        memory_entry **out) {
   if (i->kind == INSTANCE_READ)
     return fail(PAGESTORE_ENOTFOUND, "no memory '%s' in this version of '%s'", name, i->core->name);
   state *pending;
@@ -87,8 +92,8 @@ static int create_entry(pagestore_instance *i, const char *name, const pagestore
 }
 
 /* The handle of a memory that is in the state, or of a volatile one (entry NULL). */
-static int open_handle(pagestore_instance *i, const char *name, const memory_entry *entry, const pagestore_memory_options *o,
-                       pagestore_memory **out) {
+static int open_handle(pagestore_instance *i, const char *name, const memory_entry *entry,
+                       const pagestore_memory_options *o, pagestore_memory **out) {
   pagestore_memory *m = calloc(1, sizeof *m);
   if (!m) return fail(PAGESTORE_ENOMEM, "no memory for a handle: free some and try again");
   m->instance = i;
@@ -130,7 +135,9 @@ static int renew_entry(pagestore_instance *i, const char *name, const pagestore_
 static int reopen_volatile(pagestore_memory *m, const pagestore_memory_options *o, bool given) {
   if (given && !(o->flags & PAGESTORE_VOLATILE)) return fail(PAGESTORE_ETYPE, "memory '%s' is VOLATILE", m->name);
   if (m->id) return 0;
-  if (!given) return fail(PAGESTORE_ENOTFOUND, "no memory '%s' in '%s': give options to create it", m->name, m->instance->core->name);
+  if (!given)
+    return fail(PAGESTORE_ENOTFOUND, "no memory '%s' in '%s': give options to create it", m->name,
+                m->instance->core->name);
   int status = region_resize(m->region, o->pages);
   if (!status) m->id = MEMORY_VOLATILE_ID;
   return status;
@@ -148,7 +155,8 @@ static int reopen(pagestore_memory *m, const pagestore_memory_options *o, bool g
   } else if (!given) {
     return fail(PAGESTORE_ENOTFOUND, "no memory '%s' in '%s': give options to create it", m->name, i->core->name);
   } else if ((m->flags ^ o->flags) & (PAGESTORE_EXPLICIT | PAGESTORE_VOLATILE)) {
-    return fail(PAGESTORE_ETYPE, "memory '%s' is open with other flags: close the instance to change EXPLICIT or VOLATILE", m->name);
+    return fail(PAGESTORE_ETYPE,
+                "memory '%s' is open with other flags: close the instance to change EXPLICIT or VOLATILE", m->name);
   }
   uint64_t max = given ? max_pages_of(o) : entry->max_pages;
   if (max > region_max(m->region)) {
@@ -166,7 +174,8 @@ static int reopen(pagestore_memory *m, const pagestore_memory_options *o, bool g
   return region_resize(m->region, entry->pages);
 }
 
-int pagestore_memory_open(pagestore_instance *i, const char *name, const pagestore_memory_options *given, pagestore_memory **out) {
+int pagestore_memory_open(pagestore_instance *i, const char *name, const pagestore_memory_options *given,
+                          pagestore_memory **out) {
   int status = instance_check(i, NEEDS_NOTHING);
   if (!status && !out) status = input_null("memory");
   if (!status) status = input_name(name, "memory name");
@@ -180,13 +189,16 @@ int pagestore_memory_open(pagestore_instance *i, const char *name, const pagesto
     return status;
   }
   memory_entry *entry = state_memory(instance_state(i), name);
-  if (!entry && !given) return fail(PAGESTORE_ENOTFOUND, "no memory '%s' in '%s': give options to create it", name, i->core->name);
+  if (!entry && !given)
+    return fail(PAGESTORE_ENOTFOUND, "no memory '%s' in '%s': give options to create it", name, i->core->name);
   bool anew = entry && opens_anew(i, entry, given);
   if ((!entry || anew) && !o.max_pages) {
-    if (o.flags & PAGESTORE_MEMORY64) return fail(PAGESTORE_EINVAL, "a 64-bit memory needs max_pages: it is the reservation");
+    if (o.flags & PAGESTORE_MEMORY64)
+      return fail(PAGESTORE_EINVAL, "a 64-bit memory needs max_pages: it is the reservation");
     o.max_pages = PAGES_MAX_32;
   }
-  if (entry && o.flags & PAGESTORE_VOLATILE) return fail(PAGESTORE_ETYPE, "memory '%s' is durable: open it without VOLATILE", name);
+  if (entry && o.flags & PAGESTORE_VOLATILE)
+    return fail(PAGESTORE_ETYPE, "memory '%s' is durable: open it without VOLATILE", name);
   if (entry && !anew && (status = check_existing(entry, &o, given)) != 0) return status;
   if (!entry && (o.flags & PAGESTORE_VOLATILE)) {
     if (i->kind == INSTANCE_READ) return fail(PAGESTORE_EREADONLY, "a read-only view has no volatile memories");
@@ -196,7 +208,8 @@ int pagestore_memory_open(pagestore_instance *i, const char *name, const pagesto
   bool added = !entry;
   if (added) status = create_entry(i, name, &o, &entry);
   else if (anew) status = renew_entry(i, name, &o, &entry);
-  if (!status && (status = open_handle(i, name, entry, &o, out)) != 0 && added) state_memory_remove(i->message.pending, entry->id);
+  if (!status && (status = open_handle(i, name, entry, &o, out)) != 0 && added)
+    state_memory_remove(i->message.pending, entry->id);
   if (status && added) instance_unchange(i, before);
   return status;
 }
@@ -221,7 +234,7 @@ int pagestore_memory_delete(pagestore_memory *m) {
   return region_resize(m->region, 0);
 }
 
-/* ---- size ---------------------------------------------------------------------------------------------------------------- */
+/* ---- size ------------------------------------------------------------------------------------ */
 
 uint8_t *pagestore_memory_base(const pagestore_memory *m) { return m ? region_base(m->region) : NULL; }
 const char *pagestore_memory_name(const pagestore_memory *m) { return m ? m->name : ""; }
@@ -246,8 +259,8 @@ int pagestore_memory_grow(pagestore_memory *m, uint64_t pages, uint64_t *old_pag
   if (status) return status;
   uint64_t old = region_pages(m->region), grown;
   if (!checked_add(old, pages, &grown) || grown > region_max(m->region))
-    return fail(PAGESTORE_EBOUNDS, "memory '%s' cannot grow from %llu by %llu pages: its maximum is %llu", m->name, (unsigned long long)old,
-                (unsigned long long)pages, (unsigned long long)region_max(m->region));
+    return fail(PAGESTORE_EBOUNDS, "memory '%s' cannot grow from %llu by %llu pages: its maximum is %llu", m->name,
+                (unsigned long long)old, (unsigned long long)pages, (unsigned long long)region_max(m->region));
   if (pages && (status = resize_entry(m, grown)) != 0) return status;
   if (old_pages) *old_pages = old;
   return 0;

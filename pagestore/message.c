@@ -1,4 +1,5 @@
-/* message.c - where a message ends: commit and rollback; and the calls that change the whole instance inside it, upgrade and restore.
+/* message.c - where a message ends: commit and rollback; and the calls that change the whole instance inside
+ * it, upgrade and restore.
  *
  *   collect -> refuse (load failed, over a limit)      nothing has changed
  *           -> build: copy the dirty blocks            no memory: refused, blocks stay dirty
@@ -7,7 +8,8 @@
  *           -> boundary: the regions are clean
  *           -> wait (synchronous)                       full disk: taken back, the message is open again as it was
  *
- * Thread: the instance's rule. The engine does not run meanwhile: a store between copying a block and re-protecting it would be lost.
+ * Thread: the instance's rule. The engine does not run meanwhile: a store between copying a block and
+ *         re-protecting it would be lost.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +34,7 @@ typedef struct {
   unflushed *index_before;
 } boundary;
 
-/* ---- before sealing ------------------------------------------------------------------------------------------------------------- */
+/* ---- before sealing -------------------------------------------------------------------------- */
 
 static int collect(boundary *b) {
   int status = 0;
@@ -61,8 +63,11 @@ static int build_delta(boundary *b) {
   if (b->content && b->content->changes) b->work->delta = delta_reference(b->content->changes);
   if (b->blocks == 0) return 0;
   int status = delta_new(b->pages, b->blocks, &b->work->delta);
-  if (status) return fail(status, "no memory to copy %llu dirty blocks: free some and commit again, or roll back", (unsigned long long)b->blocks);
-  for (pagestore_memory *m = next_by_id(b->instance, 0); m; m = next_by_id(b->instance, m->id)) memory_add_to(m, b->work->delta);
+  if (status)
+    return fail(status, "no memory to copy %llu dirty blocks: free some and commit again, or roll back",
+                (unsigned long long)b->blocks);
+  for (pagestore_memory *m = next_by_id(b->instance, 0); m; m = next_by_id(b->instance, m->id))
+    memory_add_to(m, b->work->delta);
   return 0;
 }
 
@@ -74,7 +79,8 @@ static int build(boundary *b) {
   bool deleted = i->core->life == CORE_DELETED, named = b->content && b->content->snapshot;
   if (named) b->naming = work_new(WORK_SNAPSHOT, i->core);
   pthread_mutex_unlock(&i->store->lock);
-  if (!b->work || (named && !b->naming)) return fail(PAGESTORE_ENOMEM, "no memory to commit: free some and commit again, or roll back");
+  if (!b->work || (named && !b->naming))
+    return fail(PAGESTORE_ENOMEM, "no memory to commit: free some and commit again, or roll back");
   if (deleted) return fail(PAGESTORE_ENOTFOUND, "instance '%s' was deleted", i->core->name);
   int status = build_delta(b);
   if (status) return status;
@@ -83,7 +89,7 @@ static int build(boundary *b) {
   return 0;
 }
 
-/* ---- sealing; core and store locked ------------------------------------------------------------------------------------------------ */
+/* ---- sealing; core and store locked ---------------------------------------------------------- */
 
 static int new_layer(boundary *b, const line *over) {
   pagestore_store *s = b->instance->store;
@@ -157,7 +163,8 @@ static int name_version(boundary *b) {
 static void write_history(boundary *b) {
   core *c = b->instance->core;
   delta_page changed;
-  if (b->instance->message.restored) history_repeat(&c->history, b->instance->message.restored_serial, c->serial - 1, c->serial);
+  if (b->instance->message.restored)
+    history_repeat(&c->history, b->instance->message.restored_serial, c->serial - 1, c->serial);
   for (uint64_t at = 0; b->work->delta && delta_next(b->work->delta, &at, &changed);)
     history_add(&c->history, c->serial, changed.memory, changed.page);
 }
@@ -199,7 +206,8 @@ static int seal(boundary *b) {
   return 0;
 }
 
-/* Nobody may have seen the version, or views have: for them it changes once more. The message is open again as it was. */
+/* Nobody may have seen the version, or views have: for them it changes once more. The message is open again
+ * as it was. */
 static void take_back(boundary *b) {
   pagestore_instance *i = b->instance;
   core *c = i->core;
@@ -207,7 +215,8 @@ static void take_back(boundary *b) {
   pthread_mutex_lock(&c->lock);
   ASSERT(c->serial == w->serial && c->committed == w->version && c->durable < w->version);
   unflushed_release(atomic_load(&c->unflushed));
-  atomic_store(&c->unflushed, b->index_before);  /* runs flushed meanwhile are in it still: they hold what the rows hold */
+  /* runs flushed meanwhile are in it still: they hold what the rows hold */
+  atomic_store(&c->unflushed, b->index_before);
   state_release(c->state);
   c->state = b->state_before;
   line_release(c->line);
@@ -259,7 +268,7 @@ static int seal_all(boundary *const *sorted, boundary *all, size_t count) {
   return status;
 }
 
-/* ---- afterwards ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- afterwards ------------------------------------------------------------------------------ */
 
 static void clean_regions(boundary *b, bool volatiles) {
   for (pagestore_memory *m = b->instance->memories; m; m = m->next)
@@ -361,7 +370,8 @@ static int check_all(pagestore_instance *const *instances, size_t count) {
   for (size_t i = 0; i < count; i++) {
     int status = instance_check(instances[i], NEEDS_WRITABLE);
     if (status) return status;
-    if (instances[i]->store != instances[0]->store) return fail(PAGESTORE_EINVAL, "commit_all takes instances of one store");
+    if (instances[i]->store != instances[0]->store)
+      return fail(PAGESTORE_EINVAL, "commit_all takes instances of one store");
   }
   return 0;
 }
@@ -381,7 +391,8 @@ int pagestore_commit_all(pagestore_instance *const *instances, size_t count, uns
   }
   if (!status) qsort(sorted, count, sizeof *sorted, by_address);
   for (size_t i = 1; i < count && !status; i++)
-    if (sorted[i]->instance == sorted[i - 1]->instance) status = fail(PAGESTORE_EINVAL, "commit_all was given an instance twice");
+    if (sorted[i]->instance == sorted[i - 1]->instance)
+      status = fail(PAGESTORE_EINVAL, "commit_all was given an instance twice");
   if (!status) status = commit(all, sorted, count, flags);
   free(sorted);
   free(all);
@@ -398,7 +409,7 @@ int instance_apply(pagestore_instance *i, instance_content content) {
   return status;
 }
 
-/* ---- rollback ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- rollback -------------------------------------------------------------------------------- */
 
 /* How far the regions are from the committed state again. */
 static memory_drift drift_of(const pagestore_instance *i, bool restored, uint64_t serial) {
@@ -428,10 +439,12 @@ int pagestore_rollback(pagestore_instance *i) {
   if (status) return status;
   status = instance_rollback(i);
   atomic_fetch_add(&i->store->counters.rollbacks, 1);
-  return status ? fail(PAGESTORE_EIO, "instance '%s' could not be rolled back: close the handle and open it again", i->core->name) : 0;
+  return status ? fail(PAGESTORE_EIO, "instance '%s' could not be rolled back: close the handle and open it again",
+                       i->core->name)
+                : 0;
 }
 
-/* ---- upgrade ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- upgrade --------------------------------------------------------------------------------- */
 
 int pagestore_upgrade(pagestore_instance *i, const uint8_t module_hash[32]) {
   int status = instance_check(i, NEEDS_WRITABLE);
@@ -458,7 +471,7 @@ int pagestore_upgrade(pagestore_instance *i, const uint8_t module_hash[32]) {
   return 0;
 }
 
-/* ---- restore ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- restore --------------------------------------------------------------------------------- */
 
 int pagestore_restore(pagestore_instance *i, const char *snapshot_name) {
   int status = instance_check(i, NEEDS_WRITABLE);
@@ -476,7 +489,10 @@ int pagestore_restore(pagestore_instance *i, const char *snapshot_name) {
   }
   if (pending->next_memory < i->core->state->next_memory) pending->next_memory = i->core->state->next_memory;
   i->message = (message){
-    .pending = pending, .restored = to.line, .restored_counts = state_reference(to.counts), .restored_serial = to.serial,
+      .pending = pending,
+      .restored = to.line,
+      .restored_counts = state_reference(to.counts),
+      .restored_serial = to.serial,
   };
   to.line = NULL;  /* the message has it, pin included */
   core_version_release(i->store, &to);

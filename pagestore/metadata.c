@@ -16,7 +16,9 @@ int pagestore_metadata_set(pagestore_instance *i, const char *key, const void *v
   if ((status = instance_change(i, &pending)) != 0) return status;
   status = state_metadata_set(pending, key, value, length);
   if (status) instance_unchange(i, before);
-  if (status == PAGESTORE_EQUOTA) return fail(status, "metadata of '%s' is full with '%s': an instance holds at most 1 MiB in all", i->core->name, key);
+  if (status == PAGESTORE_EQUOTA)
+    return fail(status, "metadata of '%s' is full with '%s': an instance holds at most 1 MiB in all", i->core->name,
+                key);
   return status ? fail(status, "no memory for metadata: free some and try again") : 0;
 }
 
@@ -27,9 +29,11 @@ int pagestore_metadata_get(pagestore_instance *i, const char *key, void *to, siz
   if (status) return status;
   const void *value;
   size_t have;
-  if (!state_metadata_get(instance_state(i), key, &value, &have)) return fail(PAGESTORE_ENOTFOUND, "no metadata '%s' in '%s'", key, i->core->name);
+  if (!state_metadata_get(instance_state(i), key, &value, &have))
+    return fail(PAGESTORE_ENOTFOUND, "no metadata '%s' in '%s'", key, i->core->name);
   if (length) *length = have;
-  if (have > room) return fail(PAGESTORE_EBOUNDS, "metadata '%s' has %zu bytes, the buffer %zu: pass a larger one", key, have, room);
+  if (have > room)
+    return fail(PAGESTORE_EBOUNDS, "metadata '%s' has %zu bytes, the buffer %zu: pass a larger one", key, have, room);
   if (have) memcpy(to, value, have);
   return 0;
 }

@@ -1,7 +1,8 @@
 /* reader.c - views of a store that another process may be writing: each holds an LMDB reader of its own.
  *
- * The writer does not know this process's views, so nothing but the reader keeps their rows; while it is held, LMDB reuses no page freed since. Views of
- * such a store are therefore for short looks, or are advanced.
+ * The writer does not know this process's views, so nothing but the reader keeps their rows; while it is
+ * held, LMDB reuses no page freed since. Views of such a store are therefore for short looks, or are
+ * advanced.
  * Thread: the handle's rule.
  */
 #include <stdlib.h>
@@ -10,7 +11,8 @@
 #include "base/status.h"
 #include "instance.h"
 
-static int load(pagestore_instance *i, const char *name, const char *snapshot, layers *layers, uint64_t *id, state_record *record) {
+static int load(pagestore_instance *i, const char *name, const char *snapshot, layers *layers, uint64_t *id,
+                state_record *record) {
   db_reader reader = { .slot = i->slot };
   int status = catalog_find(reader, name, id);
   if (status == PAGESTORE_ENOTFOUND) return fail(status, "no instance '%s': list what is there", name);
@@ -30,7 +32,11 @@ static int look(pagestore_instance *i, const char *name, const char *snapshot, u
   if ((status = load(i, name, snapshot, layers, id, &record)) != 0) goto free_layers;
   if ((status = layers_line(layers, record.layer, record.version, &line)) != 0) goto free_state;
   *out = (core_version){
-    .version = record.version, .line = line, .state = state_seal(record.state), .counts = state_reference(record.state), .snapshot = record.snapshot,
+      .version = record.version,
+      .line = line,
+      .state = state_seal(record.state),
+      .counts = state_reference(record.state),
+      .snapshot = record.snapshot,
   };
   if (snapshot) memcpy(out->snapshot_name, snapshot, strlen(snapshot) + 1);
   layers_free(i->layers);
@@ -59,7 +65,8 @@ static int attach(pagestore_instance *i, const char *name, uint64_t id) {
 
 int reader_open(pagestore_store *s, const char *name, const pagestore_instance_options *o, pagestore_instance **out) {
   if (!o->snapshot && o->version != PAGESTORE_LATEST && o->version != PAGESTORE_DURABLE)
-    return fail(PAGESTORE_ENOTFOUND, "version %llu is not retained: view a snapshot or the present", (unsigned long long)o->version);
+    return fail(PAGESTORE_ENOTFOUND, "version %llu is not retained: view a snapshot or the present",
+                (unsigned long long)o->version);
   pagestore_instance *i = instance_allocate(s, NULL, o);
   if (!i) return fail(PAGESTORE_ENOMEM, "no memory for a handle: free some and try again");
   uint64_t id;

@@ -1,3 +1,4 @@
+/* reroot.c - copying in steps, and who reads through which line meanwhile. The contract is in reroot.h. */
 #include "reroot.h"
 
 #include "base/check.h"
@@ -18,7 +19,8 @@ static layer_record rootless(const work *w) {
 }
 
 /* One transaction: the first also puts the layer's record and the trash record that protects it. */
-static int copy_step(pagestore_store *s, uint8_t *scratch, work *w, const line *from, uint64_t *trash_id, reroot_at *at, bool *done) {
+static int copy_step(pagestore_store *s, uint8_t *scratch, work *w, const line *from, uint64_t *trash_id, reroot_at *at,
+                     bool *done) {
   writer out = { .layers = s->layers, .store = s->record.id, .scratch = scratch };
   int status = db_begin(s->db, &out.txn);
   if (status) return status;
@@ -61,18 +63,21 @@ int reroot_finish(db_txn *txn, const work *w) {
   return status;
 }
 
-/* The open handles go on reading through the deep line, which is pinned for them, until the owner's next seal takes the short one. */
+/* The open handles go on reading through the deep line, which is pinned for them, until the owner's next seal
+ * takes the short one. */
 void reroot_publish(pagestore_store *s, work *w) {
   core *c = w->core;
   uint64_t layer = w->line->steps[0].layer;
   line *before = NULL;
   pthread_mutex_lock(&c->lock);
-  if (layers_pin(s->layers, w->line) == 0) {  /* without memory for it the layer stays where it was: too much is kept, nothing is lost */
+  /* without memory for it the layer stays where it was: too much is kept, nothing is lost */
+  if (layers_pin(s->layers, w->line) == 0) {
     before = c->pinned;
     c->pinned = line_reference(w->line);
     layers_reroot(s->layers, layer);
     line *shallow;
-    if (w->kind == WORK_COMMIT && c->line->steps[0].layer == layer && layers_line(s->layers, layer, BOUND_OPEN, &shallow) == 0) {
+    if (w->kind == WORK_COMMIT && c->line->steps[0].layer == layer &&
+        layers_line(s->layers, layer, BOUND_OPEN, &shallow) == 0) {
       line_release(c->line_next);
       c->line_next = shallow;
     }

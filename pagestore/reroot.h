@@ -1,7 +1,8 @@
 /* reroot.h - layers that have become too deep are copied into one without a parent.
  *
- * Before the group: every visible page goes into the new layer, in bounded transactions; nobody refers to it yet, and a trash record removes it
- * should the process die. In the group: its record is put without a parent and the trash record goes.
+ * Before the group: every visible page goes into the new layer, in bounded transactions; nobody refers to it
+ * yet, and a trash record removes it should the process die. In the group: its record is put without a parent
+ * and the trash record goes.
  * Thread: the flusher.
  */
 #ifndef PAGESTORE_REROOT_H

@@ -1,3 +1,4 @@
+/* retained.c - one walk over the keys of the layers that snapshots lie in. The contract is in retained.h. */
 #include "retained.h"
 
 #include <stdlib.h>
@@ -32,7 +33,8 @@ static int add(retained_list *l, const char *name, uint64_t layer, uint64_t vers
 static int retain_one(void *env, uint64_t instance, const char *name, const state_record *record) {
   measurement *m = env;
   int status = layers_retain(m->layers, record->layer, record->version);
-  if (!status && m->store->read_only && instance == m->instance) status = add(m->list, name, record->layer, record->version);
+  if (!status && m->store->read_only && instance == m->instance)
+    status = add(m->list, name, record->layer, record->version);
   return status;
 }
 

@@ -1,3 +1,4 @@
+/* shadow.c - pages on demand. The contract is in shadow.h. */
 #include "shadow.h"
 
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* shadow.h - the committed bytes of a VOLATILE memory: what its rollback goes back to. In memory only, by pages, zeros not held.
+/* shadow.h - the committed bytes of a VOLATILE memory: what its rollback goes back to. In memory only, by
+ * pages, zeros not held.
  *
  * Invariant: a page that was never committed non-zero is NULL; pages beyond the capacity are zeros.
  * Thread:    the instance's rule; shadow_page also in a fault handler.

@@ -10,7 +10,7 @@
 #include "base/status.h"
 #include "instance.h"
 
-/* ---- table: sorted by (instance, name), several lives of one name side by side ------------------------------------------- */
+/* ---- table: sorted by (instance, name), several lives of one name side by side --------------- */
 
 static int compare(const snapshot *s, uint64_t instance, const char *name) {
   if (s->instance != instance) return s->instance < instance ? -1 : 1;
@@ -95,9 +95,10 @@ void snapshot_table_free(pagestore_store *s) {
   s->snapshots = (snapshot_table){0};
 }
 
-/* ---- create -------------------------------------------------------------------------------------------------------------- */
+/* ---- create ---------------------------------------------------------------------------------- */
 
-/* A view whose newest blocks are not in rows of its own layer: they become rows of a layer of the snapshot's. Core and store locked. */
+/* A view whose newest blocks are not in rows of its own layer: they become rows of a layer of the snapshot's.
+ * Core and store locked. */
 static int own_layer(pagestore_instance *i, work *w) {
   pagestore_store *s = i->store;
   const core_version *v = &i->view;
@@ -156,7 +157,8 @@ int pagestore_snapshot_create(pagestore_instance *i, const char *name, unsigned 
   if (!status) status = input_commit_flags(flags);
   if (status) return status;
   if (instance_version(i) == 0)
-    return fail(PAGESTORE_ENOTFOUND, "instance '%s' was never committed: commit, then take the snapshot", i->core->name);
+    return fail(PAGESTORE_ENOTFOUND, "instance '%s' was never committed: commit, then take the snapshot",
+                i->core->name);
   pagestore_store *s = i->store;
   pthread_mutex_lock(&i->core->lock);
   pthread_mutex_lock(&s->lock);
@@ -186,7 +188,7 @@ int pagestore_snapshot_create(pagestore_instance *i, const char *name, unsigned 
   return status;
 }
 
-/* ---- drop ----------------------------------------------------------------------------------------------------------------- */
+/* ---- drop ------------------------------------------------------------------------------------ */
 
 /* Store locked. The snapshot's own instance need not be open: a tombstone-like core carries the work. */
 static int prepare_drop(pagestore_store *s, core *c, const char *name, work **out) {

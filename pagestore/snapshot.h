@@ -4,7 +4,8 @@
  *     |                  ^                        |
  *     +--taken back      +------taken back--------+
  *
- * A snapshot retains its (layer, version) from QUEUED until its record is gone from the disk. Names of QUEUED and KEPT ones are taken.
+ * A snapshot retains its (layer, version) from QUEUED until its record is gone from the disk. Names of QUEUED
+ * and KEPT ones are taken.
  * Thread: store->lock.
  */
 #ifndef PAGESTORE_SNAPSHOT_H

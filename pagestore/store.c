@@ -1,4 +1,5 @@
-/* store.c - opening and closing a store: a directory that is whole, a file that was looked at before LMDB sees it, one flusher. */
+/* store.c - opening and closing a store: a directory that is whole, a file that was looked at before LMDB
+ * sees it, one flusher. */
 #include "store.h"
 
 #include <errno.h>
@@ -20,8 +21,11 @@ enum { WALKS_MAX = 3 };
 
 int store_check(pagestore_store *s, bool to_write) {
   if (!s) return input_null("store");
-  if (directory_forked(s->directory)) return fail(PAGESTORE_EFORKED, "the store was opened before fork(): open it anew in this process, after the parent closed it");
-  if (to_write && s->read_only) return fail(PAGESTORE_EREADONLY, "the store is open for reading: open it without PAGESTORE_READ");
+  if (directory_forked(s->directory))
+    return fail(PAGESTORE_EFORKED,
+                "the store was opened before fork(): open it anew in this process, after the parent closed it");
+  if (to_write && s->read_only)
+    return fail(PAGESTORE_EREADONLY, "the store is open for reading: open it without PAGESTORE_READ");
   return 0;
 }
 
@@ -40,13 +44,14 @@ int store_read(pagestore_store *s, int (*read)(void *env, db_reader), void *env)
   return status;
 }
 
-/* ---- making one --------------------------------------------------------------------------------------------------------------- */
+/* ---- making one ------------------------------------------------------------------------------ */
 
 static int first_record(db *db) {
   store_record record = {
     .format_version = FORMAT_VERSION, .next_layer = 1, .next_instance = 1, .next_trash = 1, .created_ns = wall_ns(),
   };
-  if (getrandom(&record.id, sizeof record.id, 0) != sizeof record.id) return fail_errno(PAGESTORE_EIO, errno, "getrandom failed: try again");
+  if (getrandom(&record.id, sizeof record.id, 0) != sizeof record.id)
+    return fail_errno(PAGESTORE_EIO, errno, "getrandom failed: try again");
   db_txn *txn;
   int status = db_begin(db, &txn);
   if (status) return status;
@@ -69,7 +74,7 @@ static int make(void *env, const char *path) {
   return status;
 }
 
-/* ---- looking at one -------------------------------------------------------------------------------------------------------------- */
+/* ---- looking at one -------------------------------------------------------------------------- */
 
 static int note_finding(void *env, uint64_t page, const char *text) {
   (void)page;
@@ -80,8 +85,9 @@ static int note_finding(void *env, uint64_t page, const char *text) {
   return 1;
 }
 
-/* A page of the newest state is written again only when two later transactions began, so behind a finding the newest state is another
- * one, or the finding is true. A writer that commits faster than the walk goes keeps the store from being verified by a reader: it is then
+/* A page of the newest state is written again only when two later transactions began, so behind a finding the
+ * newest state is another one, or the finding is true. A writer that commits faster than the walk goes keeps
+ * the store from being verified by a reader: it is then
  * believed, as its writer believes it. */
 static int walk(int fd, const char *path, walker_metas *metas) {
   for (unsigned try = 0; try < WALKS_MAX; try++) {
@@ -102,10 +108,14 @@ static int walk(int fd, const char *path, walker_metas *metas) {
 static int look_at_file(const char *directory, bool verify) {
   char path[4096];
   int length = snprintf(path, sizeof path, "%s/data.mdb", directory);
-  if (length < 0 || (size_t)length >= sizeof path) return fail(PAGESTORE_EINVAL, "the store's path is too long: move it");
+  if (length < 0 || (size_t)length >= sizeof path)
+    return fail(PAGESTORE_EINVAL, "the store's path is too long: move it");
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0)
-    return fail_errno(errno == ENOENT ? PAGESTORE_ENOTFOUND : errno == EACCES ? PAGESTORE_EACCES : PAGESTORE_EIO, errno, "%s cannot be opened", path);
+    return fail_errno(errno == ENOENT   ? PAGESTORE_ENOTFOUND
+                      : errno == EACCES ? PAGESTORE_EACCES
+                                        : PAGESTORE_EIO,
+                      errno, "%s cannot be opened", path);
   walker_metas metas;
   int status = walker_check_meta(fd, path, &metas);
   if (!status && verify) status = walk(fd, path, &metas);
@@ -116,10 +126,13 @@ static int look_at_file(const char *directory, bool verify) {
 static int check_features(pagestore_store *s) {
   const store_record *r = &s->record;
   if (r->incompatible)
-    return fail(PAGESTORE_EFORMAT, "the store uses features 0x%llx that this library does not know: update it", (unsigned long long)r->incompatible);
+    return fail(PAGESTORE_EFORMAT, "the store uses features 0x%llx that this library does not know: update it",
+                (unsigned long long)r->incompatible);
   if (r->read_only && !s->read_only)
-    return fail(PAGESTORE_EFORMAT, "the store uses features 0x%llx that this library can only read: open it with PAGESTORE_READ, or update",
-                (unsigned long long)r->read_only);
+    return fail(
+        PAGESTORE_EFORMAT,
+        "the store uses features 0x%llx that this library can only read: open it with PAGESTORE_READ, or update",
+        (unsigned long long)r->read_only);
   return 0;
 }
 
@@ -131,14 +144,16 @@ static int load(void *env, db_reader reader) {
   if (status) return status;
   if ((status = check_features(s)) != 0) return status;
   if (s->record.flush_txn_id != db_slot_txn_id(reader.slot))
-    return fail(PAGESTORE_ECORRUPT, "LMDB chose the meta page of transaction %llu, the store's last flush was %llu: a meta page is damaged; run recover",
+    return fail(PAGESTORE_ECORRUPT,
+                "LMDB chose the meta page of transaction %llu, the store's last flush was %llu: a meta page is "
+                "damaged; run recover",
                 (unsigned long long)db_slot_txn_id(reader.slot), (unsigned long long)s->record.flush_txn_id);
   if (s->read_only) return 0;  /* its views load what they need, as of their own moment */
   if ((status = layers_load(reader, &s->layers)) != 0) return status;
   return snapshot_table_load(s, reader);
 }
 
-/* ---- open ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- open ------------------------------------------------------------------------------------ */
 
 static void after_fork(void *env) {
   pagestore_store *s = env;
@@ -154,19 +169,28 @@ static uint64_t default_resident_bytes(void) {
 static int check_options(const pagestore_options *o) {
   unsigned known = PAGESTORE_CREATE | PAGESTORE_READ | PAGESTORE_EXCLUSIVE | PAGESTORE_VERIFY;
   if (o->flags & ~known) return fail(PAGESTORE_EINVAL, "unknown store flags 0x%x", o->flags);
-  if ((o->flags & PAGESTORE_READ) && (o->flags & PAGESTORE_CREATE)) return fail(PAGESTORE_EINVAL, "READ and CREATE exclude each other");
-  if ((o->flags & PAGESTORE_EXCLUSIVE) && !(o->flags & PAGESTORE_CREATE)) return fail(PAGESTORE_EINVAL, "EXCLUSIVE goes with CREATE");
-  if ((unsigned)o->tracker > PAGESTORE_TRACK_MPROTECT) return fail(PAGESTORE_EINVAL, "unknown tracker %d", (int)o->tracker);
+  if ((o->flags & PAGESTORE_READ) && (o->flags & PAGESTORE_CREATE))
+    return fail(PAGESTORE_EINVAL, "READ and CREATE exclude each other");
+  if ((o->flags & PAGESTORE_EXCLUSIVE) && !(o->flags & PAGESTORE_CREATE))
+    return fail(PAGESTORE_EINVAL, "EXCLUSIVE goes with CREATE");
+  if ((unsigned)o->tracker > PAGESTORE_TRACK_MPROTECT)
+    return fail(PAGESTORE_EINVAL, "unknown tracker %d", (int)o->tracker);
   region_support support = region_probe();
   if ((o->tracker == PAGESTORE_TRACK_SCAN && !support.scan) || (o->tracker == PAGESTORE_TRACK_FAULT && !support.fault))
-    return fail(PAGESTORE_EUNSUPPORTED, "this kernel or process has no such userfaultfd (%s): take PAGESTORE_TRACK_AUTO", support.userfaultfd);
+    return fail(PAGESTORE_EUNSUPPORTED,
+                "this kernel or process has no such userfaultfd (%s): take PAGESTORE_TRACK_AUTO", support.userfaultfd);
   return 0;
 }
 
 static int open_directory(pagestore_store *s, const char *path) {
   directory_options options = {
-    .create = s->options.flags & PAGESTORE_CREATE, .exclusive = s->options.flags & PAGESTORE_EXCLUSIVE, .read_only = s->read_only,
-    .make = make, .env = &s->options, .after_fork = after_fork, .store = s,
+      .create = s->options.flags & PAGESTORE_CREATE,
+      .exclusive = s->options.flags & PAGESTORE_EXCLUSIVE,
+      .read_only = s->read_only,
+      .make = make,
+      .env = &s->options,
+      .after_fork = after_fork,
+      .store = s,
   };
   return directory_open(path, &options, &s->directory);
 }
@@ -175,7 +199,10 @@ static int open_database(pagestore_store *s) {
   int status = look_at_file(directory_path(s->directory), s->options.flags & PAGESTORE_VERIFY);
   if (status) return status;
   return db_open(directory_path(s->directory),
-                 &(db_options){ .read_only = s->read_only, .map_bytes = s->options.map_bytes, .disk_bytes = s->options.disk_bytes }, &s->db);
+                 &(db_options){.read_only = s->read_only,
+                               .map_bytes = s->options.map_bytes,
+                               .disk_bytes = s->options.disk_bytes},
+                 &s->db);
 }
 
 static int allocate(const pagestore_options *o, pagestore_store **out) {
@@ -247,15 +274,18 @@ int pagestore_handlers(void) { return faults_reinstall(); }
 int pagestore_thread_check(void) { return faults_thread_check(); }
 int pagestore_thread_prepare(void) { return faults_thread_prepare(); }
 
-/* ---- statistics -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- statistics ------------------------------------------------------------------------------ */
 
 static void fill_trackers(pagestore_store *s, pagestore_statistics *out) {
   region_support support = region_probe();
   out->tracker = s->options.tracker;
   out->tracker_reason = "asked for";
   if (s->options.tracker != PAGESTORE_TRACK_AUTO) return;
-  if (support.scan) out->tracker = PAGESTORE_TRACK_SCAN, out->tracker_reason = "auto: userfaultfd with async write-protect; per memory, faults where scanning costs more";
-  else if (support.fault) out->tracker = PAGESTORE_TRACK_FAULT, out->tracker_reason = "auto: the kernel has no async write-protect";
+  if (support.scan)
+    out->tracker = PAGESTORE_TRACK_SCAN,
+    out->tracker_reason = "auto: userfaultfd with async write-protect; per memory, faults where scanning costs more";
+  else if (support.fault)
+    out->tracker = PAGESTORE_TRACK_FAULT, out->tracker_reason = "auto: the kernel has no async write-protect";
   else out->tracker = PAGESTORE_TRACK_MPROTECT, out->tracker_reason = support.userfaultfd;
 }
 
@@ -265,11 +295,23 @@ int pagestore_stats(pagestore_store *s, pagestore_statistics *out) {
   if (status) return status;
   store_counters *c = &s->counters;
   pagestore_statistics now = {
-    .size = sizeof now,
-    .instances_open = c->instances_open, .memories_open = c->memories_open, .mappings = s->budget.mappings, .resident_bytes = s->budget.resident_bytes,
-    .commits = c->commits, .rollbacks = c->rollbacks, .faults_load = s->budget.faults_load, .faults_write = s->budget.faults_write,
-    .blocks_dirty = c->blocks_dirty, .blocks_unchanged = c->blocks_unchanged, .bytes_flushed = c->bytes_flushed, .flushes = c->flushes,
-    .flush_ns = c->flush_ns, .file_bytes = c->file_bytes, .free_bytes = c->free_bytes, .free_largest_run = c->free_largest_run,
+      .size = sizeof now,
+      .instances_open = c->instances_open,
+      .memories_open = c->memories_open,
+      .mappings = s->budget.mappings,
+      .resident_bytes = s->budget.resident_bytes,
+      .commits = c->commits,
+      .rollbacks = c->rollbacks,
+      .faults_load = s->budget.faults_load,
+      .faults_write = s->budget.faults_write,
+      .blocks_dirty = c->blocks_dirty,
+      .blocks_unchanged = c->blocks_unchanged,
+      .bytes_flushed = c->bytes_flushed,
+      .flushes = c->flushes,
+      .flush_ns = c->flush_ns,
+      .file_bytes = c->file_bytes,
+      .free_bytes = c->free_bytes,
+      .free_largest_run = c->free_largest_run,
   };
   fill_trackers(s, &now);
   if (s->flusher) {
@@ -279,7 +321,8 @@ int pagestore_stats(pagestore_store *s, pagestore_statistics *out) {
     now.failure = flusher_failure(s->flusher);
   }
   size_t size = out->size;
-  if (size < sizeof size || size > 4096) return fail(PAGESTORE_EINVAL, "pagestore_statistics.size is %zu: set it to sizeof the struct", size);
+  if (size < sizeof size || size > 4096)
+    return fail(PAGESTORE_EINVAL, "pagestore_statistics.size is %zu: set it to sizeof the struct", size);
   if (size > sizeof now) memset((uint8_t *)out + sizeof now, 0, size - sizeof now);
   memcpy(out, &now, min_u64(size, sizeof now));
   out->size = size;

@@ -1,8 +1,9 @@
 /* store.h - an open store: directory, database, layers, cores, snapshots, flusher.
  *
- * Invariants: one per directory in a process; a store opened for reading has no flusher, no cores in its table and no snapshots in its own: its handles
- *             read what is durable through a reader each.
- * Thread:     `lock` guards the table of cores, the table of snapshots, next ids, and the queue; it is held briefly, never while the disk is waited for.
+ * Invariants: one per directory in a process; a store opened for reading has no flusher, no cores in its
+ *             table and no snapshots in its own: its handles read what is durable through a reader each.
+ * Thread:     `lock` guards the table of cores, the table of snapshots, next ids, and the queue; it is held
+ *             briefly, never while the disk is waited for.
  */
 #ifndef PAGESTORE_STORE_H
 #define PAGESTORE_STORE_H
@@ -40,12 +41,14 @@ struct pagestore_store {
   store_record record;           /* next ids as sealed; written by each flush */
   core *cores[CORE_BUCKETS];
   uint32_t handles;
-  uint64_t departures;           /* deletions and cores that left the table: a record read before one is not believed after it */
+  /* deletions and cores that left the table: a record read before one is not believed after it */
+  uint64_t departures;
   uint64_t serial_last;          /* the highest of the cores that left */
   snapshot_table snapshots;
 };
 
-int store_check(pagestore_store *, bool to_write);     /* EINVAL EFORKED EREADONLY: the first line of every public call */
+/* EINVAL EFORKED EREADONLY: the first line of every public call */
+int store_check(pagestore_store *, bool to_write);
 void store_log(pagestore_store *, int level, const char *text);
 uint64_t store_new_id(uint64_t *next);                 /* under the lock */
 

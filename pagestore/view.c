@@ -7,7 +7,7 @@
 #include "compare.h"
 #include "memory.h"
 
-/* ---- advance ------------------------------------------------------------------------------------------------------------------ */
+/* ---- advance --------------------------------------------------------------------------------- */
 
 /* Where the view could move to; how far its pages are from there. */
 static int capture_next(pagestore_instance *i, uint64_t version, core_version *next) {
@@ -19,7 +19,8 @@ static int capture_next(pagestore_instance *i, uint64_t version, core_version *n
     return status;
   }
   if (version != PAGESTORE_LATEST && version != atomic_load(&c->committed))
-    return fail(PAGESTORE_ENOTFOUND, "version %llu is not retained: advance to LATEST or DURABLE", (unsigned long long)version);
+    return fail(PAGESTORE_ENOTFOUND, "version %llu is not retained: advance to LATEST or DURABLE",
+                (unsigned long long)version);
   flusher_lock_settled(i->store->flusher, c);
   int status = core_capture(c, next);
   pthread_mutex_unlock(&c->lock);
@@ -39,7 +40,8 @@ static int advance_in_writer(pagestore_instance *i, uint64_t version) {
   if (status) return status;
   if (next.version < i->view.version) {
     core_version_release(i->store, &next);
-    return fail(PAGESTORE_EINVAL, "the view is at version %llu, newer than that: views only move forward", (unsigned long long)i->view.version);
+    return fail(PAGESTORE_EINVAL, "the view is at version %llu, newer than that: views only move forward",
+                (unsigned long long)i->view.version);
   }
   for (pagestore_memory *m = i->memories; m && !status; m = m->next) status = memory_can_follow(m, next.state);
   if (status) {
@@ -71,11 +73,12 @@ static int advance_in_reader(pagestore_instance *i) {
 int pagestore_instance_advance(pagestore_instance *i, uint64_t version) {
   int status = instance_check(i, NEEDS_NOTHING);
   if (status) return status;
-  if (i->kind == INSTANCE_WRITABLE) return fail(PAGESTORE_EINVAL, "'%s' is open for writing: it is always at its latest version", i->core->name);
+  if (i->kind == INSTANCE_WRITABLE)
+    return fail(PAGESTORE_EINVAL, "'%s' is open for writing: it is always at its latest version", i->core->name);
   return i->store->read_only ? advance_in_reader(i) : advance_in_writer(i, version);
 }
 
-/* ---- fork ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- fork ------------------------------------------------------------------------------------ */
 
 int instance_capture(pagestore_instance *source, core_version *out) {
   if (source->kind == INSTANCE_WRITABLE) {
@@ -145,7 +148,8 @@ static int claim_name(pagestore_store *s, const char *name) {
   }
 }
 
-int pagestore_fork(pagestore_instance *source, const char *name, const pagestore_instance_options *given, pagestore_instance **out) {
+int pagestore_fork(pagestore_instance *source, const char *name, const pagestore_instance_options *given,
+                   pagestore_instance **out) {
   pagestore_instance_options o;
   int status = instance_check(source, NEEDS_WRITABLE_STORE);
   if (!status && !out) status = input_null("instance");
@@ -153,7 +157,8 @@ int pagestore_fork(pagestore_instance *source, const char *name, const pagestore
   if (!status) status = input_options(given, &o, sizeof o, "pagestore_instance_options");
   if (status) return status;
   if (o.flags & ~(unsigned)(PAGESTORE_CREATE | PAGESTORE_EXCLUSIVE) || o.snapshot || o.version)
-    return fail(PAGESTORE_EINVAL, "a fork is writable and begins as its source's version: leave flags, snapshot and version out");
+    return fail(PAGESTORE_EINVAL,
+                "a fork is writable and begins as its source's version: leave flags, snapshot and version out");
   pagestore_store *s = source->store;
   core_version from;
   core *c = NULL;
@@ -181,7 +186,7 @@ int pagestore_fork(pagestore_instance *source, const char *name, const pagestore
   return 0;
 }
 
-/* ---- diff ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- diff ------------------------------------------------------------------------------------ */
 
 typedef struct { pagestore_range_fn each; void *env; } reporter;
 
@@ -193,7 +198,8 @@ static int report(const reporter *r, pagestore_memory *m, uint64_t page, uint16_
     }
     unsigned end = block;
     while (end < PAGE_BLOCKS && mask & (1u << end)) end++;
-    int stop = r->each(r->env, m, page * PAGE_BYTES + block * (uint64_t)BLOCK_BYTES, (end - block) * (uint64_t)BLOCK_BYTES);
+    int stop = r->each(r->env, m, page * PAGE_BYTES + block * (uint64_t)BLOCK_BYTES,
+                       (end - block) * (uint64_t)BLOCK_BYTES);
     if (stop) return fail(PAGESTORE_EABORTED, "the callback returned %d", stop);
     block = end;
   }
@@ -201,11 +207,13 @@ static int report(const reporter *r, pagestore_memory *m, uint64_t page, uint16_
 }
 
 static int diff_memory(comparison *c, const reporter *r, pagestore_memory *m) {
-  const memory_entry *before = state_memory(c->from_version->state, m->name), *now = state_memory_by_id(c->to_version->state, m->id);
+  const memory_entry *before = state_memory(c->from_version->state, m->name),
+                     *now = state_memory_by_id(c->to_version->state, m->id);
   uint16_t mask;
   const uint8_t *bytes;
   int status = 0;
-  for (uint64_t page = 0; !status && (status = compare_next(c, before ? before->id : 0, now, &page, &mask, &bytes)) == 0; page++)
+  for (uint64_t page = 0;
+       !status && (status = compare_next(c, before ? before->id : 0, now, &page, &mask, &bytes)) == 0; page++)
     if (page < now->pages) status = report(r, m, page, mask);
   return status == PAGESTORE_ENOTFOUND ? 0 : status;
 }

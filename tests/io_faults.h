@@ -24,12 +24,14 @@
 
 typedef enum { IO_DATA = 1, IO_META = 2, IO_SYNC = 4, IO_SIZE = 8 } io_kind;
 
-static struct {
+typedef struct {
   unsigned kinds;
   uint64_t at, calls, failed;
   int error;
   bool lasting, reached, full, armed;
-} io_plan;
+} io_plan_type;
+static io_plan_type io_plan;
+static _Thread_local io_plan_type io_now;   /* as it was when the call of this thread was to fail */
 static uint64_t io_calls[IO_SIZE + 1];   /* of each kind, since the program began */
 static pthread_mutex_t io_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -82,6 +84,7 @@ static bool io_fails(io_kind kind) {
     fails = io_plan.at && (io_plan.calls == io_plan.at || (io_plan.lasting && io_plan.calls > io_plan.at));
     io_plan.failed += fails;
   }
+  io_now = io_plan;
   pthread_mutex_unlock(&io_lock);
   return fails;
 }
@@ -89,7 +92,7 @@ static bool io_fails(io_kind kind) {
 static io_kind io_kind_of(int fd) { return fcntl(fd, F_GETFL) & O_DSYNC ? IO_META : IO_DATA; }
 
 static ssize_t io_refuse(void) {
-  errno = io_plan.error;
+  errno = io_now.error;
   return -1;
 }
 
@@ -98,8 +101,8 @@ ssize_t __wrap_pwrite(int fd, const void *from, size_t length, off_t at);
 ssize_t __wrap_pwrite(int fd, const void *from, size_t length, off_t at) {
   io_kind kind = io_kind_of(fd);
   if (!io_fails(kind)) return __real_pwrite(fd, from, length, at);
-  if (!io_plan.error) return __real_pwrite(fd, from, length / 2, at);
-  if (io_plan.reached && io_plan.failed == 1) (void)!__real_pwrite(fd, from, length, at);
+  if (!io_now.error) return __real_pwrite(fd, from, length / 2, at);
+  if (io_now.reached && io_now.failed == 1) (void)!__real_pwrite(fd, from, length, at);
   return io_refuse();
 }
 
@@ -107,21 +110,21 @@ ssize_t __real_write(int fd, const void *from, size_t length);
 ssize_t __wrap_write(int fd, const void *from, size_t length);
 ssize_t __wrap_write(int fd, const void *from, size_t length) {
   if (!io_fails(io_kind_of(fd))) return __real_write(fd, from, length);
-  return io_plan.error ? io_refuse() : __real_write(fd, from, length / 2);
+  return io_now.error ? io_refuse() : __real_write(fd, from, length / 2);
 }
 
 ssize_t __real_writev(int fd, const struct iovec *parts, int count);
 ssize_t __wrap_writev(int fd, const struct iovec *parts, int count);
 ssize_t __wrap_writev(int fd, const struct iovec *parts, int count) {
   if (!io_fails(io_kind_of(fd))) return __real_writev(fd, parts, count);
-  return io_plan.error ? io_refuse() : __real_writev(fd, parts, (count + 1) / 2);
+  return io_now.error ? io_refuse() : __real_writev(fd, parts, (count + 1) / 2);
 }
 
 int __real_fdatasync(int fd);
 int __wrap_fdatasync(int fd);
 int __wrap_fdatasync(int fd) {
   if (!io_fails(IO_SYNC)) return __real_fdatasync(fd);
-  if (io_plan.reached && io_plan.failed == 1) __real_fdatasync(fd);
+  if (io_now.reached && io_now.failed == 1) __real_fdatasync(fd);
   return (int)io_refuse();
 }
 
@@ -142,7 +145,9 @@ int __real_fstatvfs(int fd, struct statvfs *out);
 int __wrap_fstatvfs(int fd, struct statvfs *out);
 int __wrap_fstatvfs(int fd, struct statvfs *out) {
   int result = __real_fstatvfs(fd, out);
+  pthread_mutex_lock(&io_lock);
   if (result == 0 && io_plan.armed && io_plan.full) out->f_bavail = 0;
+  pthread_mutex_unlock(&io_lock);
   return result;
 }
 

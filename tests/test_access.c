@@ -314,6 +314,50 @@ static void forks_and_names(bench *b) {
   bench_commit(b);
 }
 
+/* A snapshot that is dropped before it is durable does not come back when it is. */
+static void dropping_a_queued_snapshot(bench *b) {
+  bench_memory(b, 1);
+  bench_commit(b);
+  for (int round = 0; round < 30; round++) {
+    assert_ok(pagestore_snapshot_create(b->instance, "s", PAGESTORE_ASYNC));
+    usleep(200);
+    assert_ok(pagestore_snapshot_drop(b->store, "one", "s", PAGESTORE_ASYNC));
+    for (int n = 0; n < 300; n++) {
+      assert_status(pagestore_snapshot_drop(b->store, "one", "s", PAGESTORE_ASYNC), PAGESTORE_ENOTFOUND);
+      usleep(5);
+    }
+  }
+}
+
+/* Its rows are the snapshot's, not those of the version that is durable meanwhile. */
+static void a_fork_of_an_unflushed_restore(bench *b) {
+  bench_memory(b, 8);
+  bench_put(b, 0, 1);
+  bench_commit(b);
+  assert_ok(pagestore_snapshot_create(b->instance, "s", 0));
+  for (int round = 0; round < 10; round++) {
+    char name[16];
+    pagestore_instance *busy, *fork;
+    pagestore_instance_info info = { .size = sizeof info };
+    for (uint64_t page = 0; page < 8; page++) bench_put(b, page * PAGE, 2);
+    bench_commit(b);
+    assert_ok(pagestore_instance_open(b->store, "busy", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE), &busy));
+    assert_ok(pagestore_metadata_set(busy, "k", &round, sizeof round));
+    assert_ok(pagestore_commit(busy, PAGESTORE_ASYNC, NULL));
+    usleep(300);
+    assert_ok(pagestore_restore(b->instance, "s"));
+    assert_ok(pagestore_commit(b->instance, PAGESTORE_ASYNC, NULL));
+    snprintf(name, sizeof name, "fork %d", round);
+    assert_ok(pagestore_fork(b->instance, name, NULL, &fork));
+    assert_ok(pagestore_metadata_set(fork, "k", "v", 1));
+    assert_ok(pagestore_commit(fork, 0, NULL));
+    assert_ok(pagestore_instance_stat(fork, &info));
+    assert_int_equal(info.stored_pages, 1);
+    pagestore_instance_close(fork);
+    pagestore_instance_close(busy);
+  }
+}
+
 /* ---- memory in use ------------------------------------------------------------------------------------------- */
 
 static uint64_t resident(bench *b) {
@@ -382,7 +426,8 @@ static const bench_case cases[] = {
   BENCH_CASE(dirty_blocks_come_in_runs), BENCH_CASE(loading_during_flushes),
   BENCH_CASE(a_view_cannot_be_written_to), BENCH_CASE(private_writes_stay_private),
   BENCH_CASE(advancing_over_an_old_snapshot), BENCH_CASE(durable_views_during_a_restore), BENCH_CASE(comparing_views),
-  BENCH_CASE(moving_views), BENCH_CASE(forks_and_names), BENCH_CASE(clean_pages_are_given_back), BENCH_CASE(a_forked_child_is_refused),
+  BENCH_CASE(moving_views), BENCH_CASE(forks_and_names), BENCH_CASE(dropping_a_queued_snapshot),
+  BENCH_CASE(a_fork_of_an_unflushed_restore), BENCH_CASE(clean_pages_are_given_back), BENCH_CASE(a_forked_child_is_refused),
 };
 
 int main(void) { return bench_run(cases, sizeof cases / sizeof *cases); }

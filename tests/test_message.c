@@ -291,6 +291,20 @@ static void volatile_memories_go_with_the_message(bench *b) {
   assert_ok(pagestore_rollback(b->instance));
   assert_int_equal(pagestore_memory_pages(m), 2);
   assert_int_equal(base[0], 1);
+  uint8_t hash[32] = { 1 };
+  assert_ok(pagestore_upgrade(b->instance, hash));
+  assert_int_equal(pagestore_memory_pages(m), 0);
+  assert_ok(pagestore_memory_grow(m, 2, NULL));
+  assert_int_equal(base[0], 0);  /* not what was there before it shrank */
+  assert_ok(pagestore_rollback(b->instance));
+  assert_int_equal(base[0], 1);
+  assert_ok(pagestore_upgrade(b->instance, hash));
+  assert_ok(pagestore_memory_grow(m, 2, NULL));
+  base[PAGE + 1] = 4;
+  bench_commit(b);
+  assert_ok(pagestore_instance_trim(b->instance, 0));
+  assert_int_equal(base[0], 0);
+  assert_int_equal(base[PAGE + 1], 4);
   bench_reopen(b);
   assert_ok(pagestore_memory_open(b->instance, "volatile", options, &m));
   assert_int_equal(pagestore_memory_base(m)[0], 0);

@@ -197,7 +197,48 @@ static void killed_at_any_time(void **state) {
   scratch_remove(directory);
 }
 
+/* A commit_all larger than one transaction's usual bound: the child dies as soon as its first instance is durable. */
+enum { LARGE_PAGES = 1100, SMALL_PAGES = 40 };
+
+static int large_child(const char *path) {
+  pagestore_store *store;
+  pagestore_instance *i[2];
+  pagestore_memory *m;
+  if (pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_CREATE, .map_bytes = 1ull << 34), &store)) return 2;
+  pagestore_handlers();
+  for (int n = 0; n < 2; n++) {
+    uint64_t pages = n ? SMALL_PAGES : LARGE_PAGES;
+    if (pagestore_instance_open(store, n ? "small" : "large", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE), &i[n])) return 3;
+    if (pagestore_memory_open(i[n], "heap", PAGESTORE_WITH(pagestore_memory_options, .pages = pages, .max_pages = pages, .guard_bytes = PAGE), &m)) return 4;
+    memset(pagestore_memory_base(m), 7, pages * PAGE);
+  }
+  if (pagestore_commit_all(i, 2, PAGESTORE_ASYNC)) return 5;
+  while (pagestore_durable_version(i[0]) == 0) continue;
+  return raise(SIGKILL);
+}
+
+static void a_large_commit_all_is_one(void **state) {
+  (void)state;
+  char *directory = scratch_make(), path[4200];
+  snprintf(path, sizeof path, "%s/store", directory);
+  pid_t pid = fork();
+  if (pid == 0) _exit(large_child(path));
+  int status;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  pagestore_store *store;
+  pagestore_instance *i;
+  assert_ok(pagestore_open(path, NULL, &store));
+  for (int n = 0; n < 2; n++) {
+    assert_ok(pagestore_instance_open(store, n ? "small" : "large", NULL, &i));
+    assert_int_equal(pagestore_committed_version(i), 1);
+    pagestore_instance_close(i);
+  }
+  assert_ok(pagestore_close(store));
+  scratch_remove(directory);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = { cmocka_unit_test(killed_at_any_time) };
+  const struct CMUnitTest tests[] = { cmocka_unit_test(killed_at_any_time), cmocka_unit_test(a_large_commit_all_is_one) };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

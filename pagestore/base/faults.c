@@ -1,13 +1,14 @@
 /* faults.c - our SIGSEGV and SIGBUS handler, the chain of those found before it, guards, alternate stacks.
  *
- *   kernel -> ours: guard? responder? --no--> older[n-1] --it may call ours as its predecessor--> older[n-2] ... older[0]
+ *   kernel -> ours: guard? responder? --no--> older[n-1] --it may call ours, its predecessor--> older[n-2] ...
  *
  * Invariants:
  * - older[] only grows, entries are written before the count that publishes them: the handler reads without a lock;
  * - a handler is in older[] once, so a fault goes past each at most once;
- * - an arrival from a handler that we chained to (one installed after us saved ours as its predecessor) is told from one
- *   that the kernel sent by a mark in the ucontext itself: uc_link, which the kernel writes NULL for every signal and
- *   never reads. Nothing is left set when a chained handler leaves by longjmp: the mark dies with its ucontext.
+ * - an arrival from a handler that we chained to (one installed after us saved ours as its predecessor) is
+ *   told from one that the kernel sent by a mark in the ucontext itself: uc_link, which the kernel writes
+ *   NULL for every signal and never reads. Nothing is left set when a chained handler leaves by longjmp: the
+ *   mark dies with its ucontext.
  * Thread: any. The lock is for installing only.
  */
 #include "base/faults.h"
@@ -226,7 +227,8 @@ int faults_thread_check(void) {
     return fail(PAGESTORE_EUNSUPPORTED, "%s is blocked on this thread, so touching a memory would kill the process; "
                 "call pagestore_thread_prepare() here", sigismember(&mask, SIGBUS) ? "SIGBUS" : "SIGSEGV");
   if (stack.ss_flags & SS_DISABLE)
-    return fail(PAGESTORE_EUNSUPPORTED, "this thread has no alternate signal stack; call pagestore_thread_prepare() here");
+    return fail(PAGESTORE_EUNSUPPORTED,
+                "this thread has no alternate signal stack; call pagestore_thread_prepare() here");
   if (!stack_is_enough(&stack))
     return fail(PAGESTORE_EUNSUPPORTED, "this thread's alternate signal stack has %zu bytes, %zu are needed; "
                 "call pagestore_thread_prepare() here", stack.ss_size, stack_bytes_needed());

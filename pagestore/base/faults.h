@@ -4,8 +4,8 @@
  * SIGBUS), then to the responder (the regions). What nobody takes goes on to the handler found at installation,
  * called as the kernel would have called it (default action restored and the fault taken again where it was SIG_DFL).
  *
- * Always true: no lock, no allocation, errno as before, SA_SIGINFO | SA_ONSTACK | SA_NODEFER; decided by address, never by
- *              program counter or si_code.
+ * Always true: no lock, no allocation, errno as before, SA_SIGINFO | SA_ONSTACK | SA_NODEFER; decided by
+ *              address, never by program counter or si_code.
  * Thread:      any. Global state: the chain.
  */
 #ifndef PAGESTORE_BASE_FAULTS_H

@@ -1,7 +1,7 @@
 /* catalog.c - see catalog.h.
  *
- * A state whose metadata or table does not fit its record has them as pages of memory 0, at the record's layer and version, kept by the
- * same rule as every other page: wherever the record can be read, they can.
+ * A state whose metadata or table does not fit its record has them as pages of memory 0, at the record's
+ * layer and version, kept by the same rule as every other page: wherever the record can be read, they can.
  * Thread: the reader's rule.
  */
 #include "storage/catalog.h"
@@ -16,7 +16,8 @@
 #include "storage/record.h"
 
 static int damaged(int err, const char *what, uint64_t id, const char *name) {
-  if (err == PAGESTORE_ENOMEM) return fail(err, "no memory to read the record of %s %llu %s", what, (unsigned long long)id, name);
+  if (err == PAGESTORE_ENOMEM)
+    return fail(err, "no memory to read the record of %s %llu %s", what, (unsigned long long)id, name);
   return fail(err, "the record of %s %llu %s is damaged: run `pagestore check`", what, (unsigned long long)id, name);
 }
 
@@ -41,16 +42,18 @@ static int next_of_kind(db_reader reader, const catalog_key *after, catalog_kind
   return 0;
 }
 
-/* ---- store --------------------------------------------------------------------------------------------------------------- */
+/* ---- store ----------------------------------------------------------------------------------- */
 
 int catalog_store(db_reader reader, store_record *out) {
   catalog_key key = catalog_key_store();
   catalog_record copy;
   int err = record_get(reader, &key, &copy);
   if (err == 0) err = store_record_decode(record_bytes(&copy), out);
-  if (err == PAGESTORE_ENOTFOUND) return fail(PAGESTORE_EFORMAT, "this LMDB environment has no store record: it is no pagestore");
+  if (err == PAGESTORE_ENOTFOUND)
+    return fail(PAGESTORE_EFORMAT, "this LMDB environment has no store record: it is no pagestore");
   if (err == PAGESTORE_EFORMAT)
-    return fail(err, "this is no pagestore, or one of a newer format: open it with the version of pagestore that wrote it");
+    return fail(err,
+                "this is no pagestore, or one of a newer format: open it with the version of pagestore that wrote it");
   if (err == PAGESTORE_ECORRUPT) return fail(err, "the store record is damaged: run `pagestore recover`");
   return err;
 }
@@ -62,7 +65,7 @@ int catalog_put_store(db_txn *txn, const store_record *record) {
   return record_put(txn, &key, &encoded);
 }
 
-/* ---- names --------------------------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 int catalog_find(db_reader reader, const char *name, uint64_t *instance) {
   catalog_key key = catalog_key_name(name);
@@ -95,7 +98,7 @@ int catalog_next_name(db_reader reader, const char *after, char name[256], uint6
   return err != 0 ? damaged(err, "name", 0, name) : 0;
 }
 
-/* ---- what lies in memory 0 ------------------------------------------------------------------------------------------------- */
+/* ---- what lies in memory 0 ------------------------------------------------------------------- */
 
 typedef struct { const uint8_t *from; uint8_t *to; size_t size; } copy_job;
 
@@ -141,18 +144,20 @@ static int load_paged(db_reader reader, layers *layers, id128 store, state_recor
   if (err != 0) return fail(err, "no memory to load an instance's record");
   pagemap map = {.reader = reader, .line = line, .store = store};
   if (r->table_paged) err = load_part(&map, SYSTEM_TABLE_PAGE, r->table_bytes, state_table_decode, r->state);
-  if (err == 0 && r->metadata_paged) err = load_part(&map, SYSTEM_METADATA_PAGE, r->metadata_bytes, state_metadata_decode, r->state);
+  if (err == 0 && r->metadata_paged)
+    err = load_part(&map, SYSTEM_METADATA_PAGE, r->metadata_bytes, state_metadata_decode, r->state);
   line_release(line);
   return err;
 }
 
-/* ---- states ---------------------------------------------------------------------------------------------------------------- */
+/* ---- states ---------------------------------------------------------------------------------- */
 
 static catalog_key key_of_state(uint64_t instance, const char *snapshot) {
   return snapshot == NULL ? catalog_key_id(CATALOG_INSTANCE, instance) : catalog_key_snapshot(instance, snapshot);
 }
 
-static int get_state(db_reader reader, layers *layers, id128 store, uint64_t instance, const char *snapshot, state_record *out) {
+static int get_state(db_reader reader, layers *layers, id128 store, uint64_t instance, const char *snapshot,
+                     state_record *out) {
   catalog_key key = key_of_state(instance, snapshot);
   catalog_record copy;
   state_record r;
@@ -172,12 +177,14 @@ int catalog_instance(db_reader reader, layers *layers, id128 store, uint64_t ins
   return get_state(reader, layers, store, instance, NULL, out);
 }
 
-int catalog_snapshot(db_reader reader, layers *layers, id128 store, uint64_t instance, const char *name, state_record *out) {
+int catalog_snapshot(db_reader reader, layers *layers, id128 store, uint64_t instance, const char *name,
+                     state_record *out) {
   return get_state(reader, layers, store, instance, name, out);
 }
 
 /* The first snapshot behind (instance, after), of whatever instance. */
-static int next_snapshot(db_reader reader, uint64_t instance, const char *after, uint64_t *found, char name[256], state_record *out) {
+static int next_snapshot(db_reader reader, uint64_t instance, const char *after, uint64_t *found, char name[256],
+                         state_record *out) {
   catalog_key key = catalog_key_snapshot(instance, after);
   catalog_record copy;
   int err = next_of_kind(reader, &key, CATALOG_SNAPSHOT, found, name, &copy);
@@ -201,7 +208,8 @@ int catalog_next_snapshot(db_reader reader, uint64_t instance, const char *after
   return 0;
 }
 
-int catalog_each_snapshot(db_reader reader, int (*each)(void *env, uint64_t instance, const char *name, const state_record *),
+int catalog_each_snapshot(db_reader reader,
+                          int (*each)(void *env, uint64_t instance, const char *name, const state_record *),
                           void *env) {
   uint64_t instance = 0;
   char name[256] = "";
@@ -216,7 +224,7 @@ int catalog_each_snapshot(db_reader reader, int (*each)(void *env, uint64_t inst
   }
 }
 
-/* ---- putting states --------------------------------------------------------------------------------------------------------- */
+/* ---- putting states -------------------------------------------------------------------------- */
 
 static int put_table_pages(writer *w, const line *line, const state_record *r) {
   uint8_t *table = malloc(r->table_bytes);
@@ -227,8 +235,8 @@ static int put_table_pages(writer *w, const line *line, const state_record *r) {
   return err;
 }
 
-/* What is inline now may have been paged before: those pages give their storage back. A snapshot's are its instance's of
- * that version, and only looked at. */
+/* What is inline now may have been paged before: those pages give their storage back. A snapshot's are its
+ * instance's of that version, and only looked at. */
 static int put_paged(writer *w, const line *line, const char *snapshot, const state_record *r) {
   size_t metadata = r->metadata_paged ? r->metadata_bytes : 0;
   int err = 0;
@@ -258,7 +266,7 @@ int catalog_delete_snapshot(db_txn *txn, uint64_t instance, const char *name) {
   return delete_key(txn, &key);
 }
 
-/* ---- layers ------------------------------------------------------------------------------------------------------------------ */
+/* ---- layers ---------------------------------------------------------------------------------- */
 
 int catalog_put_layer(db_txn *txn, uint64_t id, const layer_record *record) {
   catalog_key key = catalog_key_id(CATALOG_LAYER, id);

@@ -4,14 +4,15 @@
  *                     |                  |             |
  *   run:        table + deltas      table + deltas   table + delta   immutable, shared by many indexes
  *
- * A table is sorted by (memory, page): entries, and one pointer per block of their masks, ascending. A delta carries the
- * table of its own blocks, so a run over one delta costs a few words; a merged run has a table of its own and references to those
+ * A table is sorted by (memory, page): entries, and one pointer per block of their masks, ascending. A delta
+ * carries the table of its own blocks, so a run over one delta costs a few words; a merged run has a table of
+ * its own and references to those
  * deltas that it still points into: a delta whose every block was written again is let go.
  *
  * Cost, with n blocks in the index: push merges the newest run with its elder while it is at least half as large and
- * the elder begins after the cut, so sizes fall by more than half from run to run: at most log2(n) runs on each side of the cut,
- * and a block is moved O(log n) times before it is flushed. find: one binary search a run. drop and restamp: O(runs).
- * A block of zeros is a pointer to the one zero block.
+ * the elder begins after the cut, so sizes fall by more than half from run to run: at most log2(n) runs on
+ * each side of the cut, and a block is moved O(log n) times before it is flushed. find: one binary search a
+ * run. drop and restamp: O(runs). A block of zeros is a pointer to the one zero block.
  */
 #include "storage/delta.h"
 
@@ -174,7 +175,8 @@ void delta_release(delta *d) {
 }
 
 uint64_t delta_bytes(const delta *d) {
-  return sizeof *d + d->entry_count * sizeof(entry) + d->block_count * sizeof(uint8_t *) + d->stored_count * BLOCK_BYTES;
+  return sizeof *d + d->entry_count * sizeof(entry) + d->block_count * sizeof(uint8_t *) +
+         d->stored_count * BLOCK_BYTES;
 }
 
 uint64_t delta_blocks(const delta *d) { return d->block_count; }
@@ -229,7 +231,10 @@ static void merge_entry(const table *older, const entry *o, const table *newer, 
     const uint8_t *block[PAGE_BLOCKS] = {0};
     if (o != NULL) entry_blocks(older, o, ALL_BLOCKS, block);
     if (n != NULL) entry_blocks(newer, n, ALL_BLOCKS, block);
-    to->entries[to->entry_count] = (entry){.page = e->page, .first = to->block_count, .memory = e->memory, .mask = mask};
+    to->entries[to->entry_count] = (entry){.page = e->page,
+                                           .first = to->block_count,
+                                           .memory = e->memory,
+                                           .mask = mask};
     const uint8_t **next = &to->blocks[to->block_count];
     for (unsigned i = 0; i < PAGE_BLOCKS; i++)
       if (mask >> i & 1) *next++ = block[i];
@@ -319,7 +324,8 @@ static int index_copy(const unflushed *u, uint32_t from, uint32_t count, uint32_
   return 0;
 }
 
-/* Geometric, so that their number stays logarithmic; never across the cut, so that what a flush in progress writes goes whole. */
+/* Geometric, so that their number stays logarithmic; never across the cut, so that what a flush in progress
+ * writes goes whole. */
 static bool wants_merge(const span *elder, const run *younger, uint64_t cut) {
   return elder->first > cut && 2 * younger->table.block_count >= elder->run->table.block_count;
 }

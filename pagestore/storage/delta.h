@@ -2,9 +2,11 @@
  *
  * A delta is filled by one thread and immutable once it is in an index; counted. Blocks of zeros take no room.
  *
- * `unflushed` maps (memory, page) to the newest unflushed bytes of each block. It is replaced, never edited, so keeping one is a
- * reference, and a lookup needs no lock: it is a short list of runs, each a sorted table over one delta or several merged neighbours
- * (sizes grow geometrically, so their number is logarithmic). A merged run never crosses `cut`, the last serial that a flush in progress
+ * `unflushed` maps (memory, page) to the newest unflushed bytes of each block. It is replaced, never edited,
+ * so keeping one is a reference, and a lookup needs no lock: it is a short list of runs, each a sorted table
+ * over one delta or several merged neighbours
+ * (sizes grow geometrically, so their number is logarithmic). A merged run never crosses `cut`, the last
+ * serial that a flush in progress
  * covers: what the flush writes can be dropped whole.
  *
  * Serials number the seals of an instance, never again the same one (a version that was taken back may be).
@@ -28,14 +30,17 @@ void delta_release(delta *);                                     /* NULL allowed
 uint64_t delta_bytes(const delta *);                             /* what it holds in memory */
 uint64_t delta_blocks(const delta *);
 
-typedef struct { uint32_t memory; uint16_t mask; uint64_t page; const uint8_t *block[PAGE_BLOCKS]; } delta_page;  /* block: NULL where not in mask */
+/* block: NULL where not in mask */
+typedef struct { uint32_t memory; uint16_t mask; uint64_t page; const uint8_t *block[PAGE_BLOCKS]; } delta_page;
 bool delta_next(const delta *, uint64_t *at, delta_page *);      /* at = 0 first */
 
 typedef struct unflushed unflushed;                              /* NULL is the empty index */
 int unflushed_push(const unflushed *, delta *, uint64_t serial, uint64_t cut, unflushed **out);   /* ENOMEM */
-/* Without the runs whose serials are all <= through. *out may become NULL. ENOMEM: keep the old one, it is still right. */
+/* Without the runs whose serials are all <= through. *out may become NULL. ENOMEM: keep the old one, it is
+ * still right. */
 int unflushed_drop(const unflushed *, uint64_t through, unflushed **out);
-int unflushed_restamp(const unflushed *, uint64_t serial, unflushed **out);  /* the same bytes, all under one serial: a fork's inheritance */
+/* the same bytes, all under one serial: a fork's inheritance */
+int unflushed_restamp(const unflushed *, uint64_t serial, unflushed **out);
 unflushed *unflushed_reference(unflushed *);
 void unflushed_release(unflushed *);
 /* Fills block[] for those found; returns their mask. block[] entries outside the mask are NULL. */

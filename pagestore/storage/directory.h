@@ -1,13 +1,17 @@
-/* directory.h - a store's directory: made so that a crash leaves a whole store or none, locked by one writer, known once per process.
+/* directory.h - a store's directory: made so that a crash leaves a whole store or none, locked by one writer,
+ * known once per process.
  *
  *   <store>/data.mdb   <store>/lock.mdb (LMDB's reader table; its loss is harmless)
  *
- * Creation: everything in <store>.new-<random> beside it, sync, rename, sync the parent. An existing empty directory (which may be a mount
- * point, or lie in a parent that is not ours) keeps its inode: everything in <store>/.new-<random>, sync, rename of data.mdb, sync.
- * Left-over .new- directories of dead creators are removed at the next creation; living ones hold an flock on theirs.
- * The writer's lock is an flock on the directory itself; it goes with the process and is closed in a forked child.
+ * Creation: everything in <store>.new-<random> beside it, sync, rename, sync the parent. An existing empty
+ *           directory (which may be a mount
+ * point, or lie in a parent that is not ours) keeps its inode: everything in <store>/.new-<random>, sync,
+ * rename of data.mdb, sync. Left-over .new- directories of dead creators are removed at the next creation;
+ * living ones hold an flock on theirs. The writer's lock is an flock on the directory itself; it goes with
+ * the process and is closed in a forked child.
  *
- * Invariants: a directory (device, inode) is open at most once in this process, for writing or reading; a second writer anywhere gets
+ * Invariants: a directory (device, inode) is open at most once in this process, for writing or reading; a
+ *             second writer anywhere gets
  * EBUSY at once.
  * Thread: any. Global state: the registry of open stores, the fork handler.
  */
@@ -28,10 +32,12 @@ typedef struct {
   void *store;
 } directory_options;
 
-/* ENOTFOUND EEXIST EBUSY EACCES EFORMAT (not a directory, no data.mdb) EIO. Symbolic links to directories are followed once, at open. */
+/* ENOTFOUND EEXIST EBUSY EACCES EFORMAT (not a directory, no data.mdb) EIO. Symbolic links to directories are
+ * followed once, at open. */
 int directory_open(const char *path, const directory_options *, directory **);
 void directory_close(directory *);
 const char *directory_path(const directory *);  /* absolute, resolved */
-bool directory_forked(const directory *);       /* this process is a child of the one that opened it. Any thread, never blocks */
+/* this process is a child of the one that opened it. Any thread, never blocks */
+bool directory_forked(const directory *);
 
 #endif

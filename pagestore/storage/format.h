@@ -1,9 +1,12 @@
-/* format.h - the bytes on disk, format version 1. The one file that knows them; golden files under tests/golden pin them.
+/* format.h - the bytes on disk, format version 1. The one file that knows them; golden files under
+ * tests/golden pin them.
  *
- * Keys are big-endian, so that byte order is numeric order; values are little-endian. Decoding never trusts: a wrong length, magic,
- * checksum, count or reserved byte is PAGESTORE_ECORRUPT (without text: the caller knows the place).
+ * Keys are big-endian, so that byte order is numeric order; values are little-endian. Decoding never trusts:
+ * a wrong length, magic, checksum, count or reserved byte is PAGESTORE_ECORRUPT (without text: the caller
+ * knows the place).
  *
- * Page record, 69,616 bytes: LMDB puts 16 bytes before a large value, so the page's data starts on a multiple of 4,096 in the file
+ * Page record, 69,616 bytes: LMDB puts 16 bytes before a large value, so the page's data starts on a multiple
+ * of 4,096 in the file
  *
  *   at    bytes  what
  *   0     8      magic "PGSTPAGE"
@@ -14,14 +17,16 @@
  *   32    8      version
  *   40    16     store id
  *   56    8      XXH3-64 of the header with these eight bytes zero
- *   64    128    sixteen XXH3-64 of the blocks, seeded by page index * 16 + block (nothing that changes when a block is carried on)
+ *   64    128    sixteen XXH3-64 of the blocks, seeded by page index * 16 + block: by nothing that changes
+ *                when a block is carried on
  *   192   512    reserved: sixteen 32-byte hashes or tags; zero
  *   704   512    reserved: nonces; zero
  *   1216  2864   zero
  *   4080  65536  the page
  *
- * Zero marker, 32 bytes: magic "PGZ1", memory id, layer, page index, XXH3-64 of the first 24 bytes seeded by the version.
- * Catalog records: see format_catalog.c, a table at its head. Log records: reserved (feature bit "log"), same length as page records.
+ * Zero marker, 32 bytes: magic "PGZ1", memory id, layer, page index, XXH3-64 of the first 24 bytes seeded by
+ * the version. Catalog records: see format_catalog.c, a table at its head. Log records: reserved (feature bit
+ * "log"), same length as page records.
  * Thread: any; no state. Async-signal-safe: everything about pages.
  */
 #ifndef PAGESTORE_STORAGE_FORMAT_H
@@ -55,7 +60,7 @@ enum {
 
 typedef struct { uint8_t byte[16]; } id128;
 
-/* ---- keys ------------------------------------------------------------------------------------------------------------ */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 typedef struct { uint64_t layer; uint32_t memory; uint64_t page, version; } page_key;
 void page_key_encode(page_key, uint8_t out[PAGE_KEY_BYTES]);
@@ -72,7 +77,7 @@ catalog_key catalog_key_snapshot(uint64_t instance, const char *name);          
 /* Takes a key apart: the id (0 for STORE and NAME) and the name ("" where none), which needs 256 bytes. ECORRUPT. */
 int catalog_key_decode(bytes, catalog_kind *, uint64_t *id, char name[256]);
 
-/* ---- pages ----------------------------------------------------------------------------------------------------------- */
+/* ---- pages ----------------------------------------------------------------------------------- */
 
 uint64_t block_checksum(const uint8_t block[BLOCK_BYTES], uint64_t page, unsigned number);
 
@@ -83,18 +88,22 @@ uint64_t page_header_checksum(const uint8_t header[PAGE_HEADER_BYTES], unsigned 
 void page_header_seal(uint8_t header[PAGE_HEADER_BYTES]);
 
 typedef enum { ROW_PAGE, ROW_ZERO } row_kind;
-/* Length, magic, header checksum, reserved zeros, identity against the key that was looked up and the store. Not the blocks. */
+/* Length, magic, header checksum, reserved zeros, identity against the key that was looked up and the store.
+ * Not the blocks. */
 int row_check(bytes value, page_key, id128 store, row_kind *);
 /* The blocks of `mask` against the header's checksums: the mask of those that are damaged. */
 uint16_t page_damaged_blocks(bytes page_record, uint64_t page, uint16_t mask);
-static inline const uint8_t *page_record_bytes(bytes record) { return (const uint8_t *)record.data + PAGE_HEADER_BYTES; }
+static inline const uint8_t *page_record_bytes(bytes record) {
+  return (const uint8_t *)record.data + PAGE_HEADER_BYTES;
+}
 void zero_marker_encode(page_key, uint8_t out[ZERO_MARKER_BYTES]);
 
-/* ---- catalog records --------------------------------------------------------------------------------------------------- */
+/* ---- catalog records ------------------------------------------------------------------------- */
 
 typedef struct { uint8_t byte[CATALOG_RECORD_BYTES_MAX]; size_t size; } catalog_record;
 
-/* Unknown incompatible bits: the store is refused; unknown read-only bits: opened for reading only; unknown compatible: ignored. */
+/* Unknown incompatible bits: the store is refused; unknown read-only bits: opened for reading only; unknown
+ * compatible: ignored. */
 #define FEATURE_INCOMPATIBLE_LOG 1ull
 typedef struct {
   uint32_t format_version;
@@ -105,15 +114,18 @@ typedef struct {
   uint64_t created_ns;
 } store_record;
 
-typedef struct { uint64_t parent, parent_version; uint32_t depth; uint64_t instance; } layer_record;  /* parent 0: none; depth 1: no parent */
+/* parent 0: none; depth 1: no parent */
+typedef struct { uint64_t parent, parent_version; uint32_t depth; uint64_t instance; } layer_record;
 
 #define TRASH_ALL_MEMORIES UINT32_MAX
-/* Rows of a layer (of one memory, or all) that may have lost their last retained point. died_at: the version from which the memory is
- * gone (UINT64_MAX: it is not, the keep rule alone decides). resume: where the next step goes on. */
+/* Rows of a layer (of one memory, or all) that may have lost their last retained point. died_at: the version
+ * from which the memory is gone (UINT64_MAX: it is not, the keep rule alone decides). resume: where the next
+ * step goes on. */
 typedef struct { uint64_t layer; uint32_t memory; uint64_t died_at; uint8_t resume[PAGE_KEY_BYTES]; } trash_record;
 
-/* A committed state where it is on disk: an instance's present, or a snapshot. `state` is decoded whole except what lies in memory 0: then
- * metadata_paged / table_paged are set with the lengths, and catalog.c loads them. stored: per memory of the table, in its order. */
+/* A committed state where it is on disk: an instance's present, or a snapshot. `state` is decoded whole
+ * except what lies in memory 0: then metadata_paged / table_paged are set with the lengths, and catalog.c
+ * loads them. stored: per memory of the table, in its order. */
 typedef struct {
   uint64_t layer, version, time_ns;
   id128 snapshot;             /* zero for an instance */
@@ -123,14 +135,16 @@ typedef struct {
 } state_record;
 
 void store_record_encode(const store_record *, catalog_record *);
-int store_record_decode(bytes, store_record *);       /* EFORMAT: another format version or not a store record; ECORRUPT */
+/* EFORMAT: another format version or not a store record; ECORRUPT */
+int store_record_decode(bytes, store_record *);
 void name_record_encode(uint64_t instance, catalog_record *);
 int name_record_decode(bytes, uint64_t *instance);
 void layer_record_encode(const layer_record *, catalog_record *);
 int layer_record_decode(bytes, layer_record *);
 void trash_record_encode(const trash_record *, catalog_record *);
 int trash_record_decode(bytes, trash_record *);
-/* Decides what is inline: metadata up to METADATA_INLINE_BYTES_MAX, the table if it then fits; tells through *_paged and *_bytes. */
+/* Decides what is inline: metadata up to METADATA_INLINE_BYTES_MAX, the table if it then fits; tells through
+ * *_paged and *_bytes. */
 void state_record_encode(state_record *, catalog_record *);
 int state_record_decode(bytes, state_record *);       /* out->state is new, with one reference */
 

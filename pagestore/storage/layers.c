@@ -1,13 +1,16 @@
 /* layers.c - the table of layers, their retained points, and the keep rule.
  *
- * Layers lie in an array sorted by id: ids only grow, so adding appends. A layer's points are an array sorted by version, one per
- * version with its counts: lasting (snapshots, children) and pins (open views and forks). The rule is then one search: is there a point in
+ * Layers lie in an array sorted by id: ids only grow, so adding appends. A layer's points are an array sorted
+ * by version, one per version with its counts: lasting (snapshots, children) and pins (open views and forks).
+ * The rule is then one search: is there a point in
  * [version, next newer)?
  *
- * A pin that layers_needed found to be a row's only keeper is marked `keeping`: when it goes, that layer wants a trash pass. Marks
- * are hints: made in a transaction that is then aborted they cost a pass and nothing else.
+ * A pin that layers_needed found to be a row's only keeper is marked `keeping`: when it goes, that layer
+ * wants a trash pass. Marks are hints: made in a transaction that is then aborted they cost a pass and
+ * nothing else.
  *
- * Invariants: ids and versions strictly ascend; a point has a count above zero; each layer with a parent has its lasting point there.
+ * Invariants: ids and versions strictly ascend; a point has a count above zero; each layer with a parent has
+ *             its lasting point there.
  * Thread:     any; everything under `lock`, which is never held over a callback or a read of the store.
  */
 #include "storage/layers.h"
@@ -34,7 +37,8 @@ typedef struct {
   point *points;
   uint32_t count, room;
   bool removed;             /* goes with its last point */
-  uint64_t waiting_trash;   /* trash records up to this id wait for a point to go; 0: none does. They are tried in order of ids */
+  /* trash records up to this id wait for a point to go; 0: none does. They are tried in order of ids */
+  uint64_t waiting_trash;
 } layer;
 
 struct layers {
@@ -228,7 +232,8 @@ static int load_records(db_reader reader, layers *t) {
   return err == PAGESTORE_ENOTFOUND ? 0 : err;
 }
 
-/* Counted, not read: re-rooting a layer makes its descendants' records say more than it is. 0: a loop, or a parent is missing. */
+/* Counted, not read: re-rooting a layer makes its descendants' records say more than it is. 0: a loop, or a
+ * parent is missing. */
 static uint32_t depth_of(const layers *t, const layer *l) {
   for (uint32_t depth = 1; l != NULL && depth <= t->count; depth++) {
     if (l->record.parent == 0) return depth;
@@ -360,7 +365,7 @@ bool layers_get(layers *t, uint64_t id, layer_record *out) {
   return found;
 }
 
-/* ---- points and pins ----------------------------------------------------------------------------------------------- */
+/* ---- points and pins ------------------------------------------------------------------------- */
 
 int layers_retain(layers *t, uint64_t id, uint64_t version) {
   pthread_mutex_lock(&t->lock);
@@ -417,7 +422,7 @@ void layers_unpin(layers *t, const line *line, void (*orphaned)(void *env, uint6
   }
 }
 
-/* ---- the keep rule -------------------------------------------------------------------------------------------------- */
+/* ---- the keep rule --------------------------------------------------------------------------- */
 
 static row_need needed_locked(layer *l, uint64_t version, uint64_t next_newer) {
   uint32_t first = point_seek(l, version), end = first;
@@ -469,7 +474,7 @@ bool layers_waits(layers *t, uint64_t id, uint64_t trash) {
   return waits;
 }
 
-/* ---- validity ------------------------------------------------------------------------------------------------------- */
+/* ---- validity -------------------------------------------------------------------------------- */
 
 static bool layer_is_valid(const layers *t, const layer *l) {
   for (uint32_t i = 0; i < l->count; i++) {

@@ -1,9 +1,11 @@
 /* pagemap.c - lookups: index first, then the rows of the line's layers, each under its bound.
  *
- *   key order:  layer | memory | page | version inverted     so the first key >= (layer, memory, page, bound) is the newest row
- *                                                            of that page with version <= bound, or belongs to another page
+ *   key order:  layer | memory | page | version inverted     so the first key >= (layer, memory, page, bound)
+ *                                                            is the newest row of that page with version
+ *                                                            <= bound, or belongs to another page
  *
- * Whatever touches bytes of the mapping after a seek runs in a callback of db_read_guarded: a fault there comes back as EIO.
+ * Whatever touches bytes of the mapping after a seek runs in a callback of db_read_guarded: a fault there
+ * comes back as EIO.
  * Thread: any, in a fault handler too. Everything here is on the stack.
  */
 #include "storage/pagemap.h"
@@ -16,7 +18,7 @@
 
 static const uint8_t zero_block[BLOCK_BYTES];
 
-/* ---- rows --------------------------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 int pagemap_row(const pagemap *m, uint32_t memory, uint64_t page, row_place *place, bytes *value) {
   for (uint32_t i = 0; i < m->line->depth; i++) {
@@ -36,7 +38,7 @@ int pagemap_row(const pagemap *m, uint32_t memory, uint64_t page, row_place *pla
   return 0;
 }
 
-/* ---- reading -------------------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 typedef struct {
   bytes row;
@@ -100,11 +102,12 @@ int pagemap_read(const pagemap *m, uint32_t memory, uint64_t page, uint8_t *scra
   return 0;
 }
 
-/* ---- walking --------------------------------------------------------------------------------------------------------- */
+/* ---- walking --------------------------------------------------------------------------------- */
 
-/* First page in [from, before) with a row that this step shows; `before` if none. A page whose rows are all newer than the bound costs
- * one more seek. */
-static int step_next(const pagemap *m, const line_step *s, uint32_t memory, uint64_t from, uint64_t before, uint64_t *page) {
+/* First page in [from, before) with a row that this step shows; `before` if none. A page whose rows are all
+ * newer than the bound costs one more seek. */
+static int step_next(const pagemap *m, const line_step *s, uint32_t memory, uint64_t from, uint64_t before,
+                     uint64_t *page) {
   while (from < before) {
     page_key found;
     bytes row;
@@ -136,7 +139,7 @@ int pagemap_next(const pagemap *m, uint32_t memory, uint64_t from, uint64_t *pag
   return 0;
 }
 
-/* ---- comparing --------------------------------------------------------------------------------------------------------- */
+/* ---- comparing ------------------------------------------------------------------------------- */
 
 typedef struct {
   const uint8_t *a, *b;   /* 64 KiB, or NULL: zeros */
@@ -168,14 +171,15 @@ static int suspect_blocks(const pagemap *a, const pagemap *b, uint32_t memory_a,
   bool same_row = place_a.layer == place_b.layer && place_a.version == place_b.version;
   if (!same_row || (memory_a != memory_b && place_a.version != 0)) return 0;
   const uint8_t *block_a[PAGE_BLOCKS], *block_b[PAGE_BLOCKS];
-  *suspect = unflushed_find(a->unflushed, memory_a, page, block_a) | unflushed_find(b->unflushed, memory_b, page, block_b);
+  *suspect = unflushed_find(a->unflushed, memory_a, page, block_a);
+  *suspect |= unflushed_find(b->unflushed, memory_b, page, block_b);
   for (unsigned i = 0; i < PAGE_BLOCKS; i++)
     if (block_a[i] == block_b[i]) *suspect &= (uint16_t) ~(1u << i);
   return 0;
 }
 
-int pagemap_diff(const pagemap *a, const pagemap *b, uint32_t memory_a, uint32_t memory_b, uint64_t page, uint8_t *scratch_a,
-                 uint8_t *scratch_b, uint16_t *mask, row_place *damage) {
+int pagemap_diff(const pagemap *a, const pagemap *b, uint32_t memory_a, uint32_t memory_b, uint64_t page,
+                 uint8_t *scratch_a, uint8_t *scratch_b, uint16_t *mask, row_place *damage) {
   compare_job job;
   int err = suspect_blocks(a, b, memory_a, memory_b, page, &job.among);
   if (err == 0 && job.among == 0) {

@@ -1,7 +1,8 @@
 /* pagemap.h - "the bytes of page i at version v": unflushed blocks over stored rows.
  *
- * The index of unflushed blocks is looked at first, the reader renewed after that, so that a block which a flush moves from one to the
- * other in between is found at least once. Blocks from rows are checked against their checksums before anyone sees them; blocks that the index
+ * The index of unflushed blocks is looked at first, the reader renewed after that, so that a block which a
+ * flush moves from one to the other in between is found at least once. Blocks from rows are checked against
+ * their checksums before anyone sees them; blocks that the index
  * overrides are not looked at.
  * Thread: any, in a fault handler too: no lock, no allocation, under 2 KiB of stack.
  */
@@ -25,17 +26,21 @@ typedef struct {
   id128 store;
 } pagemap;
 
-/* *bytes: 64 KiB in the mapping or in `scratch` (64 KiB), NULL for a page of zeros; good until the reader moves. EIO; ECORRUPT with *damage. */
-int pagemap_read(const pagemap *, uint32_t memory, uint64_t page, uint8_t *scratch, const uint8_t **bytes, row_place *damage);
+/* *bytes: 64 KiB in the mapping or in `scratch` (64 KiB), NULL for a page of zeros; good until the reader
+ * moves. EIO; ECORRUPT with *damage. */
+int pagemap_read(const pagemap *, uint32_t memory, uint64_t page, uint8_t *scratch, const uint8_t **bytes,
+                 row_place *damage);
 
 /* Which row a lookup finds: value empty and place.version 0 if none. Not checked. */
 int pagemap_row(const pagemap *, uint32_t memory, uint64_t page, row_place *, bytes *value);
 
-/* First page >= from that has a row in some step of the line or unflushed blocks; it may still be a page of zeros. ENOTFOUND: no more. */
+/* First page >= from that has a row in some step of the line or unflushed blocks; it may still be a page of
+ * zeros. ENOTFOUND: no more. */
 int pagemap_next(const pagemap *, uint32_t memory, uint64_t from, uint64_t *page);
 
-/* Which blocks of a page differ between two maps; pages that share their row cost no comparison. Scratch: 64 KiB each. */
-int pagemap_diff(const pagemap *a, const pagemap *b, uint32_t memory_a, uint32_t memory_b, uint64_t page, uint8_t *scratch_a, uint8_t *scratch_b,
-                 uint16_t *mask, row_place *damage);
+/* Which blocks of a page differ between two maps; pages that share their row cost no comparison. Scratch: 64
+ * KiB each. */
+int pagemap_diff(const pagemap *a, const pagemap *b, uint32_t memory_a, uint32_t memory_b, uint64_t page,
+                 uint8_t *scratch_a, uint8_t *scratch_b, uint16_t *mask, row_place *damage);
 
 #endif

@@ -57,7 +57,8 @@ int record_next_layer(db_reader reader, uint64_t from, uint64_t *id, layer_recor
     return fail(PAGESTORE_ECORRUPT, "the catalog has a key that is none: run `pagestore check`");
   if (kind != CATALOG_LAYER) return PAGESTORE_ENOTFOUND;
   if (layer_record_decode(record_bytes(&copy), out) != 0)
-    return fail(PAGESTORE_ECORRUPT, "the record of layer %llu is damaged: run `pagestore check`", (unsigned long long)*id);
+    return fail(PAGESTORE_ECORRUPT, "the record of layer %llu is damaged: run `pagestore check`",
+                (unsigned long long)*id);
   return 0;
 }
 

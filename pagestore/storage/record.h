@@ -1,7 +1,7 @@
 /* record.h - catalog records out of the mapping: copied under the guard, then decoded from the copy.
  *
- * Decoding allocates and a jump out of a guard would lose that, so nothing decodes in place. The copy also stays when the reader moves.
- * Statuses without text: the caller knows the name. Thread: the reader's rule.
+ * Decoding allocates and a jump out of a guard would lose that, so nothing decodes in place. The copy also
+ * stays when the reader moves. Statuses without text: the caller knows the name. Thread: the reader's rule.
  */
 #ifndef PAGESTORE_STORAGE_RECORD_H
 #define PAGESTORE_STORAGE_RECORD_H

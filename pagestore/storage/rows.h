@@ -1,4 +1,5 @@
-/* rows.h - the table of pages, row by row: keys are decoded under the guard, values are handed on as they lie in the mapping.
+/* rows.h - the table of pages, row by row: keys are decoded under the guard, values are handed on as they lie
+ * in the mapping.
  *
  * Thread: the reader's rule; row_seek and row_next in a fault handler too.
  */
@@ -7,7 +8,8 @@
 
 #include "storage/format.h"
 
-/* The newest row of the key's page with version <= the key's, if there is one; else the first row behind it. ENOTFOUND: no more. */
+/* The newest row of the key's page with version <= the key's, if there is one; else the first row behind it.
+ * ENOTFOUND: no more. */
 int row_seek(db_reader, page_key from, page_key *found, bytes *value);
 int row_next(db_reader, page_key *found, bytes *value);   /* after row_seek */
 int row_delete(db_txn *, page_key);                        /* ENOTFOUND */

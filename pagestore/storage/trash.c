@@ -5,17 +5,19 @@
  *   step:    judge rows behind resume -> delete -> end of the layer (or memory)?
  *              no   move resume                        128 deleted or 16,384 seen
  *              yes  rows kept by pins alone, or        resume to the beginning; the record waits for a point to go
- *                   rows left of a memory that died
- *                   else the record goes; and the layer, if nothing is left of it: a record for its parent
+ *                   rows left of a memory that died else the record goes; and the layer, if nothing is left
+ *                   of it: a record for its parent
  *
- * The record of a memory that died is also its tombstone: it alone knows that the newest row's life has ended, which a later pass over
- * the whole layer (a snapshot dropped) cannot see. So it stays while rows of the memory do.
+ * The record of a memory that died is also its tombstone: it alone knows that the newest row's life has
+ * ended, which a later pass over the whole layer (a snapshot dropped) cannot see. So it stays while rows of
+ * the memory do.
  *
- * The row before the one judged gives its next newer version, also when that row has just been deleted or was in an earlier step: a
- * row goes only if no point lies between it and its own next newer one, so leaving it out changes no judgement.
- * Nothing in memory changes but hints (which pins keep rows, which records wait), so an aborted step can be done again. That a record
- * waits counts only while its resume is at the beginning, and is noted only by a step whose abort could not be taken for its commit: one
- * that deleted nothing, or that moved the resume.
+ * The row before the one judged gives its next newer version, also when that row has just been deleted or was
+ * in an earlier step: a row goes only if no point lies between it and its own next newer one, so leaving it
+ * out changes no judgement. Nothing in memory changes but hints (which pins keep rows, which records wait),
+ * so an aborted step can be done again. That a record
+ * waits counts only while its resume is at the beginning, and is noted only by a step whose abort could not
+ * be taken for its commit: one that deleted nothing, or that moved the resume.
  * Thread: the flusher.
  */
 #include "storage/trash.h"
@@ -45,7 +47,7 @@ typedef struct {
 
 static db_reader reader_of(const step *s) { return (db_reader){.txn = s->txn}; }
 
-/* ---- records ------------------------------------------------------------------------------------------------------------ */
+/* ---- records --------------------------------------------------------------------------------- */
 
 int trash_put(db_txn *txn, uint64_t id, const trash_record *record) {
   ASSERT(id != 0);
@@ -80,7 +82,8 @@ static int next_record(db_reader reader, uint64_t from, uint64_t *id, trash_reco
 static bool is_at_beginning(const trash_record *r) { return memcmp(r->resume, from_beginning, PAGE_KEY_BYTES) == 0; }
 
 /* The first record with id >= from that does not wait. *waiting: some do. */
-static int next_workable(db_reader reader, layers *layers, uint64_t from, uint64_t *id, trash_record *out, bool *waiting) {
+static int next_workable(db_reader reader, layers *layers, uint64_t from, uint64_t *id, trash_record *out,
+                         bool *waiting) {
   for (;; from = *id + 1) {
     int err = next_record(reader, from, id, out);
     if (err != 0 || !is_at_beginning(out) || !layers_waits(layers, out->layer, *id)) return err;
@@ -95,7 +98,7 @@ bool trash_pending(db_reader reader) {
   return next_record(reader, 0, &id, &record) != PAGESTORE_ENOTFOUND;
 }
 
-/* ---- the layer ------------------------------------------------------------------------------------------------------------ */
+/* ---- the layer ------------------------------------------------------------------------------- */
 
 static int load_layer(step *s) {
   catalog_key key = catalog_key_id(CATALOG_LAYER, s->record.layer);
@@ -103,7 +106,8 @@ static int load_layer(step *s) {
   int err = record_get(reader_of(s), &key, &copy);
   if (err == PAGESTORE_ENOTFOUND) return 0;
   if (err == 0) err = layer_record_decode(record_bytes(&copy), &s->layer);
-  if (err != 0) return fail(err, "the record of layer %llu is damaged: run `pagestore check`", (unsigned long long)s->record.layer);
+  if (err != 0)
+    return fail(err, "the record of layer %llu is damaged: run `pagestore check`", (unsigned long long)s->record.layer);
   s->layer_known = true;
   return 0;
 }
@@ -116,13 +120,15 @@ static int load_present(step *s) {
   int err = record_get(reader_of(s), &key, &copy);
   if (err == PAGESTORE_ENOTFOUND) return 0;
   if (err == 0) err = state_record_decode(record_bytes(&copy), &present);
-  if (err != 0) return fail(err, "the record of instance %llu is damaged: run `pagestore check`", (unsigned long long)s->layer.instance);
+  if (err != 0)
+    return fail(err, "the record of instance %llu is damaged: run `pagestore check`",
+                (unsigned long long)s->layer.instance);
   s->current = present.layer == s->record.layer;
   state_release(present.state);
   return 0;
 }
 
-/* ---- judging rows ------------------------------------------------------------------------------------------------------------ */
+/* ---- judging rows ---------------------------------------------------------------------------- */
 
 /* Where a page's newest row ends its life: never, unless its memory died. */
 static bool is_needed(const step *s, uint64_t version, uint64_t next_newer) {
@@ -159,9 +165,11 @@ static int seek_resume(const step *s, page_key *last, page_key *found) {
     return row_seek(reader_of(s), first_key(r), found, &value);
   }
   if (page_key_decode((bytes){r->resume, PAGE_KEY_BYTES}, last) != 0 || !in_record(r, *last))
-    return fail(PAGESTORE_ECORRUPT, "trash record %llu goes on outside its layer: run `pagestore check`", (unsigned long long)s->id);
+    return fail(PAGESTORE_ECORRUPT, "trash record %llu goes on outside its layer: run `pagestore check`",
+                (unsigned long long)s->id);
   int err = row_seek(reader_of(s), *last, found, &value);
-  if (err == 0 && row_same_page(*found, *last) && found->version == last->version) err = row_next(reader_of(s), found, &value);
+  if (err == 0 && row_same_page(*found, *last) && found->version == last->version)
+    err = row_next(reader_of(s), found, &value);
   return err;
 }
 
@@ -195,10 +203,10 @@ static int delete_unneeded(step *s) {
   return err;
 }
 
-/* ---- the end of a record -------------------------------------------------------------------------------------------------- */
+/* ---- the end of a record --------------------------------------------------------------------- */
 
-/* A layer that is no present, has no rows and no points goes, and with it a point of its parent. One that only pins keep waits: asking
- * for a row at version 0 marks them as what keeps it. */
+/* A layer that is no present, has no rows and no points goes, and with it a point of its parent. One that
+ * only pins keep waits: asking for a row at version 0 marks them as what keeps it. */
 static int remove_layer_if_unused(step *s, uint64_t *next_trash) {
   bool rows;
   int err = has_rows(s, (trash_record){.layer = s->record.layer, .memory = TRASH_ALL_MEMORIES}, &rows);
@@ -225,14 +233,15 @@ static int end_record(step *s, uint64_t *next_trash) {
   return trash_put(s->txn, s->id, &s->record);
 }
 
-/* Re-rooting fills a layer whose record on disk stands on nothing while the table still has its parent: its trash record is for a crash in
- * between, and its rows are about to be somebody's present. */
+/* Re-rooting fills a layer whose record on disk stands on nothing while the table still has its parent: its
+ * trash record is for a crash in between, and its rows are about to be somebody's present. */
 static bool is_being_rerooted(const step *s) {
   layer_record now;
   return layers_get(s->layers, s->record.layer, &now) && now.parent != s->layer.parent;
 }
 
-/* A record whose layer has gone already has nothing to do; rows without a layer record would be damage, and are left for `check`. */
+/* A record whose layer has gone already has nothing to do; rows without a layer record would be damage, and
+ * are left for `check`. */
 static int work_on(step *s, uint64_t *next_trash) {
   int err = load_layer(s);
   if (err != 0) return err;

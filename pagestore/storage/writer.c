@@ -1,7 +1,7 @@
 /* writer.c - page records out of changed blocks; see writer.h for the rules.
  *
- * One page goes: look up the row under it, build the new record in scratch (the base is copied before any put, which may move
- * what lies in the mapping), put it, judge the older rows of that page in that layer.
+ * One page goes: look up the row under it, build the new record in scratch (the base is copied before any
+ * put, which may move what lies in the mapping), put it, judge the older rows of that page in that layer.
  *
  *   base of a page    carried blocks get            a fresh block is unchanged if
  *   ZERO  no row, or  zeros, with their checksum    it is all zeros
@@ -27,7 +27,7 @@ enum { PRUNE_BATCH = 64 };
 
 static const uint8_t zero_block[BLOCK_BYTES];
 
-/* ---- building a record ------------------------------------------------------------------------------------------------ */
+/* ---- building a record ----------------------------------------------------------------------- */
 
 typedef enum { BASE_ZERO, BASE_PAGE, BASE_DAMAGED } base_kind;
 
@@ -89,7 +89,8 @@ static int build_guarded(void *env) {
   return 0;
 }
 
-/* Whether the page can give its storage back. A carried block of zeros whose checksum is not theirs is damage, and stays. */
+/* Whether the page can give its storage back. A carried block of zeros whose checksum is not theirs is
+ * damage, and stays. */
 static bool is_zero_page(const build_job *j) {
   const uint8_t *page = j->record + PAGE_HEADER_BYTES;
   for (unsigned i = 0; i < PAGE_BLOCKS; i++)
@@ -97,7 +98,7 @@ static bool is_zero_page(const build_job *j) {
   return page_damaged_blocks((bytes){j->record, PAGE_RECORD_BYTES}, j->key.page, ALL_BLOCKS) == 0;
 }
 
-/* ---- putting and pruning ------------------------------------------------------------------------------------------------ */
+/* ---- putting and pruning --------------------------------------------------------------------- */
 
 /* One call of the writer: where it writes, and what it sees. */
 typedef struct {
@@ -130,7 +131,8 @@ static int put_row(writer *w, page_key k, const uint8_t *value, size_t size) {
   return 0;
 }
 
-/* Older rows of the page in its layer, newest first, that nothing needs: at most a batch. *newer moves on; ends at 0. */
+/* Older rows of the page in its layer, newest first, that nothing needs: at most a batch. *newer moves on;
+ * ends at 0. */
 static int collect_unneeded(writer *w, page_key key, uint64_t *newer, uint64_t versions[PRUNE_BATCH], unsigned *count) {
   db_reader reader = {.txn = w->txn};
   page_key from = key, found;
@@ -140,7 +142,8 @@ static int collect_unneeded(writer *w, page_key key, uint64_t *newer, uint64_t v
   int err = row_seek(reader, from, &found, &value);
   for (; err == 0 && row_same_page(found, key); err = row_next(reader, &found, &value)) {
     if (*count == PRUNE_BATCH) return 0;
-    if (layers_needed(w->layers, key.layer, found.version, *newer) == ROW_UNNEEDED) versions[(*count)++] = found.version;
+    if (layers_needed(w->layers, key.layer, found.version, *newer) == ROW_UNNEEDED)
+      versions[(*count)++] = found.version;
     *newer = found.version;
   }
   if (err != 0 && err != PAGESTORE_ENOTFOUND) return err;
@@ -201,7 +204,7 @@ static int apply_page(pass *p, const delta_page *fresh, int *stored_change) {
   return stored ? put_page(p, j.key) : put_zeros(p, j.key);
 }
 
-/* ---- a version -------------------------------------------------------------------------------------------------------- */
+/* ---- a version ------------------------------------------------------------------------------- */
 
 static int apply_changes(pass *p, const unflushed *changes, state *s) {
   delta_page fresh;
@@ -235,7 +238,7 @@ int writer_apply(writer *w, const line *l, uint64_t version, const unflushed *ch
   return err;
 }
 
-/* ---- system pages -------------------------------------------------------------------------------------------------------- */
+/* ---- system pages ---------------------------------------------------------------------------- */
 
 /* length: of what is left, may be more than a page or 0. */
 static int put_system_page(pass *p, uint64_t page, const uint8_t *from, size_t length) {
@@ -258,19 +261,21 @@ static int clear_system_pages(pass *p, uint64_t from, uint64_t end) {
   return err == PAGESTORE_ENOTFOUND ? 0 : err;
 }
 
-int writer_system_pages(writer *w, const line *l, uint64_t version, uint64_t first_page, const uint8_t *from, size_t length) {
+int writer_system_pages(writer *w, const line *l, uint64_t version, uint64_t first_page, const uint8_t *from,
+                        size_t length) {
   pass p;
   int err = pass_begin(&p, w, l, version);
   if (err != 0) return err;
   uint64_t page = first_page;
-  for (size_t at = 0; err == 0 && at < length; at += PAGE_BYTES) err = put_system_page(&p, page++, from + at, length - at);
+  for (size_t at = 0; err == 0 && at < length; at += PAGE_BYTES)
+    err = put_system_page(&p, page++, from + at, length - at);
   uint64_t end = first_page < SYSTEM_TABLE_PAGE ? SYSTEM_TABLE_PAGE : UINT64_MAX;
   if (err == 0) err = clear_system_pages(&p, page, end);
   pass_end(&p);
   return err;
 }
 
-/* ---- re-rooting ----------------------------------------------------------------------------------------------------------- */
+/* ---- re-rooting ------------------------------------------------------------------------------ */
 
 static int copy_guarded(void *env) {
   build_job *j = env;
@@ -305,8 +310,8 @@ static bool next_memory(const state *s, uint32_t memory, uint32_t *next) {
   return found;
 }
 
-int writer_reroot(writer *w, const line *from, const state *s, uint64_t to, uint64_t version, uint64_t rows_max, reroot_at *at,
-                  bool *done) {
+int writer_reroot(writer *w, const line *from, const state *s, uint64_t to, uint64_t version, uint64_t rows_max,
+                  reroot_at *at, bool *done) {
   ASSERT(rows_max != 0 && version != 0);
   pagemap map = {.reader = {.txn = w->txn}, .line = from, .store = w->store};
   *done = false;

@@ -210,7 +210,8 @@ void note_failure(region *r, uint64_t page, int status) {
 }
 
 void recount_mappings(region *r) {
-  count_mappings(r, (r->tracker->mappings != NULL ? r->tracker->mappings(r) : 2 + 2 * (int64_t)r->broken.count) - r->mappings);
+  count_mappings(r, (r->tracker->mappings != NULL ? r->tracker->mappings(r) : 2 + 2 * (int64_t)r->broken.count) -
+                        r->mappings);
 }
 
 /* Splits no mapping, so it works where a page alone cannot be protected. */

@@ -2,8 +2,8 @@
  *
  * A scan costs time for what is resident, faults cost time for what a message writes; which is less depends on the
  * guest. At each boundary the cost of the message under the tracker in use is compared with the predicted cost under
- * the other one, and the regret is summed up. Once it has passed a part of what switching costs, the region switches, and
- * the part is doubled: a guest that alternates pays ever more rarely.
+ * the other one, and the regret is summed up. Once it has passed a part of what switching costs, the region
+ * switches, and the part is doubled: a guest that alternates pays ever more rarely.
  *
  * The figures are those of DESIGN.md section 6; only their ratios matter.
  * Invariant: no switch while a block is dirty; a switch leaves every present block protected, or known as dirty.
@@ -122,7 +122,7 @@ void reconsider_tracker(region *r, dirty_count d) {
   if (!is_supported(&have, other)) return;
   /* A write since the owner collected would be lost: the other descriptor does not know of it. */
   if (r->tracker->collect(r) != PAGESTORE_OK || r->dirty.count != 0) return;
-  switch_to(r, other, is_scan
-                          ? "auto: per-page faults; scanning what is resident cost more than faulting what messages write"
-                          : "auto: the scan; messages write so many pages that faulting each cost more than scanning");
+  switch_to(r, other,
+            is_scan ? "auto: per-page faults; scanning what is resident cost more than faulting what messages write"
+                    : "auto: the scan; messages write so many pages that faulting each cost more than scanning");
 }

@@ -1,8 +1,8 @@
 /* giveback.c - clean pages back to the kernel: over the resident limit, and on request.
  *
- * CLOCK over the resident pages: the hand passes a page that was loaded or written since it last came by, once; the next
- * time round it goes. A page with a dirty block stays, whether the books know of it or only the kernel does, and so do
- * pages promised to a system call.
+ * CLOCK over the resident pages: the hand passes a page that was loaded or written since it last came by,
+ * once; the next time round it goes. A page with a dirty block stays, whether the books know of it or only
+ * the kernel does, and so do pages promised to a system call.
  *
  * Thread: the region's own, in the handler too: there the steps are bounded, and the pages of the last few faults stay,
  *         or an instruction that needs two pages under a limit of one would never end.

@@ -55,7 +55,8 @@ struct region {
 
   page_blocks *blocks;    /* `capacity` of them */
   uint64_t capacity;
-  pageset resident, dirty, inexact, open, recent, broken, pinned; /* pinned: promised to a system call until the boundary */
+  /* pinned: promised to a system call until the boundary */
+  pageset resident, dirty, inexact, open, recent, broken, pinned;
 
   const tracker *tracker;
   int uffd;               /* while a userfaultfd tracker is attached */
@@ -116,14 +117,16 @@ os_access inside_access(const region *);
 /* ---- load.c ----------------------------------------------------------------------------------------------------- */
 
 #define ANY_PAGE UINT64_MAX
-/* Absent blocks of the pages; the status of `wanted` (ANY_PAGE: of the first that failed), other pages' failures are ignored. */
+/* Absent blocks of the pages; the status of `wanted` (ANY_PAGE: of the first that failed), other pages'
+ * failures are ignored. */
 int load_window(region *, uint64_t first, uint64_t count, uint64_t wanted);
-/* When the mapping count is exhausted: a window around the page that needs no more mappings. `open`: writable as well. */
+/* When the mapping count is exhausted: a window around the page that needs no more mappings. `open`: writable
+ * as well. */
 int load_wide(region *, uint64_t page, bool open);
 int load_on_fault(region *, uint64_t page);
 int load_zeros(region *, uint64_t page);
 
-/* ---- fault.c, giveback.c, choice.c -------------------------------------------------------------------------------- */
+/* ---- fault.c, giveback.c, choice.c ----------------------------------------------------------- */
 
 bool region_fault(int signal, uintptr_t address, void *ucontext);
 

@@ -141,7 +141,8 @@ static const uint64_t features_wanted[OS_UFFD_KINDS] = {
 
 static const char *refusal(int error) {
   switch (error) {
-  case EPERM: return "refused: EPERM (a container's seccomp filter, or vm.unprivileged_userfaultfd on a kernel before 5.11)";
+  case EPERM:
+    return "refused: EPERM (a container's seccomp filter, or vm.unprivileged_userfaultfd on a kernel before 5.11)";
   case EACCES: return "refused: EACCES (a security module)";
   case ENOSYS: return "refused: ENOSYS (the kernel was built without it, or a seccomp filter hides it)";
   case EMFILE:

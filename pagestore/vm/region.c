@@ -172,7 +172,8 @@ int region_extend(region *r, uint64_t max_pages, uint64_t guard_bytes) {
     if (status != PAGESTORE_OK) {
       os_release(r->base + before, bytes - before);
       r->reserved_bytes = before;
-      return fail(PAGESTORE_ENOMEM, "cannot extend a memory's reservation to %llu MiB", (unsigned long long)(bytes >> 20));
+      return fail(PAGESTORE_ENOMEM, "cannot extend a memory's reservation to %llu MiB",
+                  (unsigned long long)(bytes >> 20));
     }
   }
   r->max_pages = max_pages;
@@ -185,7 +186,8 @@ int region_collect(region *r) {
   if (r->walled) return fail(PAGESTORE_EIO, "the kernel refused to protect part of a memory: roll back");
   int status = r->tracker->collect(r);
   ASSERT_FULL(region_is_valid(r));
-  return status == PAGESTORE_OK ? status : fail(status, "the scan for written blocks failed; commit again or roll back");
+  return status == PAGESTORE_OK ? status
+                                : fail(status, "the scan for written blocks failed; commit again or roll back");
 }
 
 bool region_dirty_next(const region *r, uint64_t from, region_dirty *out) {
@@ -250,7 +252,8 @@ void region_clean(region *r) {
   end_message(r, d);
 }
 
-/* Under protection a page is present whole or not at all. Writable blocks go, too: narrowing does not see later writes. */
+/* Under protection a page is present whole or not at all. Writable blocks go, too: narrowing does not see
+ * later writes. */
 static uint16_t rollback_mask(const region *r, uint64_t page) {
   if (r->tracker->loads_by_protection) return ALL_BLOCKS;
   return r->blocks[page].dirty | r->blocks[page].writable;

@@ -9,14 +9,14 @@
  *                      |                      |
  *                      +--trim, forget--------+--region_rollback--> absent
  *
- * A page whose bytes cannot be had is `broken`: PROT_NONE until rollback, so that the access faults as a plain SIGSEGV, which the
- * engine turns into a trap; region_failure() says why.
+ * A page whose bytes cannot be had is `broken`: PROT_NONE until rollback, so that the access faults as a
+ * plain SIGSEGV, which the engine turns into a trap; region_failure() says why.
  *
  * Invariants:
- * - the base never moves; bytes past the size are PROT_NONE at all times; at most two mappings unless the mprotect tracker or
- *   broken pages split them;
- * - a present block is never replaced; a block leaves the dirty set only by region_clean or region_rollback: a call that
- *   re-protected and then failed has lost nothing;
+ * - the base never moves; bytes past the size are PROT_NONE at all times; at most two mappings unless the
+ *   mprotect tracker or broken pages split them;
+ * - a present block is never replaced; a block leaves the dirty set only by region_clean or region_rollback:
+ *   a call that re-protected and then failed has lost nothing;
  * - clean pages are given back only by the thread that runs the message (in these calls or in its own fault).
  *
  * Thread: one call at a time per region, guest execution included; the table of regions is for all threads.
@@ -34,8 +34,8 @@
 typedef struct region region;
 
 /* Where committed bytes come from. Called inside the fault handler: no lock, no allocation, under 2 KiB of stack.
- * begin .. page, page, .. end; `page` gives 64 KiB, or NULL for a page of zeros, good until the next call; its failure is the
- * status that region_failure() and the trap hook see. */
+ * begin .. page, page, .. end; `page` gives 64 KiB, or NULL for a page of zeros, good until the next call;
+ * its failure is the status that region_failure() and the trap hook see. */
 typedef struct {
   int (*begin)(void *env, void **cursor);
   int (*page)(void *env, void *cursor, uint64_t page, const uint8_t **bytes);
@@ -75,41 +75,50 @@ uint8_t *region_base(const region *);
 uint64_t region_pages(const region *);
 uint64_t region_max(const region *);
 
-/* Grows (new bytes are zero as far as the source says so) or shrinks (what is beyond is dropped and protected, its dirty
- * blocks forgotten). ENOMEM: nothing changed. */
+/* Grows (new bytes are zero as far as the source says so) or shrinks (what is beyond is dropped and
+ * protected, its dirty blocks forgotten). ENOMEM: nothing changed. */
 int region_resize(region *, uint64_t pages);
 int region_extend(region *, uint64_t max_pages, uint64_t guard_bytes);  /* in place, or ENOMEM */
 void region_limits(region *, uint64_t load_limit, pagestore_trap_fn, void *trap_env);
 
 /* ---- dirty blocks ----------------------------------------------------------------------------------------------- */
 
-/* Brings what the tracker knows into the region's own set and re-protects what it brought. EIO: the set holds what was brought. */
+/* Brings what the tracker knows into the region's own set and re-protects what it brought. EIO: the set holds
+ * what was brought. */
 int region_collect(region *);
 
-/* First page >= from with dirty blocks, or false. `exact` false: the tracker saw only that the page was written to (per-page
- * faults, widened mprotect windows): all sixteen bits are set and the owner narrows them. Valid after region_collect. */
+/* First page >= from with dirty blocks, or false. `exact` false: the tracker saw only that the page was
+ * written to (per-page faults, widened mprotect windows): all sixteen bits are set and the owner narrows
+ * them. Valid after region_collect. */
 typedef struct { uint64_t page; uint16_t blocks; bool exact; } region_dirty;
 bool region_dirty_next(const region *, uint64_t from, region_dirty *);
-void region_narrow(region *, uint64_t page, uint16_t blocks);  /* the blocks that really differ; may be 0: the page stays in the set */
-void region_mark(region *, uint64_t page, uint16_t blocks);    /* exact; EXPLICIT writes, and a delta taken back. Async-signal-safe */
+/* the blocks that really differ; may be 0: the page stays in the set */
+void region_narrow(region *, uint64_t page, uint16_t blocks);
+/* exact; EXPLICIT writes, and a delta taken back. Async-signal-safe */
+void region_mark(region *, uint64_t page, uint16_t blocks);
 
-/* The boundary. clean: the set's blocks become clean (re-protected where the tracker needs it); to be called after sealing, engine
- * stopped. rollback: dirty blocks are dropped (absent), broken pages mended, the failure cleared. Both end the message: they
- * give back clean pages over the limit, start the load limit anew and let `auto` choose again. Never fail: what the kernel
- * refuses (ENOMEM on mappings) is done more coarsely. */
+/* The boundary. clean: the set's blocks become clean (re-protected where the tracker needs it); to be called
+ * after sealing, engine stopped. rollback: dirty blocks are dropped (absent), broken pages mended, the
+ * failure cleared. Both end the message: they
+ * give back clean pages over the limit, start the load limit anew and let `auto` choose again. Never fail:
+ * what the kernel refuses (ENOMEM on mappings) is done more coarsely. */
 void region_clean(region *);
 void region_rollback(region *);
 
-/* Pages whose committed bytes changed under the region (restore, advance, undo of those): dropped, so the next touch loads. */
+/* Pages whose committed bytes changed under the region (restore, advance, undo of those): dropped, so the
+ * next touch loads. */
 void region_forget(region *, uint64_t page);
 void region_forget_all(region *);
 
 /* ---- loading ---------------------------------------------------------------------------------------------------- */
 
-int region_load(region *, uint64_t first, uint64_t count);        /* present afterwards; the source's error, or ENOMEM EQUOTA. Blocks */
-int region_open_write(region *, uint64_t first, uint64_t count);  /* loaded and writable by system calls until the boundary */
+/* present afterwards; the source's error, or ENOMEM EQUOTA. Blocks */
+int region_load(region *, uint64_t first, uint64_t count);
+/* loaded and writable by system calls until the boundary */
+int region_open_write(region *, uint64_t first, uint64_t count);
 int region_failure(const region *, uint64_t *page);               /* 0, or the first failed load of this message */
-void region_trim(region *, uint64_t keep_bytes);                  /* clean pages go until at most this is resident; oldest loads first */
+/* clean pages go until at most this is resident; oldest loads first */
+void region_trim(region *, uint64_t keep_bytes);
 bool region_resident_next(const region *, uint64_t from, uint64_t *page);
 uint64_t region_resident_bytes(const region *);
 

@@ -26,12 +26,15 @@ struct tracker {
 
   /* Loading: begin, then load_page for absent ones, end. ENOMEM from begin: too many mappings, widen (load_wide). */
   int (*load_begin)(region *, uint64_t first, uint64_t count);
-  int (*load_page)(region *, uint64_t page, const uint8_t *bytes);  /* NULL: zeros. What came is moved, also on failure */
+  /* NULL: zeros. What came is moved, also on failure */
+  int (*load_page)(region *, uint64_t page, const uint8_t *bytes);
   void (*load_end)(region *, uint64_t first, uint64_t count);
 
-  int (*open)(region *, uint64_t page, uint16_t blocks);   /* present blocks become writable and dirty. NULL: always are */
+  /* present blocks become writable and dirty. NULL: always are */
+  int (*open)(region *, uint64_t page, uint16_t blocks);
   int (*shut)(region *, uint64_t first, uint64_t count);   /* open pages are protected again */
-  int (*collect)(region *);                                /* all writes so far are in the books; EIO as region_collect */
+  /* all writes so far are in the books; EIO as region_collect */
+  int (*collect)(region *);
   uint16_t (*unseen)(region *, uint64_t page);             /* written, not yet in the books. NULL: none ever */
   int (*drop)(region *, uint64_t block_first, uint64_t count);
   int64_t (*mappings)(const region *);                     /* as the books have it. NULL: two */

@@ -1,8 +1,9 @@
 /* tracker_fault.c - at most two signals per page and message (userfaultfd, synchronous write-protect).
  *
- * A page is loaded protected. The first write raises SIGBUS and opens its block: scattered writes, one to a page, are known exactly.
- * A second block of the same page opens the whole page, inexact: dense writes cost two signals and a comparison.
- * No cost follows the resident size: what a large memory with small messages wants.
+ * A page is loaded protected. The first write raises SIGBUS and opens its block: scattered writes, one to a
+ * page, are known exactly. A second block of the same page opens the whole page, inexact: dense writes cost
+ * two signals and a comparison. No cost follows the resident size: what a large memory with small messages
+ * wants.
  *
  * Invariant: a present block that is not writable in the books is protected.
  */

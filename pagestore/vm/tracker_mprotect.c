@@ -6,8 +6,9 @@
  * decided by state: absent, load; clean, open. Reads and writes need not be told apart.
  *
  * Every change of protection between neighbours is a mapping, and a process has 65,530. When the kernel says ENOMEM the
- * window is widened, since a range that begins and ends where mappings already do needs no further ones: first what lies
- * between the outermost such places in the window is made equal, which frees mappings, then the rest of it.
+ * window is widened, since a range that begins and ends where mappings already do needs no further ones:
+ * first what lies between the outermost such places in the window is made equal, which frees mappings, then
+ * the rest of it.
  *
  * Invariant: the kernel's protection is never wider than the state allows (but inside load_begin .. load_end). Narrower
  *            it may be: the fault that follows puts it right, at worst calling a block dirty that was only read.

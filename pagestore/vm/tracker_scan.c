@@ -11,8 +11,8 @@ enum { RUNS_MAX = 32, DENSE_PAGES_MIN = 32 /* a run that gains more than its cal
 
 static int scan_attach(region *r) { return userfault_attach(r, OS_UFFD_ASYNC, true); }
 
-/* The zero page arrives without protection, and would be reported once without need. Protected only where the whole page
- * was absent: in a partly present one a dirty block that no scan has seen yet would be lost. */
+/* The zero page arrives without protection, and would be reported once without need. Protected only where the
+ * whole page was absent: in a partly present one a dirty block that no scan has seen yet would be lost. */
 static int scan_load_page(region *r, uint64_t page, const uint8_t *bytes) {
   bool was_absent = r->blocks[page].present == 0;
   int status = userfault_load_page(r, page, bytes, true);

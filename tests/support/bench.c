@@ -1,3 +1,4 @@
+/* bench.c - a store with one instance for short tests; see bench.h. */
 #include "bench.h"
 
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* model.c - versions of instances as plain arrays; see model.h. */
 #include "model.h"
 
 #include <stdlib.h>

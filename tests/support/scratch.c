@@ -1,3 +1,4 @@
+/* scratch.c - directories for stores of tests; see scratch.h. */
 #include "scratch.h"
 
 #include <ftw.h>

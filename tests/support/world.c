@@ -1,3 +1,4 @@
+/* world.c - a store beside its model; see world.h. */
 #include "world.h"
 
 #include <unistd.h>

@@ -1,3 +1,4 @@
+/* world_ops.c - one random operation on both at a time; see world_ops.h. */
 #include "world.h"
 
 /* ---- choosing ------------------------------------------------------------------------------------- */
@@ -398,8 +399,6 @@ static void begin_instance(world *w, world_instance *i, pagestore_instance *hand
   i->serial = ++w->serial;
   holder_begin(&i->h, handle, 0, first);
   version_release(first);
-  i->h.committed = first;
-  first->references++;
 }
 
 static void fork_from(world *w, world_instance *from, world_view *v) {
