@@ -192,7 +192,8 @@ static int follow(pagestore_memory *m, memory_drift drift) {
   region_rollback(m->region);
   if (memory_is_volatile(m)) {
     if (m->committed_pages) m->id = MEMORY_VOLATILE_ID;  /* also when the message deleted it */
-    if (m->shadow_pages < m->committed_pages) region_forget_all(m->region);  /* pages that came after shrinking, clean ones too */
+    /* Pages that came after shrinking go as well, clean ones too. */
+    if (m->shadow_pages < m->committed_pages) region_forget_all(m->region);
     m->shadow_pages = m->committed_pages;
     return region_resize(m->region, m->committed_pages);
   }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#undef fail /* ours; cmocka has a macro of that name */
 
 #include "base/status.h"
 
