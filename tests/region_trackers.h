@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
-#include <seccomp.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>

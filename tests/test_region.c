@@ -3,6 +3,8 @@
  * What is shown is written in each test's name; the model test runs random operations from a printed seed against plain
  * arrays, and a commit there fails when a single dirty block was missed.
  */
+#include <seccomp.h> /* also tells the build what to link */
+
 #include "region_trackers.h"
 
 /* ---- one region ------------------------------------------------------------------------------------------------- */

@@ -2,6 +2,8 @@
  *
  * What is shown is written in each test's name.
  */
+#include <seccomp.h> /* also tells the build what to link */
+
 #include "region_trackers.h"
 
 /* ---- threads, fork, cost ---------------------------------------------------------------------------------------- */
