@@ -239,6 +239,7 @@ int pagestore_open(const char *path, const pagestore_options *given, pagestore_s
   if ((status = store_read(s, load, s)) != 0) goto close_database;
   if (!s->read_only && (status = flusher_start(s, &s->flusher)) != 0) goto close_database;
   atomic_store(&s->counters.file_bytes, db_file_bytes(s->db));
+  if (!s->read_only && db_hazard()) store_log(s, 1, db_hazard());
   *out = s;
   return 0;
 close_database:  db_close(s->db);

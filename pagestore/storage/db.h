@@ -106,6 +106,8 @@ typedef struct {
   uint32_t readers, depth[DB_TABLES];
   uint64_t entries[DB_TABLES];
 } db_info;
+/* What is known against the LMDB that runs here, for a warning; NULL: nothing. Any thread */
+const char *db_hazard(void);
 int db_measure(db *, db_info *);   /* reads LMDB's free list: cost follows its length. Blocks. Any thread */
 uint64_t db_file_bytes(const db *);
 

@@ -398,3 +398,13 @@ int db_measure(db *d, db_info *out) {
   *out = found;
   return 0;
 }
+
+/* ---- hazards --------------------------------------------------------------------------------- */
+
+const char *db_hazard(void) {
+  int major, minor, patch;
+  mdb_version(&major, &minor, &patch);
+  if (major == 0 && minor == 9 && patch >= 26 && patch <= 31)
+    return "LMDB 0.9.26 to 0.9.31 have a race in their writer's lock: take 0.9.24, or 0.9.32 and later";
+  return NULL;
+}

@@ -351,7 +351,7 @@ static void op_view(world *w) {
   pagestore_instance *handle;
   int status = pagestore_instance_open(w->store, i->name,
     PAGESTORE_WITH(pagestore_instance_options, .flags = kind, .snapshot = s ? s->name : NULL, .version = durable ? PAGESTORE_DURABLE : 0), &handle);
-  if (durable && status == PAGESTORE_ENOTFOUND && (unflushed || i->h.committed->number == 0)) {
+  if (durable && status == PAGESTORE_ENOTFOUND && (unflushed || !i->h.handle || i->h.committed->number == 0)) {
     durable = false;
     status = pagestore_instance_open(w->store, i->name, PAGESTORE_WITH(pagestore_instance_options, .flags = kind), &handle);
   }
@@ -565,6 +565,7 @@ void world_deep(world *w) {
   world_instance *i = some_instance(w, true);
   if (!i) {
     op_create(w);
+    op_open(w);
     i = some_instance(w, true);
   }
   while (i->snapshots) drop(w, i, &i->snapshot[0]);
