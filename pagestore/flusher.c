@@ -382,6 +382,12 @@ static int write_group(flusher *f, group *g) {
   return status;
 }
 
+static void want_trash(flusher *f) {
+  pthread_mutex_lock(&f->store->lock);
+  f->trash = true;
+  pthread_mutex_unlock(&f->store->lock);
+}
+
 /* A first try of several works: what comes first may find room, or make some. */
 static void narrow_down(flusher *f, work *first) {
   f->narrow = true;
@@ -414,6 +420,7 @@ static void flush_group(flusher *f, work *first) {
     count_flush(f, &g, began_ns);
     set_failure(f, 0);
     f->narrow = false;
+    if (g.trash) want_trash(f);
     group_tell(&g);
     finish_all(f, first, 0);
   } else {
@@ -509,15 +516,14 @@ static step next_step(flusher *f, uint32_t turn, work **group) {
 }
 
 /* Whether the thread may go on: not when it is to stop and its last try found no room. */
-static bool step_done(flusher *f, step last) {
+static bool step_done(flusher *f) {
   pthread_mutex_lock(&f->store->lock);
   f->flushing = false;
   bool stuck = f->stopping && f->failure && f->failure != PAGESTORE_EFAILED;
   bool idle = !f->head;
-  if (last == STEP_GROUP && !f->failure) f->trash = true;  /* a work may have put some: a look costs little */
   pthread_mutex_unlock(&f->store->lock);
+  announce(f);  /* before measuring: somebody may be waiting for the commit */
   if (idle) measure(f);
-  announce(f);
   return !stuck;
 }
 
@@ -531,7 +537,7 @@ static void *run(void *env) {
     if (next == STEP_GROUP) flush_group(f, group);
     else if (next == STEP_TRASH) work_off_trash(f);
     else if (next == STEP_FAIL) fail_queue(f);
-  } while (next != STEP_STOP && step_done(f, next));
+  } while (next != STEP_STOP && step_done(f));
   return NULL;
 }
 

@@ -75,6 +75,7 @@ static int put_trash(group *g, uint64_t layer, uint32_t memory, uint64_t died_at
   uint64_t id = store_new_id(&g->store->record.next_trash);
   pthread_mutex_unlock(&g->store->lock);
   trash_record record = { .layer = layer, .memory = memory, .died_at = died_at };
+  g->trash = true;
   return trash_put(g->writer.txn, id, &record);
 }
 

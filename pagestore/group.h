@@ -28,6 +28,7 @@ typedef struct {
   group_core *cores;
   uint32_t core_count, core_room;
   writer writer;
+  bool trash;             /* trash records were put: there is something to work off */
 } group;
 
 int group_write(group *);                    /* 0, or the status; nothing changed then */
