@@ -480,13 +480,16 @@ int pagestore_restore(pagestore_instance *i, const char *snapshot_name) {
   if (!status) status = snapshot_capture(i, snapshot_name, &to);
   if (status) return status;
   for (pagestore_memory *m = i->memories; m && !status; m = m->next) status = memory_can_follow(m, to.state);
-  if (!status) status = instance_rollback(i);
   state *pending = NULL;
   if (!status) status = state_clone(to.state, &pending);
+  /* Memories that show another snapshot go back first: their way to this one leads over the present. */
+  if (!status && i->message.restored) status = instance_rollback(i);
   if (status) {
+    state_release(pending);
     core_version_release(i->store, &to);
     return fail(status, "no memory to restore '%s': free some and try again", snapshot_name);
   }
+  message_free(i->store, &i->message);
   if (pending->next_memory < i->core->state->next_memory) pending->next_memory = i->core->state->next_memory;
   i->message = (message){
       .pending = pending,
