@@ -70,16 +70,32 @@ void history_each(const history *h, uint64_t after, uint64_t through, uint32_t m
     if (h->entries[i].memory == memory) each(env, h->entries[i].page);
 }
 
+static int by_page(const void *a, const void *b) {
+  const history_entry *x = a, *y = b;
+  if (x->memory != y->memory) return x->memory < y->memory ? -1 : 1;
+  return x->page < y->page ? -1 : x->page > y->page;
+}
+
+/* The entries from `first` on are of one serial: each page once. */
+static void drop_doubles(history *h, uint32_t first) {
+  uint32_t kept = first;
+  qsort(h->entries + first, h->count - first, sizeof *h->entries, by_page);
+  for (uint32_t i = first; i < h->count; i++)
+    if (i == first || by_page(&h->entries[i], &h->entries[kept - 1]) != 0) h->entries[kept++] = h->entries[i];
+  h->count = kept;
+}
+
 bool history_repeat(history *h, uint64_t after, uint64_t before, uint64_t serial) {
   if (!history_covers(h, after) || h->count > HISTORY_ENTRIES_MAX / 2) {
     history_restart(h, serial);
     return false;
   }
-  uint32_t end = first_after(h, before);
+  uint32_t end = first_after(h, before), count = h->count;
   for (uint32_t i = first_after(h, after); i < end; i++) {
     history_entry entry = h->entries[i];
     history_add(h, serial, entry.memory, entry.page);
     if (serial <= h->floor) return false;
   }
+  if (h->count > count) drop_doubles(h, count);
   return true;
 }

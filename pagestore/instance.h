@@ -25,6 +25,7 @@ typedef struct {
   line *restored;               /* pinned: the pages come from a snapshot */
   state *restored_counts;       /* stored_pages there */
   uint64_t restored_serial;     /* the snapshot's serial, 0: not known */
+  id128 restored_id;
   bool upgraded;
 } message;
 

@@ -32,6 +32,7 @@ typedef struct {
   state *state_before;
   line *line_before;
   unflushed *index_before;
+  uint64_t serial_before, serial;
 } boundary;
 
 /* ---- before sealing -------------------------------------------------------------------------- */
@@ -137,7 +138,7 @@ static int choose_layer(boundary *b) {
 static int new_index(boundary *b, unflushed **out) {
   core *c = b->instance->core;
   unflushed *base = b->instance->message.restored ? NULL : atomic_load(&c->unflushed);
-  if (b->work->delta) return unflushed_push(base, b->work->delta, c->serial + 1, c->flushing_serial, out);
+  if (b->work->delta) return unflushed_push(base, b->work->delta, b->serial, c->flushing_serial, out);
   *out = base ? unflushed_reference(base) : NULL;
   return 0;
 }
@@ -160,11 +161,16 @@ static int name_version(boundary *b) {
   return snapshot_add(s, &made, &w->snapshot);
 }
 
+/* A restore takes a serial of its own, at which the instance is what the snapshot is: from then on the way
+ * back to it is counted from there. The message's own blocks come under the next one. */
 static void write_history(boundary *b) {
   core *c = b->instance->core;
   delta_page changed;
-  if (b->instance->message.restored)
-    history_repeat(&c->history, b->instance->message.restored_serial, c->serial - 1, c->serial);
+  const message *m = &b->instance->message;
+  if (m->restored) {
+    history_repeat(&c->history, m->restored_serial, b->serial_before, b->serial_before + 1);
+    snapshot_is_at(b->instance->store, c->id, m->restored_id, b->serial_before + 1);
+  }
   for (uint64_t at = 0; b->work->delta && delta_next(b->work->delta, &at, &changed);)
     history_add(&c->history, c->serial, changed.memory, changed.page);
 }
@@ -175,6 +181,8 @@ static int seal(boundary *b) {
   core *c = i->core;
   work *w = b->work;
   ASSERT(c->writer == i && w->progress == WORK_QUEUED);
+  b->serial_before = c->serial;
+  b->serial = c->serial + (i->message.restored ? 2 : 1);
   int status = choose_layer(b);
   unflushed *index = NULL;
   if (!status) status = new_index(b, &index);
@@ -195,8 +203,7 @@ static int seal(boundary *b) {
   line_release(c->line_next);
   c->line_next = NULL;
   atomic_store(&c->unflushed, index);
-  c->serial++;
-  w->serial = c->serial;
+  w->serial = c->serial = b->serial;
   w->version = c->committed + 1;
   w->state = state_reference(c->state);
   write_history(b);
@@ -223,7 +230,7 @@ static void take_back(boundary *b) {
   c->line = b->line_before;
   c->committed = w->version - 1;
   c->serial++;
-  history_repeat(&c->history, w->serial - 1, w->serial, c->serial);
+  history_repeat(&c->history, b->serial_before, w->serial, c->serial);
   if (b->naming) {
     pthread_mutex_lock(&i->store->lock);
     snapshot_remove(i->store, b->naming->snapshot);
@@ -496,6 +503,7 @@ int pagestore_restore(pagestore_instance *i, const char *snapshot_name) {
       .restored = to.line,
       .restored_counts = state_reference(to.counts),
       .restored_serial = to.serial,
+      .restored_id = to.snapshot,
   };
   to.line = NULL;  /* the message has it, pin included */
   core_version_release(i->store, &to);

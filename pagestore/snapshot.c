@@ -68,6 +68,12 @@ int snapshot_add(pagestore_store *s, const snapshot *given, snapshot **out) {
   return 0;
 }
 
+void snapshot_is_at(pagestore_store *s, uint64_t instance, id128 id, uint64_t serial) {
+  snapshot_table *t = &s->snapshots;
+  for (uint32_t i = position(t, instance, "", false); i < t->count && t->items[i]->instance == instance; i++)
+    if (memcmp(&t->items[i]->id, &id, sizeof id) == 0) t->items[i]->serial = serial;
+}
+
 void snapshot_remove(pagestore_store *s, snapshot *gone) {
   snapshot_table *t = &s->snapshots;
   uint32_t at = 0;

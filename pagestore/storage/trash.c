@@ -3,7 +3,7 @@
  *   record:  layer, memory or all, died_at, resume = key of the last row judged (zeros: none yet)
  *
  *   step:    judge rows behind resume -> delete -> end of the layer (or memory)?
- *              no   move resume                        128 deleted or 16,384 seen
+ *              no   move resume                        128 deleted or 2,048 seen
  *              yes  rows kept by pins alone, or        resume to the beginning; the record waits for a point to go
  *                   rows left of a memory that died else the record goes; and the layer, if nothing is left
  *                   of it: a record for its parent

@@ -23,7 +23,7 @@ typedef struct {
   uint64_t layer_removed;       /* 0: none. After the commit: layers_remove */
 } trash_outcome;
 
-enum { TRASH_ROWS_DELETED_MAX = 128, TRASH_ROWS_SEEN_MAX = 16384 };
+enum { TRASH_ROWS_DELETED_MAX = 128, TRASH_ROWS_SEEN_MAX = 2048 };
 
 int trash_put(db_txn *, uint64_t id, const trash_record *);
 /* its rows have become somebody's: the end of re-rooting. Gone already: no error */
