@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/faults.h"
+#include "base/ram.h"
 #include "base/status.h"
 #include "snapshot.h"
 #include "storage/walker.h"
@@ -161,11 +162,6 @@ static void after_fork(void *env) {
   region_after_fork();
 }
 
-static uint64_t default_resident_bytes(void) {
-  uint64_t pages = (uint64_t)sysconf(_SC_PHYS_PAGES), bytes = (uint64_t)sysconf(_SC_PAGESIZE);
-  return pages * bytes / 4 * 3;
-}
-
 static int check_options(const pagestore_options *o) {
   unsigned known = PAGESTORE_CREATE | PAGESTORE_READ | PAGESTORE_EXCLUSIVE | PAGESTORE_VERIFY;
   if (o->flags & ~known) return fail(PAGESTORE_EINVAL, "unknown store flags 0x%x", o->flags);
@@ -211,7 +207,7 @@ static int allocate(const pagestore_options *o, pagestore_store **out) {
   s->options = *o;
   s->read_only = o->flags & PAGESTORE_READ;
   if (s->options.queue_bytes == 0) s->options.queue_bytes = QUEUE_BYTES_DEFAULT;
-  s->budget.limit_bytes = o->resident_bytes ? o->resident_bytes : default_resident_bytes();
+  s->budget.limit_bytes = o->resident_bytes ? o->resident_bytes : ram_bytes() / 4 * 3;
   pthread_mutex_init(&s->lock, NULL);
   *out = s;
   return 0;

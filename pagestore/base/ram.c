@@ -1,0 +1,52 @@
+/* ram.c - the machine's memory and the limits of the groups above us. The contract is in ram.h. */
+#include "base/ram.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/units.h"
+
+/* A number of bytes; UINT64_MAX where the file has none ("max") or is not there. */
+static uint64_t limit_in(const char *folder, const char *group, const char *file) {
+  char path[PATH_MAX], text[32];
+  if (snprintf(path, sizeof path, "%s%s/%s", folder, group, file) >= (int)sizeof path) return UINT64_MAX;
+  FILE *f = fopen(path, "re");
+  if (!f) return UINT64_MAX;
+  bool is_there = fgets(text, sizeof text, f) != NULL;
+  fclose(f);
+  if (!is_there || text[0] < '0' || text[0] > '9') return UINT64_MAX;
+  return strtoull(text, NULL, 10);
+}
+
+/* The least of the group's limit and of those above it. Cuts `group` short. */
+static uint64_t limit_of(const char *folder, char *group, const char *file) {
+  uint64_t least = limit_in(folder, "", file);
+  for (char *slash; (slash = strrchr(group, '/')) != NULL; *slash = 0)
+    least = min_u64(least, limit_in(folder, group, file));
+  return least;
+}
+
+/* A line of /proc/self/cgroup: "0::GROUP" of version 2, "ID:CONTROLLERS:GROUP" of version 1. */
+static uint64_t limit_by(char *line) {
+  line[strcspn(line, "\n")] = 0;
+  char *controllers = strchr(line, ':'), *group = controllers ? strchr(controllers + 1, ':') : NULL;
+  if (!group) return UINT64_MAX;
+  *controllers++ = *group++ = 0;
+  if (!*controllers) return limit_of("/sys/fs/cgroup", group, "memory.max");
+  for (char *rest = controllers, *name; (name = strtok_r(rest, ",", &rest)) != NULL;)
+    if (strcmp(name, "memory") == 0) return limit_of("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes");
+  return UINT64_MAX;
+}
+
+uint64_t ram_bytes(void) {
+  uint64_t least = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+  FILE *f = fopen("/proc/self/cgroup", "re");
+  if (!f) return least;
+  char line[PATH_MAX + 128];
+  while (fgets(line, sizeof line, f)) least = min_u64(least, limit_by(line));
+  fclose(f);
+  return least;
+}
