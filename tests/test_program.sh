@@ -1,40 +1,7 @@
 #!/bin/bash
 # What `pagestore` prints and how it ends: every command, JSON, wrong use, no store, a live writer beside it, damage, a closed pipe.
-#
-#   want CODE argument...   runs the program; its output is in $scratch/out and $scratch/err
-#   out, err REGEX...       each must match a line of it
-#   no_out REGEX...         none may
 set -u
-source=${SOURCE:-$(cd "$(dirname "$0")/.." && pwd)}
-build=${BUILD:-$source/build}
-program=$build/tools/pagestore host=$build/tests/program_host
-[ -x "$program" ] && [ -x "$host" ] || { echo "no $program or $host: libsmartcols-dev or libjansson-dev was missing when they were built"; exit 77; }
-
-scratch=$(mktemp -d)
-writer=
-finish() { [ -n "$writer" ] && kill "$writer" 2> /dev/null; rm -rf "$scratch"; }
-trap finish EXIT
-cd "$scratch" || exit 1
-export LC_ALL=C.UTF-8
-count=0 shown=
-
-die() { echo "$*"; echo "--- pagestore $shown"; head -n 30 out err; exit 1; }
-
-want() {
-  local code=$1 got
-  shift
-  shown="$*"
-  timeout 60 "$program" "$@" > out 2> err < /dev/null
-  got=$?
-  [ "$got" = "$code" ] || die "ended with $got instead of $code"
-  [ "$code" -lt 2 ] || [ -s err ] || die "failed without a word"
-  [ "$code" != 0 ] || [ ! -s err ] || die "complained, and ended with 0"
-  count=$((count + 1))
-}
-out() { local r; for r; do grep -qE -- "$r" out || die "no line like: $r"; done; }
-err() { local r; for r; do grep -qE -- "$r" err || die "no complaint like: $r"; done; }
-no_out() { local r; for r; do ! grep -qE -- "$r" out || die "a line like: $r"; done; }
-lines() { [ "$(wc -l < out)" = "$1" ] || die "not $1 lines"; }
+. "${SOURCE:-$(cd "$(dirname "$0")/.." && pwd)}/tests/support/program.bash"
 
 # ---- the program itself ------------------------------------------------------------------------------------------------
 
@@ -42,7 +9,7 @@ want 0 version; out '^pagestore [0-9]+\.[0-9]+\.[0-9]+$'
 want 0 --version; out '^pagestore '
 want 0 help; out '^  ls STORE ' '^  dump STORE INSTANCE MEMORY ' '^Exit codes: 0 .* 1 .* 2 .* 3 '
 want 0 --help; out '^Commands:'
-for command in ls stat log dump diff help version; do
+for command in $("$program" help | sed -nE 's/^  ([a-z-]+) .*/\1/p'); do
   want 0 help $command; out "^usage: pagestore $command" '^Options:' '^Exit codes:'
   mv out by-help
   want 0 $command --help; cmp -s by-help out || die "help $command and $command --help differ"

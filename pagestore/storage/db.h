@@ -1,5 +1,5 @@
 /* db.h - the LMDB environment of a store: the only file that includes lmdb.h is lmdb_env.h, the inside of
- * db.c, db_writer.c and db_open.c.
+ * db.c, db_writer.c, db_open.c and db_copy.c.
  *
  * Three tables with plain byte keys; one write transaction at a time; readers are slots, made at open and
  * only renewed and reset afterwards, so that a fault handler can read: no lock, no allocation, bounded stack.
@@ -110,5 +110,12 @@ typedef struct {
 const char *db_hazard(void);
 int db_measure(db *, db_info *);   /* reads LMDB's free list: cost follows its length. Blocks. Any thread */
 uint64_t db_file_bytes(const db *);
+/* Writes the newest durable state to fd, an empty file, as a data.mdb: whole, under its transaction id; or compact,
+ * without free pages and with ids that begin anew, so that the store record has to be put once more. A reader is held
+ * meanwhile. ENOSPC EIO ECORRUPT. Blocks. Any thread */
+int db_copy(db *, int fd, bool compact);
+/* Other processes that open the environment wait from now on until db_close and then close(*fd). EBUSY: one has it
+ * open; then and on any failure there is nothing left to do but db_close. */
+int db_lock_out(db *, int *fd);
 
 #endif

@@ -397,6 +397,26 @@ int directory_open(const char *path, const directory_options *o, directory **out
   return err;
 }
 
+/* ---- making without opening ------------------------------------------------------------------ */
+
+int directory_make(const char *path, const directory_options *o) {
+  if (!path || !path[0]) return fail(PAGESTORE_EINVAL, "an empty path: give the path of a new directory");
+  int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err;
+  if (fd >= 0) {
+    if ((err = lock_for_writing(path, fd)) == 0)
+      err = is_empty(fd) ? create_in_empty(path, fd, o)
+                         : fail(PAGESTORE_EEXIST, "%s: not empty: choose an empty directory or a new path", path);
+  } else if (errno != ENOENT) {
+    err = directory_failed(errno, path, "creation");
+  } else if ((err = create_absent(path, o, &fd)) == 0 && fd < 0) {
+    err = fail(PAGESTORE_EEXIST, "%s: somebody else made it meanwhile: choose another path", path);
+  }
+  if (fd >= 0) close(fd);
+  return err;
+}
+
+int directory_replace(directory *d, const directory_options *o) { return create_in_empty(d->path, d->fd, o); }
+
 void directory_close(directory *d) {
   if (!d) return;
   pthread_mutex_lock(&registry_lock);

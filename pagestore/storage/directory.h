@@ -35,6 +35,13 @@ typedef struct {
 /* ENOTFOUND EEXIST EBUSY EACCES EFORMAT (not a directory, no data.mdb) EIO. Symbolic links to directories are
  * followed once, at open. */
 int directory_open(const char *path, const directory_options *, directory **);
+/* Makes a store's files at `path`, which must not be there or be an empty directory, and opens nothing: only `make`
+ * and `env` of the options count. Holds no lock of the process meanwhile, so `make` may take its time. EEXIST and as
+ * above. */
+int directory_make(const char *path, const directory_options *);
+/* Has `make` fill a directory inside this one, which is open for writing, and puts its data.mdb in the place of ours,
+ * so that a crash leaves one or the other. */
+int directory_replace(directory *, const directory_options *);
 void directory_close(directory *);
 const char *directory_path(const directory *);  /* absolute, resolved */
 /* this process is a child of the one that opened it. Any thread, never blocks */

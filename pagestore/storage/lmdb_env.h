@@ -1,4 +1,4 @@
-/* lmdb_env.h - the inside of db.h: the one file that includes lmdb.h, for db.c, db_writer.c and db_open.c alone.
+/* lmdb_env.h - the inside of db.h: the one file that includes lmdb.h, for db*.c alone.
  *
  *   the writer:   IDLE --begin--> OPEN --commit, abort--> IDLE
  *                 OPEN --unknown outcome of a commit, fault in a changing call--> FAILED (for good; db->failure)

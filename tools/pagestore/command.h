@@ -4,8 +4,8 @@
  * name, operands, options and a function; it prints to stdout, complains through complain.h, and
  * returns an exit code.
  *
- * Invariant: operands are counted and options known before `run` is called; no command changes a
- * store.
+ * Invariant: operands are counted and options known before `run` is called; only commands whose
+ * options have `yes`, or whose name says that something new is made, change a store.
  * Thread:    the program has one, besides those of the library.
  */
 #ifndef PROGRAM_COMMAND_H
@@ -61,6 +61,14 @@ int command_stat(const invocation *);
 int command_log(const invocation *);
 int command_dump(const invocation *);
 int command_diff(const invocation *);
+int command_snapshot(const invocation *);
+int command_restore(const invocation *);
+int command_fork(const invocation *);
+int command_delete(const invocation *);
+int command_prune(const invocation *);
+int command_backup(const invocation *);
+int command_copy(const invocation *);
+int command_compact(const invocation *);
 int command_help(const invocation *);
 int command_version(const invocation *);
 

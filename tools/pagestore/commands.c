@@ -10,6 +10,10 @@
   { "json", 'j', NULL, "one JSON document instead of tables" }
 #define OPTION_TRUST                                                                               \
   { "trust", 't', NULL, "believe LMDB's tree pages instead of checking all of them first" }
+#define OPTION_YES                                                                                 \
+  { "yes", 'y', NULL, "do it without a question" }
+#define OPTION_DRY                                                                                 \
+  { "dry-run", 'n', NULL, "show what would be done, and change nothing" }
 #define OPTION_END                                                                                 \
   { NULL, 0, NULL, NULL }
 
@@ -32,6 +36,36 @@ static const option dump_options[] = {
 static const option diff_options[] = {
     {"hex", 'x', NULL, "the bytes that differ, in lines of 16: - before, + after"},
     OPTION_JSON,
+    OPTION_TRUST,
+    OPTION_HELP,
+    OPTION_END,
+};
+
+static const option snapshot_options[] = {OPTION_YES,  OPTION_JSON, OPTION_TRUST, OPTION_HELP,
+                                          OPTION_END};
+static const option delete_options[] = {OPTION_YES, OPTION_TRUST, OPTION_HELP, OPTION_END};
+static const option restore_options[] = {OPTION_DRY,   OPTION_YES,  OPTION_JSON,
+                                         OPTION_TRUST, OPTION_HELP, OPTION_END};
+static const option fork_options[] = {
+    {"snapshot", 's', "NAME", "begin as this snapshot instead of the present"},
+    OPTION_TRUST,
+    OPTION_HELP,
+    OPTION_END,
+};
+static const option prune_options[] = {
+    {"keep", 'k', "N", "the N newest snapshots of an instance stay"},
+    {"older-than", 'o', "AGE", "only what is older goes: 90m, 36h, 30d, 8w"},
+    OPTION_DRY,
+    OPTION_YES,
+    OPTION_JSON,
+    OPTION_TRUST,
+    OPTION_HELP,
+    OPTION_END,
+};
+
+static const option trust_options[] = {OPTION_TRUST, OPTION_HELP, OPTION_END};
+static const option copy_options[] = {
+    {"compact", 'c', NULL, "leave out the free pages"},
     OPTION_TRUST,
     OPTION_HELP,
     OPTION_END,
@@ -61,6 +95,38 @@ const command commands[] = {
      "TO to the present. Blocks of 4 KiB whose bytes differ, sizes of memories, metadata and the\n"
      "module. Ends with 1 if anything differs.\n",
      diff_options, 2, 4, command_diff},
+    {"snapshot", "create|list|drop STORE INSTANCE [SNAPSHOT]", "name, list or drop versions of an instance",
+     "create names the present version. drop is for good, so it asks, or wants --yes; the storage\n"
+     "that only this snapshot kept is given back while a writer is at work. No runtime may have\n"
+     "the store open, but for list.\n",
+     snapshot_options, 3, 4, command_snapshot},
+    {"restore", "STORE INSTANCE SNAPSHOT", "make the present what a snapshot is",
+     "Shows what differs, asks, and commits memories, metadata and module hash of the snapshot as\n"
+     "one new version. The snapshot stays. No runtime may have the store open, but for --dry-run.\n",
+     restore_options, 3, 3, command_restore},
+    {"fork", "STORE INSTANCE NEW", "a new instance that begins as this one",
+     "Both share what is stored until one of them changes it.\n", fork_options, 3, 3, command_fork},
+    {"delete", "STORE INSTANCE", "delete an instance with its snapshots",
+     "Forks of it keep what they share. Asks, or wants --yes. The storage is given back while a\n"
+     "writer is at work.\n",
+     delete_options, 2, 2, command_delete},
+    {"prune", "STORE [INSTANCE]", "drop snapshots that are too many or too old",
+     "Of one instance, or of each. With --keep and --older-than both, a snapshot goes only if\n"
+     "both say so. Lists them, asks, and drops them.\n",
+     prune_options, 1, 2, command_prune},
+    {"backup", "STORE NEW", "a consistent copy of a store, also while a runtime writes it",
+     "NEW is a path that is not there, or an empty directory. The copy is what was durable when it\n"
+     "began; it is opened and its tree pages are checked at the end. Pages that the writer frees\n"
+     "meanwhile are not used again before the end, so its file may grow.\n",
+     trust_options, 2, 2, command_backup},
+    {"copy", "STORE NEW", "a copy of a store, with or without its free pages",
+     "As backup; with --compact the new file is as small as it can be.\n", copy_options, 2, 2,
+     command_copy},
+    {"compact", "STORE", "make the file of a store smaller",
+     "Gives back what was dropped, then replaces data.mdb by a copy without free pages, for which\n"
+     "there must be room beside it. Nobody else may have the store open. A crash leaves the old\n"
+     "file or the new one.\n",
+     trust_options, 1, 1, command_compact},
     {"help", "[COMMAND]", "how to use the program, or a command", "", help_options, 0, 1,
      command_help},
     {"version", "", "the version of the program and its library", "", help_options, 0, 0,

@@ -1,6 +1,7 @@
 /* help.c - help and version, out of the table of commands. */
 #include <pagestore.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "complain.h"
 
@@ -23,12 +24,12 @@ void help_usage(const command *c) {
 
 static void list_commands(void) {
   printf("usage: pagestore COMMAND [OPTION...] OPERAND...\n\n"
-         "Looks into pagestore stores, also while another process writes them; changes "
-         "nothing.\n\nCommands:\n");
+         "Looks into stores of durable WebAssembly memories, moves and changes them.\n\nCommands:\n");
   for (const command *c = commands; c->name; c++) {
     char words[64];
     snprintf(words, sizeof words, "%s %s", c->name, c->operands);
-    printf("  %-32s %s\n", words, c->summary);
+    if (strlen(words) > 32) printf("  %s\n  %-32s %s\n", words, "", c->summary);
+    else printf("  %-32s %s\n", words, c->summary);
   }
   printf(
       "\n`pagestore help COMMAND` tells more. -- ends the options: names may begin with a dash.\n"

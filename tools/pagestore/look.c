@@ -9,17 +9,21 @@ static const char *next_for_store(int status) {
   switch (status) {
   case PAGESTORE_ENOTFOUND: return "give the directory that holds data.mdb";
   case PAGESTORE_EACCES: return "run as a user who may read the directory and write lock.mdb in it";
+  case PAGESTORE_EBUSY: return "stop the runtime that has it open, or let it do this through its own handle";
   default: return NULL;
   }
+}
+
+int look_open_failed(int status) {
+  complain_status(status, next_for_store(status));
+  return status == PAGESTORE_ECORRUPT ? EXIT_FOUND : EXIT_FAILED;
 }
 
 int look_open(const invocation *v, pagestore_store **out) {
   uint32_t flags = PAGESTORE_READ | (option_given(v, "trust") ? 0 : PAGESTORE_VERIFY);
   int status = pagestore_open(v->operand[0], PAGESTORE_WITH(pagestore_options, .flags = flags),
                               out);
-  if (!status) return EXIT_OK;
-  complain_status(status, next_for_store(status));
-  return status == PAGESTORE_ECORRUPT ? EXIT_FOUND : EXIT_FAILED;
+  return status ? look_open_failed(status) : EXIT_OK;
 }
 
 int look_failed(int status) {

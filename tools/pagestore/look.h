@@ -15,6 +15,7 @@
 #include "command.h"
 
 int look_open(const invocation *, pagestore_store **);
+int look_open_failed(int status); /* EXIT_FAILED, or EXIT_FOUND for damage */
 /* snapshot NULL: the present. */
 int look_view(pagestore_store *, const char *instance, const char *snapshot,
               pagestore_instance **view);
