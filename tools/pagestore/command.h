@@ -69,6 +69,10 @@ int command_prune(const invocation *);
 int command_backup(const invocation *);
 int command_copy(const invocation *);
 int command_compact(const invocation *);
+int command_export(const invocation *);
+int command_import(const invocation *);
+int command_send(const invocation *);
+int command_receive(const invocation *);
 int command_help(const invocation *);
 int command_version(const invocation *);
 

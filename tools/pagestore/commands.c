@@ -63,6 +63,36 @@ static const option prune_options[] = {
     OPTION_END,
 };
 
+static const option export_options[] = {
+    {"snapshot", 's', "NAME", "as of this snapshot instead of the present"},
+    OPTION_TRUST,
+    OPTION_HELP,
+    OPTION_END,
+};
+static const option import_options[] = {
+    {"create", 'c', NULL, "make the store if it is not there"},
+    {"max-pages", 'm', "N", "of a new memory: it may grow to so many pages of 64 KiB"},
+    {"memory64", '6', NULL, "a new memory has 64-bit addresses"},
+    {"keep", 'k', NULL, "a new memory survives upgrades"},
+    OPTION_YES,
+    OPTION_TRUST,
+    OPTION_HELP,
+    OPTION_END,
+};
+static const option send_options[] = {
+    {"since", 's', "SNAPSHOT", "only what differs from this snapshot of the instance"},
+    {"output", 'o', "FILE", "into a new file instead of stdout"},
+    {"level", 'l', "N", "of zstd, 1 to 19; 0: not compressed; 3 is the default"},
+    OPTION_TRUST,
+    OPTION_HELP,
+    OPTION_END,
+};
+static const option receive_options[] = {
+    {"create", 'c', NULL, "make the store if it is not there"},
+    OPTION_TRUST,
+    OPTION_HELP,
+    OPTION_END,
+};
 static const option trust_options[] = {OPTION_TRUST, OPTION_HELP, OPTION_END};
 static const option copy_options[] = {
     {"compact", 'c', NULL, "leave out the free pages"},
@@ -114,6 +144,22 @@ const command commands[] = {
      "Of one instance, or of each. With --keep and --older-than both, a snapshot goes only if\n"
      "both say so. Lists them, asks, and drops them.\n",
      prune_options, 1, 2, command_prune},
+    {"export", "STORE INSTANCE MEMORY FILE", "the bytes of a memory as a file",
+     "FILE must be new; - is stdout. It has a hole where nothing is stored. With a damaged page no\n"
+     "file is made, and it ends with 1.\n",
+     export_options, 4, 4, command_export},
+    {"import", "STORE INSTANCE MEMORY FILE", "a file becomes a memory",
+     "- is stdin. Instance and memory are made if they are not there; what the memory held goes. Up\n"
+     "to 1 GiB it is one version; a larger file is committed in steps of that size.\n",
+     import_options, 4, 4, command_import},
+    {"send", "STORE INSTANCE [SNAPSHOT]", "an instance as a stream, whole or since a snapshot",
+     "Without SNAPSHOT the present, on top of which nothing can be sent later. The stream is\n"
+     "checksummed and compressed by zstd.\n",
+     send_options, 2, 3, command_send},
+    {"receive", "STORE INSTANCE [FILE]", "a stream becomes an instance, or its next version",
+     "From stdin without FILE. A whole stream makes a new instance; one since a snapshot needs an\n"
+     "instance that has this snapshot and nothing after it. All of it is one transaction.\n",
+     receive_options, 2, 3, command_receive},
     {"backup", "STORE NEW", "a consistent copy of a store, also while a runtime writes it",
      "NEW is a path that is not there, or an empty directory. The copy is what was durable when it\n"
      "began; it is opened and its tree pages are checked at the end. Pages that the writer frees\n"

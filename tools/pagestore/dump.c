@@ -12,6 +12,7 @@
 #include "complain.h"
 #include "hex.h"
 #include "look.h"
+#include "view.h"
 
 enum { TRIM_EVERY_PAGES = 1024 };
 
@@ -29,18 +30,15 @@ typedef struct {
 /* ---- the range ------------------------------------------------------------------------------- */
 
 static int beyond(uint64_t bytes) {
-  complain("the range is not inside the memory's %" PRIu64 " bytes (%" PRIu64
-           " pages of 64 KiB): give a smaller one",
+  complain("the range is not inside the memory's %" PRIu64 " bytes (%" PRIu64 " pages of 64 KiB): give a smaller one",
            bytes, bytes / PAGESTORE_PAGE);
   return EXIT_FAILED;
 }
 
 static int take_range(const invocation *v, uint64_t bytes, dump *d) {
-  bool by_page = option_given(v, "page"), by_offset = option_given(v, "offset"),
-       by_length = option_given(v, "length");
+  bool by_page = option_given(v, "page"), by_offset = option_given(v, "offset"), by_length = option_given(v, "length");
   uint64_t page = 0, offset = 0, length;
-  if (by_page && (by_offset || by_length))
-    return complain_usage(v->command, "--page excludes --offset and --length");
+  if (by_page && (by_offset || by_length)) return complain_usage(v->command, "--page excludes --offset and --length");
   if (option_given(v, "raw") && option_given(v, "hex"))
     return complain_usage(v->command, "--raw and --hex exclude each other");
   if (!option_number(v, "page", &page) || !option_number(v, "offset", &offset)) return EXIT_USAGE;
@@ -79,8 +77,7 @@ static int put_zeros_until(dump *d, uint64_t until) {
 
 static void tell_damage(dump *d) {
   d->pages_damaged++;
-  complain("%s; the dump goes on %s", pagestore_detail(),
-           d->raw ? "with zeros in its place" : "behind it");
+  complain("%s; the dump goes on %s", pagestore_detail(), d->raw ? "with zeros in its place" : "behind it");
 }
 
 /* From d->at to the end of its page. Non-zero stops. */
@@ -122,54 +119,16 @@ static int write_all(dump *d) {
   return d->pages_damaged ? EXIT_FOUND : EXIT_OK;
 }
 
-/* ---- finding the memory ---------------------------------------------------------------------- */
-
-typedef struct {
-  const char *name;
-  uint32_t flags;
-  uint64_t pages;
-  bool found;
-} wanted;
-
-static int match(void *env, const pagestore_memory_info *m) {
-  wanted *w = env;
-  if (strcmp(m->name, w->name) != 0) return 0;
-  w->flags = m->flags;
-  w->pages = m->pages;
-  w->found = true;
-  return 1;
-}
-
-/* With no more address space than it has pages: a 64-bit memory's maximum may be far more. */
-static int open_memory(const invocation *v, dump *d, uint64_t *bytes) {
-  wanted w = {.name = v->operand[2]};
-  int status = pagestore_memory_each(d->view, match, &w);
-  if (status && status != PAGESTORE_EABORTED) return look_failed(status);
-  if (!w.found) {
-    complain("no memory '%s' in '%s'; `pagestore stat STORE INSTANCE` lists the memories",
-             v->operand[2], v->operand[1]);
-    return EXIT_FAILED;
-  }
-  status = pagestore_memory_open(d->view, w.name,
-                                 PAGESTORE_WITH(pagestore_memory_options, .flags = w.flags,
-                                                .max_pages = w.pages ? w.pages : 1,
-                                                .guard_bytes = PAGESTORE_PAGE),
-                                 &d->memory);
-  if (status) return look_failed(status);
-  *bytes = w.pages * PAGESTORE_PAGE;
-  return EXIT_OK;
-}
-
 int command_dump(const invocation *v) {
   static dump d;
   pagestore_store *store;
-  uint64_t bytes = 0;
+  uint64_t pages = 0;
   int code = look_open(v, &store);
   if (code != EXIT_OK) return code;
   code = look_view(store, v->operand[1], option_value(v, "snapshot"), &d.view);
   if (code == EXIT_OK) {
-    code = open_memory(v, &d, &bytes);
-    if (code == EXIT_OK) code = take_range(v, bytes, &d);
+    code = view_memory(d.view, v->operand[2], &d.memory, &pages);
+    if (code == EXIT_OK) code = take_range(v, pages * PAGESTORE_PAGE, &d);
     if (code == EXIT_OK) code = write_all(&d);
     pagestore_instance_close(d.view);
   }

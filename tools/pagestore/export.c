@@ -1,0 +1,70 @@
+/* export.c - a memory's bytes as a file, with holes where nothing is stored. */
+#include <string.h>
+
+#include "complain.h"
+#include "file.h"
+#include "look.h"
+#include "view.h"
+
+enum { TRIM_EVERY_PAGES = 1024 };
+
+typedef struct {
+  pagestore_instance *view;
+  pagestore_memory *memory;
+  file out;
+  uint64_t at, pages_read;
+  int status; /* of the library, that stopped it */
+  uint8_t page[PAGESTORE_PAGE];
+} export;
+
+/* An image with a hole where a page is damaged would pass for a whole one: so none is made. */
+static int put_page(export *e) {
+  e->status = pagestore_memory_read(e->memory, e->at, e->page, sizeof e->page);
+  if (e->status || !file_put(&e->out, e->page, sizeof e->page)) return 1;
+  e->at += sizeof e->page;
+  if (++e->pages_read % TRIM_EVERY_PAGES == 0) pagestore_instance_trim(e->view, 0);
+  return 0;
+}
+
+static int put_stored(void *env, pagestore_memory *memory, uint64_t offset, uint64_t length) {
+  (void)memory;
+  export *e = env;
+  if (offset > e->at && !file_put_zeros(&e->out, offset - e->at)) return 1;
+  for (e->at = offset; e->at < offset + length;)
+    if (put_page(e)) return 1;
+  return 0;
+}
+
+static int write_image(export *e, uint64_t bytes) {
+  int status = pagestore_memory_blocks(e->memory, PAGESTORE_BLOCKS_STORED, put_stored, e);
+  if (status == PAGESTORE_EABORTED && !e->status) return EXIT_FAILED; /* the file's fault, complained about */
+  if (status == PAGESTORE_EABORTED) status = e->status;
+  if (status) {
+    complain_status(status, "`pagestore dump --raw` writes zeros in its place");
+    return status == PAGESTORE_ECORRUPT ? EXIT_FOUND : EXIT_FAILED;
+  }
+  return e->at == bytes || file_put_zeros(&e->out, bytes - e->at) ? EXIT_OK : EXIT_FAILED;
+}
+
+static int to_file(const invocation *v, export *e) {
+  uint64_t pages;
+  int code = view_memory(e->view, v->operand[2], &e->memory, &pages);
+  if (code != EXIT_OK) return code;
+  if (!file_create(&e->out, v->operand[3])) return EXIT_FAILED;
+  code = write_image(e, pages * PAGESTORE_PAGE);
+  int closed = file_finish(&e->out, code == EXIT_OK);
+  return code == EXIT_OK ? closed : code;
+}
+
+int command_export(const invocation *v) {
+  static export e;
+  pagestore_store *store;
+  int code = look_open(v, &store);
+  if (code != EXIT_OK) return code;
+  if ((code = look_view(store, v->operand[1], option_value(v, "snapshot"), &e.view)) == EXIT_OK) {
+    code = to_file(v, &e);
+    pagestore_instance_close(e.view);
+  }
+  pagestore_close(store);
+  return code;
+}

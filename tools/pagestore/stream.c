@@ -1,0 +1,173 @@
+/* stream.c - an instance as a stream, compressed by zstd; and back. */
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+#include "change.h"
+#include "complain.h"
+#include "file.h"
+#include "look.h"
+
+enum { BUFFER_BYTES = 1 << 20, LEVEL_DEFAULT = 3, LEVEL_MAX = 19 };
+
+/* ---- send ------------------------------------------------------------------------------------ */
+
+typedef struct {
+  file out;
+  ZSTD_CCtx *zstd; /* NULL: as it is */
+  bool failed;
+  uint8_t buffer[BUFFER_BYTES];
+} sending;
+
+static bool compress(sending *s, ZSTD_inBuffer in, ZSTD_EndDirective how) {
+  size_t left;
+  do {
+    ZSTD_outBuffer out = {s->buffer, sizeof s->buffer, 0};
+    left = ZSTD_compressStream2(s->zstd, &out, &in, how);
+    if (ZSTD_isError(left)) {
+      complain("zstd: %s: try --level 0", ZSTD_getErrorName(left));
+      return false;
+    }
+    if (!file_put(&s->out, s->buffer, out.pos)) return false;
+  } while (how == ZSTD_e_end ? left != 0 : in.pos < in.size);
+  return true;
+}
+
+static int put(void *env, const void *bytes, size_t length) {
+  sending *s = env;
+  s->failed = s->zstd ? !compress(s, (ZSTD_inBuffer){bytes, length, 0}, ZSTD_e_continue)
+                      : !file_put(&s->out, bytes, length);
+  return s->failed;
+}
+
+static int send_views(sending *s, pagestore_instance *from, pagestore_instance *to) {
+  int status = pagestore_send(from, to, put, s);
+  if (s->failed) return EXIT_FAILED;
+  if (status) {
+    complain_status(status, NULL);
+    return status == PAGESTORE_ECORRUPT ? EXIT_FOUND : EXIT_FAILED;
+  }
+  return !s->zstd || compress(s, (ZSTD_inBuffer){0}, ZSTD_e_end) ? EXIT_OK : EXIT_FAILED;
+}
+
+static int send_to_file(const invocation *v, sending *s, pagestore_instance *from, pagestore_instance *to) {
+  const char *path = option_value(v, "output");
+  if (!file_create(&s->out, path ? path : "-")) return EXIT_FAILED;
+  int code = send_views(s, from, to);
+  int closed = file_finish(&s->out, code == EXIT_OK);
+  return code == EXIT_OK ? closed : code;
+}
+
+static int send_from(const invocation *v, sending *s, pagestore_store *store) {
+  pagestore_instance *from = NULL, *to = NULL;
+  const char *since = option_value(v, "since"), *snapshot = v->operands > 2 ? v->operand[2] : NULL;
+  int code = look_view(store, v->operand[1], snapshot, &to);
+  if (code == EXIT_OK && since) code = look_view(store, v->operand[1], since, &from);
+  if (code == EXIT_OK) code = send_to_file(v, s, from, to);
+  if (from) pagestore_instance_close(from);
+  if (to) pagestore_instance_close(to);
+  return code;
+}
+
+int command_send(const invocation *v) {
+  static sending s;
+  pagestore_store *store;
+  uint64_t level = LEVEL_DEFAULT;
+  if (!option_number(v, "level", &level)) return EXIT_USAGE;
+  if (level > LEVEL_MAX) return complain_usage(v->command, "--level goes from 0 (as it is) to %d", LEVEL_MAX);
+  if (level && !(s.zstd = ZSTD_createCCtx())) return complain_memory();
+  if (level) {
+    ZSTD_CCtx_setParameter(s.zstd, ZSTD_c_compressionLevel, (int)level);
+    ZSTD_CCtx_setParameter(s.zstd, ZSTD_c_checksumFlag, 1);
+  }
+  int code = look_open(v, &store);
+  if (code == EXIT_OK) {
+    code = send_from(v, &s, store);
+    pagestore_close(store);
+  }
+  ZSTD_freeCCtx(s.zstd);
+  return code;
+}
+
+/* ---- receive --------------------------------------------------------------------------------- */
+
+typedef struct {
+  file in;
+  ZSTD_DCtx *zstd; /* NULL: the stream is not compressed */
+  ZSTD_inBuffer have;
+  size_t frame_left; /* 0: between frames */
+  bool failed;
+  uint8_t buffer[BUFFER_BYTES];
+} receiving;
+
+static bool refill(receiving *r) {
+  size_t length;
+  if (!file_get(&r->in, r->buffer, sizeof r->buffer, &length)) return false;
+  r->have = (ZSTD_inBuffer){r->buffer, length, 0};
+  return true;
+}
+
+static bool decompress(receiving *r, ZSTD_outBuffer *out) {
+  while (out->pos == 0) {
+    if (r->have.pos == r->have.size && !refill(r)) return false;
+    if (r->have.size == 0 && r->frame_left == 0) return true;
+    if (r->have.size == 0) {
+      complain("the stream ends inside its compressed data: it is incomplete, send it again");
+      return false;
+    }
+    r->frame_left = ZSTD_decompressStream(r->zstd, out, &r->have);
+    if (ZSTD_isError(r->frame_left)) {
+      complain("zstd: %s: the stream is damaged, send it again", ZSTD_getErrorName(r->frame_left));
+      return false;
+    }
+  }
+  return true;
+}
+
+static int get(void *env, void *bytes, size_t room, size_t *length) {
+  receiving *r = env;
+  ZSTD_outBuffer out = {bytes, room, 0};
+  if (r->zstd) {
+    r->failed = !decompress(r, &out);
+    *length = out.pos;
+    return r->failed;
+  }
+  if (r->have.pos == r->have.size && !refill(r)) return r->failed = true;
+  size_t left = r->have.size - r->have.pos;
+  *length = left < room ? left : room;
+  memcpy(bytes, r->buffer + r->have.pos, *length);
+  r->have.pos += *length;
+  return 0;
+}
+
+static bool begin(receiving *r) {
+  static const uint8_t magic[4] = {0x28, 0xb5, 0x2f, 0xfd}; /* a zstd frame's, RFC 8878 */
+  if (!refill(r)) return false;
+  if (r->have.size < sizeof magic || memcmp(r->buffer, magic, sizeof magic) != 0) return true;
+  r->zstd = ZSTD_createDCtx();
+  if (!r->zstd) complain_memory();
+  return r->zstd != NULL;
+}
+
+static int receive_into(const invocation *v, receiving *r, pagestore_store *store) {
+  const char *name = v->operand[1];
+  int status = pagestore_receive(store, name, get, r);
+  if (r->failed) return EXIT_FAILED;
+  if (status == PAGESTORE_EEXIST || status == PAGESTORE_EFORMAT) return complain_status(status, "nothing was changed");
+  if (status) return complain_status(status, NULL);
+  change_done("instance '%s' is received", name);
+  return EXIT_OK;
+}
+
+int command_receive(const invocation *v) {
+  static receiving r;
+  pagestore_store *store;
+  if (!file_open(&r.in, v->operands > 2 ? v->operand[2] : "-")) return EXIT_FAILED;
+  int code = begin(&r) ? EXIT_OK : EXIT_FAILED;
+  if (code == EXIT_OK)
+    code = option_given(v, "create") ? change_open_or_make(v, v->operand[0], &store) : change_open(v, &store);
+  if (code == EXIT_OK) code = change_close(store, receive_into(v, &r, store));
+  ZSTD_freeDCtx(r.zstd);
+  file_finish(&r.in, true);
+  return code;
+}
