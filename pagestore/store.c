@@ -14,6 +14,7 @@
 #include "base/faults.h"
 #include "base/ram.h"
 #include "base/status.h"
+#include "platform.h"
 #include "snapshot.h"
 #include "storage/walker.h"
 
@@ -274,16 +275,9 @@ int pagestore_thread_prepare(void) { return faults_thread_prepare(); }
 /* ---- statistics ------------------------------------------------------------------------------ */
 
 static void fill_trackers(pagestore_store *s, pagestore_statistics *out) {
-  region_support support = region_probe();
   out->tracker = s->options.tracker;
   out->tracker_reason = "asked for";
-  if (s->options.tracker != PAGESTORE_TRACK_AUTO) return;
-  if (support.scan)
-    out->tracker = PAGESTORE_TRACK_SCAN,
-    out->tracker_reason = "auto: userfaultfd with async write-protect; per memory, faults where scanning costs more";
-  else if (support.fault)
-    out->tracker = PAGESTORE_TRACK_FAULT, out->tracker_reason = "auto: the kernel has no async write-protect";
-  else out->tracker = PAGESTORE_TRACK_MPROTECT, out->tracker_reason = support.userfaultfd;
+  if (s->options.tracker == PAGESTORE_TRACK_AUTO) out->tracker = platform_tracker(&out->tracker_reason);
 }
 
 int pagestore_stats(pagestore_store *s, pagestore_statistics *out) {

@@ -42,6 +42,19 @@ out '^NAME +VERSION +PAGES' '^alpha +3 +4 +2 +131072 +abcdef0{58}$' '^béta +1 +
 want 0 ls --json s; out '"instances": \[' '"name": "alpha"' '"name": "béta"' '"stored_bytes": 131072'
 want 0 stat s
 out '^format +1$' "^file bytes +$(stat -c %s s/data.mdb)\$" '^free bytes +[0-9]+$' '^instances +2$' '^snapshots +2$' '^id +[0-9a-f]{32}$'
+want 0 stat --openmetrics s; out '^pagestore_instances 2$' '^pagestore_instance_version\{instance="alpha"\} 3$' '^# EOF$' '^# UNIT pagestore_file_bytes bytes$'
+want 0 stat --watch 1 --count 2 s; lines 3; out '^TIME +VERSIONS/S' '^20.* 0\.0 +2 '
+want 2 stat --watch 0 s; err '1 to 86400'
+want 2 stat --watch 1 s alpha; err 'whole store'
+want 2 stat --openmetrics --json s; err 'exclude'
+want 0 show s alpha; out '^large +5000 hex +00' '^module.globals +8 text +'
+want 0 show --json s alpha; out '"key": "large"'
+want 0 show s alpha large; [ "$(wc -c < out)" = 5000 ] || die "the value has another length"
+want 3 show s alpha none; err 'lists the keys'
+want 3 show s none; err 'pagestore ls STORE'
+timeout 60 "$program" doctor s > out 2> err < /dev/null; [ $? -le 1 ] || die "doctor failed"
+out '^trackers +mprotect' '^file system +[a-z0-9]' '^LMDB +LMDB 0\.' '^format +1 '
+want 3 doctor nowhere; err 'data.mdb'
 want 0 stat -j s; out '"format": 1,' '"instances": 2,' '"trash_pending": false'
 want 0 stat s alpha
 out '^instance +alpha$' '^version +3$' '^heap +64 +yes +1 +1000 +0 +0$' '^main +32 +no +3 +10 +2 +131072$' '^large +5000$' \

@@ -108,6 +108,7 @@ typedef struct {
 } db_info;
 /* What is known against the LMDB that runs here, for a warning; NULL: nothing. Any thread */
 const char *db_hazard(void);
+const char *db_version(void);   /* LMDB's, with its date: constant text */
 int db_measure(db *, db_info *);   /* reads LMDB's free list: cost follows its length. Blocks. Any thread */
 uint64_t db_file_bytes(const db *);
 /* Writes the newest durable state to fd, an empty file, as a data.mdb: whole, under its transaction id; or compact,

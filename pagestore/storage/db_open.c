@@ -401,6 +401,8 @@ int db_measure(db *d, db_info *out) {
 
 /* ---- hazards --------------------------------------------------------------------------------- */
 
+const char *db_version(void) { return mdb_version(NULL, NULL, NULL); }
+
 const char *db_hazard(void) {
   int major, minor, patch;
   mdb_version(&major, &minor, &patch);

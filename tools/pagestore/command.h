@@ -73,6 +73,8 @@ int command_export(const invocation *);
 int command_import(const invocation *);
 int command_send(const invocation *);
 int command_receive(const invocation *);
+int command_doctor(const invocation *);
+int command_show(const invocation *);
 int command_help(const invocation *);
 int command_version(const invocation *);
 

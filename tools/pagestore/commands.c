@@ -63,6 +63,22 @@ static const option prune_options[] = {
     OPTION_END,
 };
 
+static const option stat_options[] = {
+    {"watch", 'w', "SECONDS", "a line about the store every so many seconds"},
+    {"count", 'c', "N", "with --watch: so many lines, then end"},
+    {"openmetrics", 'm', NULL, "the store and its instances as OpenMetrics text"},
+    OPTION_JSON,
+    OPTION_TRUST,
+    OPTION_HELP,
+    OPTION_END,
+};
+static const option show_options[] = {
+    {"snapshot", 's', "NAME", "as of this snapshot instead of the present"},
+    OPTION_JSON,
+    OPTION_TRUST,
+    OPTION_HELP,
+    OPTION_END,
+};
 static const option export_options[] = {
     {"snapshot", 's', "NAME", "as of this snapshot instead of the present"},
     OPTION_TRUST,
@@ -109,11 +125,15 @@ const command commands[] = {
      "A store: format, bytes in its file, free bytes, instances, snapshots. An instance: its\n"
      "version, module, memories, metadata keys with their sizes, and its snapshots with what\n"
      "each alone keeps from being freed.\n",
-     listing_options, 1, 2, command_stat},
+     stat_options, 1, 2, command_stat},
     {"log", "STORE INSTANCE", "the kept versions of an instance, newest first",
      "The present and each snapshot: version, time, pages, what is stored, and what a snapshot\n"
      "alone retains.\n",
      listing_options, 2, 2, command_log},
+    {"show", "STORE INSTANCE [KEY]", "the metadata of an instance, or one value of it",
+     "Values that are text as text, others in hex, long ones cut; --json cuts nothing. With KEY the\n"
+     "exact bytes of its value.\n",
+     show_options, 2, 3, command_show},
     {"dump", "STORE INSTANCE MEMORY", "print the bytes of a memory",
      "Without a range and with --hex only lines that are not all zeros are printed; --raw always\n"
      "writes every byte. Numbers may be decimal or 0x..., with K, M, G or T behind them. A\n"
@@ -173,6 +193,10 @@ const command commands[] = {
      "there must be room beside it. Nobody else may have the store open. A crash leaves the old\n"
      "file or the new one.\n",
      trust_options, 1, 1, command_compact},
+    {"doctor", "[STORE]", "what this machine means for pagestore, and for a store on it",
+     "Kernel, trackers and which one auto takes, memory, limits, LMDB, engines; of a store its file\n"
+     "system and file. Ends with 1 if there is any advice.\n",
+     listing_options, 0, 1, command_doctor},
     {"help", "[COMMAND]", "how to use the program, or a command", "", help_options, 0, 1,
      command_help},
     {"version", "", "the version of the program and its library", "", help_options, 0, 0,

@@ -4,6 +4,7 @@
 
 #include "complain.h"
 #include "look.h"
+#include "metrics.h"
 #include "text.h"
 #include "versions.h"
 
@@ -44,9 +45,8 @@ static int stat_store(pagestore_store *store, bool json) {
 /* ---- an instance ----------------------------------------------------------------------------- */
 
 static const column memory_columns[] = {
-    {"memory", CELL_TEXT},        {"index_bits", CELL_NUMBER}, {"keep", CELL_FLAG},
-    {"pages", CELL_NUMBER},       {"max_pages", CELL_NUMBER},  {"stored_pages", CELL_NUMBER},
-    {"stored_bytes", CELL_BYTES},
+    {"memory", CELL_TEXT},      {"index_bits", CELL_NUMBER},   {"keep", CELL_FLAG},          {"pages", CELL_NUMBER},
+    {"max_pages", CELL_NUMBER}, {"stored_pages", CELL_NUMBER}, {"stored_bytes", CELL_BYTES},
 };
 
 static int add_memory(void *env, const pagestore_memory_info *m) {
@@ -78,8 +78,7 @@ static const column snapshot_columns[] = {
 };
 
 static void add_snapshots(report *r, const kept_versions *kept) {
-  report_sheet(r, "snapshots", snapshot_columns,
-               sizeof snapshot_columns / sizeof *snapshot_columns);
+  report_sheet(r, "snapshots", snapshot_columns, sizeof snapshot_columns / sizeof *snapshot_columns);
   for (uint32_t i = 0; i < kept->count; i++) {
     const kept_version *k = &kept->items[i];
     if (!k->present)
@@ -97,12 +96,10 @@ static int print_instance(report *r, pagestore_instance *view, const kept_versio
   report_fact(r, (column){"version", CELL_NUMBER}, of_number(info.committed));
   report_fact(r, (column){"committed", CELL_TIME}, of_number(kept->items[kept->count - 1].time_ns));
   report_fact(r, (column){"versions_kept", CELL_NUMBER}, of_number(kept->count));
-  report_fact(r, (column){"module", CELL_TEXT},
-              of_text(text_hash(info.module_hash, 32, hash, sizeof hash)));
+  report_fact(r, (column){"module", CELL_TEXT}, of_text(text_hash(info.module_hash, 32, hash, sizeof hash)));
   report_fact(r, (column){"pages", CELL_NUMBER}, of_number(info.pages));
   report_fact(r, (column){"stored_pages", CELL_NUMBER}, of_number(info.stored_pages));
-  report_fact(r, (column){"stored_bytes", CELL_BYTES},
-              of_number(info.stored_pages * PAGESTORE_PAGE));
+  report_fact(r, (column){"stored_bytes", CELL_BYTES}, of_number(info.stored_pages * PAGESTORE_PAGE));
   report_sheet(r, "memories", memory_columns, sizeof memory_columns / sizeof *memory_columns);
   if ((status = pagestore_memory_each(view, add_memory, r)) != 0) return status;
   report_sheet(r, "metadata", metadata_columns, sizeof metadata_columns / sizeof *metadata_columns);
@@ -130,12 +127,30 @@ static int stat_instance(pagestore_store *store, const char *name, bool json) {
   return code;
 }
 
+/* What excludes what; *seconds is 0 without --watch. */
+static int check_options(const invocation *v, uint64_t *seconds, uint64_t *count) {
+  bool watch = option_given(v, "watch"), metrics = option_given(v, "openmetrics"), json = option_given(v, "json");
+  if (watch + metrics + json > 1)
+    return complain_usage(v->command, "--watch, --openmetrics and --json exclude each other");
+  if ((watch || metrics) && v->operands > 1)
+    return complain_usage(v->command, "--watch and --openmetrics are of a whole store");
+  if (option_given(v, "count") && !watch) return complain_usage(v->command, "--count goes with --watch");
+  if (!option_number(v, "watch", seconds) || !option_number(v, "count", count)) return EXIT_USAGE;
+  if (watch && (*seconds == 0 || *seconds > 86400))
+    return complain_usage(v->command, "--watch takes 1 to 86400 seconds");
+  return EXIT_OK;
+}
+
 int command_stat(const invocation *v) {
   pagestore_store *store;
-  int code = look_open(v, &store);
+  uint64_t seconds = 0, count = 0;
+  int code = check_options(v, &seconds, &count);
+  if (code == EXIT_OK) code = look_open(v, &store);
   if (code != EXIT_OK) return code;
   bool json = option_given(v, "json");
-  code = v->operands == 1 ? stat_store(store, json) : stat_instance(store, v->operand[1], json);
+  if (seconds) code = metrics_watch(store, seconds, count);
+  else if (option_given(v, "openmetrics")) code = metrics_print(store);
+  else code = v->operands == 1 ? stat_store(store, json) : stat_instance(store, v->operand[1], json);
   pagestore_close(store);
   return code;
 }
