@@ -75,9 +75,11 @@ int command_send(const invocation *);
 int command_receive(const invocation *);
 int command_doctor(const invocation *);
 int command_show(const invocation *);
+int command_completion(const invocation *);
 int command_help(const invocation *);
 int command_version(const invocation *);
 
-void help_usage(const command *); /* one command's help, to stdout */
+void help_usage(const command *);  /* one command's help, to stdout */
+void help_manual(const command *); /* its manual page, in scdoc's language */
 
 #endif

@@ -20,6 +20,12 @@
 static const option listing_options[] = {OPTION_JSON, OPTION_TRUST, OPTION_HELP, OPTION_END};
 static const option help_options[] = {OPTION_HELP, OPTION_END};
 
+static const option manual_options[] = {
+    {"manual", 'm', NULL, "a command's manual page as scdoc; without a command their names"},
+    OPTION_HELP,
+    OPTION_END,
+};
+
 static const option dump_options[] = {
     {"page", 'p', "N", "this page of 64 KiB alone, zeros included"},
     {"offset", 'o', "A", "from this byte on, zeros included"},
@@ -197,7 +203,10 @@ const command commands[] = {
      "Kernel, trackers and which one auto takes, memory, limits, LMDB, engines; of a store its file\n"
      "system and file. Ends with 1 if there is any advice.\n",
      listing_options, 0, 1, command_doctor},
-    {"help", "[COMMAND]", "how to use the program, or a command", "", help_options, 0, 1,
+    {"completion", "bash|zsh", "a script that completes the program's words",
+     "For bash: `source <(pagestore completion bash)`; installed packages bring it along.\n", help_options, 1, 1,
+     command_completion},
+    {"help", "[COMMAND]", "how to use the program, or a command", "", manual_options, 0, 1,
      command_help},
     {"version", "", "the version of the program and its library", "", help_options, 0, 0,
      command_version},

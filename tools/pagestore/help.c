@@ -22,6 +22,39 @@ void help_usage(const command *c) {
   printf("\n%s", exit_codes);
 }
 
+/* ---- a manual page, in scdoc's language ------------------------------------------------------- */
+
+/* What scdoc takes for markup: `_`, `*`, backslashes, and `#`, `-`, `.` and such where a line begins. */
+static void print_scdoc(const char *text, size_t length) {
+  for (const char *at = text; at < text + length; at++) {
+    if (strchr("_*\\<>|[]~.#", *at) || (*at == '-' && (at == text || at[-1] == '\n'))) putchar('\\');
+    putchar(*at);
+  }
+}
+
+static void print_scdoc_text(const char *text) { print_scdoc(text, strlen(text)); }
+
+void help_manual(const command *c) {
+  printf("pagestore-%s(1)\n\n# NAME\n\npagestore-%s - ", c->name, c->name);
+  print_scdoc_text(c->summary);
+  printf("\n\n# SYNOPSIS\n\n*pagestore %s* \\[OPTION...\\] ", c->name);
+  print_scdoc_text(c->operands);
+  printf("\n\n# DESCRIPTION\n\n");
+  print_scdoc_text(c->text[0] ? c->text : c->summary);
+  printf("\n\n# OPTIONS\n\n");
+  for (const option *o = c->options; o->name; o++) {
+    printf("*-%c*, *--%s*%s%s\n\t", o->letter, o->name, o->argument ? " " : "", o->argument ? o->argument : "");
+    print_scdoc_text(o->help);
+    printf("\n\n");
+  }
+  printf("*--* ends the options.\n\n# EXIT STATUS\n\n*0*\n\tdone\n\n*1*\n\tdifferences or damage found, or advice "
+         "given\n\n"
+         "*2*\n\twrong usage, or not confirmed\n\n*3*\n\tcould not be done; stderr says why and what to do next\n\n"
+         "# SEE ALSO\n\n*pagestore*(1), *pagestore*(3), *pagestore-format*(5)\n");
+}
+
+/* ---- help ------------------------------------------------------------------------------------ */
+
 static void list_commands(void) {
   printf("usage: pagestore COMMAND [OPTION...] OPERAND...\n\n"
          "Looks into stores of durable WebAssembly memories, moves and changes them.\n\nCommands:\n");
@@ -31,20 +64,25 @@ static void list_commands(void) {
     if (strlen(words) > 32) printf("  %s\n  %-32s %s\n", words, "", c->summary);
     else printf("  %-32s %s\n", words, c->summary);
   }
-  printf(
-      "\n`pagestore help COMMAND` tells more. -- ends the options: names may begin with a dash.\n"
-      "NO_COLOR in the environment turns colours off.\n%s",
-      exit_codes);
+  printf("\n`pagestore help COMMAND` tells more. -- ends the options: names may begin with a dash.\n"
+         "NO_COLOR in the environment turns colours off.\n%s",
+         exit_codes);
+}
+
+static void list_names(void) {
+  for (const command *c = commands; c->name; c++) puts(c->name);
 }
 
 int command_help(const invocation *v) {
   if (v->operands == 0) {
-    list_commands();
+    if (option_given(v, "manual")) list_names();
+    else list_commands();
     return EXIT_OK;
   }
   const command *c = command_find(v->operand[0]);
   if (!c) return complain_usage(NULL, "'%s' is no command", v->operand[0]);
-  help_usage(c);
+  if (option_given(v, "manual")) help_manual(c);
+  else help_usage(c);
   return EXIT_OK;
 }
 
