@@ -52,6 +52,10 @@ want 0 show --json s alpha; out '"key": "large"'
 want 0 show s alpha large; [ "$(wc -c < out)" = 5000 ] || die "the value has another length"
 want 3 show s alpha none; err 'lists the keys'
 want 3 show s none; err 'pagestore ls STORE'
+want 2 plot s alpha; err '--output'
+want 0 plot s alpha main -o -; out '^set terminal svg' '^plot .* with image' '^0 0 [1-9]' ; [ "$(grep -c '^[0-9]* [0-9]* [0-9]*$' out)" = 16 ] || die "a cell is missing"
+want 3 plot s alpha none -o -; err "no memory 'none'"
+if command -v gnuplot > /dev/null; then want 0 plot s alpha -o p.svg; grep -q '</svg>' p.svg || die "the picture is not whole"; fi
 timeout 60 "$program" doctor s > out 2> err < /dev/null; [ $? -le 1 ] || die "doctor failed"
 out '^trackers +mprotect' '^file system +[a-z0-9]' '^LMDB +LMDB 0\.' '^format +1 '
 want 3 doctor nowhere; err 'data.mdb'

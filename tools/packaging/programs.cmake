@@ -150,6 +150,15 @@ function(pagestore_program path)
   add_executable(program_${name} ${ARGN})
   target_link_libraries(program_${name} PRIVATE pagestore_core ${uses})
   target_include_directories(program_${name} PRIVATE ${CMAKE_SOURCE_DIR}/${path})
+  if(EXISTS ${CMAKE_SOURCE_DIR}/${path}/example)
+    file(GLOB examples CONFIGURE_DEPENDS ${path}/example/*/*)
+    add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/${name}/example_files.h
+      COMMAND ${CMAKE_COMMAND} -DFOLDER=${CMAKE_SOURCE_DIR}/${path}/example
+        -DOUT=${CMAKE_BINARY_DIR}/${name}/example_files.h -P ${CMAKE_SOURCE_DIR}/tools/packaging/example.cmake
+      DEPENDS ${examples} tools/packaging/example.cmake VERBATIM COMMENT "The examples of ${path}")
+    target_sources(program_${name} PRIVATE ${CMAKE_BINARY_DIR}/${name}/example_files.h)
+    target_include_directories(program_${name} PRIVATE ${CMAKE_BINARY_DIR}/${name})
+  endif()
   set_target_properties(program_${name} PROPERTIES
     OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/${folder})
 endfunction()
@@ -159,6 +168,7 @@ function(pagestore_programs folder)
   foreach(main ${mains})
     get_filename_component(path ${main} DIRECTORY)
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${path}/*.c)
+    list(FILTER sources EXCLUDE REGEX "/example/")
     pagestore_program(${path} ${sources})
   endforeach()
   if(folder STREQUAL fuzz)

@@ -76,6 +76,8 @@ int command_receive(const invocation *);
 int command_doctor(const invocation *);
 int command_show(const invocation *);
 int command_completion(const invocation *);
+int command_new_example(const invocation *);
+int command_plot(const invocation *);
 int command_help(const invocation *);
 int command_version(const invocation *);
 

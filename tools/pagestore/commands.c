@@ -85,6 +85,12 @@ static const option show_options[] = {
     OPTION_HELP,
     OPTION_END,
 };
+static const option plot_options[] = {
+    {"output", 'o', "FILE", "a picture, .svg or .png; or .gp, or -: what gnuplot is to draw"},
+    OPTION_TRUST,
+    OPTION_HELP,
+    OPTION_END,
+};
 static const option export_options[] = {
     {"snapshot", 's', "NAME", "as of this snapshot instead of the present"},
     OPTION_TRUST,
@@ -170,6 +176,10 @@ const command commands[] = {
      "Of one instance, or of each. With --keep and --older-than both, a snapshot goes only if\n"
      "both say so. Lists them, asks, and drops them.\n",
      prune_options, 1, 2, command_prune},
+    {"plot", "STORE INSTANCE [MEMORY]", "draw where an instance has been writing",
+     "A map of the memory's pages by the kept version before which they changed last, and what is\n"
+     "stored at each kept version. As fine as the snapshots are. Needs gnuplot.\n",
+     plot_options, 2, 3, command_plot},
     {"export", "STORE INSTANCE MEMORY FILE", "the bytes of a memory as a file",
      "FILE must be new; - is stdout. It has a hole where nothing is stored. With a damaged page no\n"
      "file is made, and it ends with 1.\n",
@@ -203,6 +213,9 @@ const command commands[] = {
      "Kernel, trackers and which one auto takes, memory, limits, LMDB, engines; of a store its file\n"
      "system and file. Ends with 1 if there is any advice.\n",
      listing_options, 0, 1, command_doctor},
+    {"new-example", "wasm2c DIRECTORY", "a small host and canister to begin with",
+     "A new directory with a canister in C, a host that keeps its memory in a store, and a Makefile.\n",
+     help_options, 2, 2, command_new_example},
     {"completion", "bash|zsh", "a script that completes the program's words",
      "For bash: `source <(pagestore completion bash)`; installed packages bring it along.\n", help_options, 1, 1,
      command_completion},
