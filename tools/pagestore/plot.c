@@ -84,7 +84,9 @@ static void draw_map(FILE *out, const map *m, const kept_versions *kept) {
   fprintf(out, "set title \"");
   print_text(out, m->memory);
   fprintf(out, ": %" PRIu64 " pages, a cell is %" PRIu64 "\" noenhanced\n", m->pages, m->cell_pages);
-  fprintf(out, "set yrange [%u:-1] \nset xrange [-1:%u]\nset xlabel 'cell'\nset ylabel 'row of %u cells'\n",
+  fprintf(out,
+          "set rmargin 18\nset yrange [%u-0.5:-0.5]\nset xrange [-0.5:%u-0.5]\nset xlabel 'cell'\nset ylabel 'row of "
+          "%u cells'\n",
           (m->cells + m->row - 1) / m->row, m->row, m->row);
   fprintf(out, "set palette maxcolors %u\nset cbrange [-0.5:%u.5]\nset cbtics (\"never\" 0", kept->count + 1,
           kept->count);
@@ -101,10 +103,9 @@ static void draw_map(FILE *out, const map *m, const kept_versions *kept) {
 }
 
 static void draw_sizes(FILE *out, const kept_versions *kept) {
-  fprintf(
-      out,
-      "unset cblabel\nset title 'stored'\nset autoscale xy\nset yrange [0:*]\nset xlabel 'version'\nset ylabel 'MiB'\n"
-      "plot '-' using 1:2 with linespoints pointtype 7 notitle\n");
+  fprintf(out, "unset cblabel\nset rmargin\nset title 'stored'\nset autoscale xy\nset yrange [0:*]\nset xlabel "
+               "'version'\nset ylabel 'MiB'\n"
+               "plot '-' using 1:2 with linespoints pointtype 7 notitle\n");
   for (uint32_t i = 0; i < kept->count; i++)
     fprintf(out, "%" PRIu64 " %.4f\n", kept->items[i].version, (double)kept->items[i].stored_pages / 16);
   fprintf(out, "e\n");
