@@ -9,7 +9,7 @@
  *           -> wait (synchronous)                       full disk: taken back, the message is open again as it was
  *
  * Thread: the instance's rule. The engine does not run meanwhile: a store between copying a block and
- *         re-protecting it would be lost.
+ *         re-protecting it would be lost; second_look.h notices some of these at the full price of assertions.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "memory.h"
+#include "second_look.h"
 
 /* One instance on its way through a commit. */
 typedef struct {
@@ -25,6 +26,7 @@ typedef struct {
   uint64_t pages, blocks;
   bool wrote;                   /* dirty pages of durable memories, also with the same bytes */
   work *work;                   /* NULL: nothing to commit */
+  delta *copied;                /* for the second look */
   const instance_content *content;   /* instance_apply: instead of regions. NULL: a message */
   struct work *naming;          /* its snapshot, flushed together with the commit. NULL: none */
   /* what taking back needs */
@@ -69,6 +71,7 @@ static int build_delta(boundary *b) {
                 (unsigned long long)b->blocks);
   for (pagestore_memory *m = next_by_id(b->instance, 0); m; m = next_by_id(b->instance, m->id))
     memory_add_to(m, b->work->delta);
+  b->copied = second_look_keep(b->work->delta);
   return 0;
 }
 
@@ -316,6 +319,7 @@ static int settle(boundary *b) {
 
 static void discard(boundary *all, size_t count) {
   for (size_t i = 0; i < count; i++) {
+    delta_release(all[i].copied);
     if (all[i].naming) work_free(all[i].instance->store, all[i].naming);
     if (all[i].work) work_free(all[i].instance->store, all[i].work);
   }
@@ -343,6 +347,10 @@ static int commit(boundary *all, boundary **sorted, size_t count, unsigned flags
     return status;
   }
   for (size_t i = 0; i < count; i++) clean_regions(&all[i], false);
+  for (size_t i = 0; i < count; i++) {
+    second_look(all[i].instance, all[i].copied);
+    delta_release(all[i].copied);
+  }
   for (size_t i = 0; i < count; i++) {
     int outcome = 0;
     core *c = all[i].instance->core;
