@@ -59,6 +59,16 @@ char *__real_strdup(const char *text);
 char *__wrap_strdup(const char *text);
 char *__wrap_strdup(const char *text) { return faults_now(FAULT_ALLOCATION) ? NULL : __real_strdup(text); }
 
+char *__real_strndup(const char *text, size_t length);
+char *__wrap_strndup(const char *text, size_t length);
+char *__wrap_strndup(const char *text, size_t length) { return faults_now(FAULT_ALLOCATION) ? NULL : __real_strndup(text, length); }
+
+void *__real_aligned_alloc(size_t alignment, size_t bytes);
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes) {
+  return faults_now(FAULT_ALLOCATION) ? NULL : __real_aligned_alloc(alignment, bytes);
+}
+
 int __real_posix_memalign(void **out, size_t alignment, size_t bytes);
 int __wrap_posix_memalign(void **out, size_t alignment, size_t bytes);
 int __wrap_posix_memalign(void **out, size_t alignment, size_t bytes) {
