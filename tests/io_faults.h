@@ -8,6 +8,8 @@
  *   io_plan.reached   the first failing sync or meta write does its work before it says that it failed
  *   io_plan.full      fstatvfs says that no block is free while the plan is armed
  *   io_plan.error 0   a short write: half of it, without an error
+ *
+ * disk_cache.h says which writes a failed sync loses, once cache_begin() has switched it on.
  */
 #ifndef PAGESTORE_TESTS_IO_FAULTS_H
 #define PAGESTORE_TESTS_IO_FAULTS_H
@@ -21,6 +23,8 @@
 #include <sys/statvfs.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+
+#include "disk_cache.h"
 
 typedef enum { IO_DATA = 1, IO_META = 2, IO_SYNC = 4, IO_SIZE = 8 } io_kind;
 
@@ -74,6 +78,30 @@ static inline uint64_t io_count(unsigned kinds) {
   return count;
 }
 
+/* What a write is about to change; what a sync said. */
+static void io_note_write(io_kind kind, int fd, off_t at, size_t length) {
+  if (kind != IO_DATA || !cache.on) return;
+  pthread_mutex_lock(&io_lock);
+  cache_write(fd, at, length);
+  pthread_mutex_unlock(&io_lock);
+}
+
+static int io_note_sync(bool failed, int result) {
+  int errnum = errno;
+  pthread_mutex_lock(&io_lock);
+  if (failed) cache_sync_failed();
+  else if (result == 0) cache_synced();
+  pthread_mutex_unlock(&io_lock);
+  errno = errnum;
+  return result;
+}
+
+static size_t io_length(const struct iovec *parts, int count) {
+  size_t length = 0;
+  for (int i = 0; i < count; i++) length += parts[i].iov_len;
+  return length;
+}
+
 static bool io_fails(io_kind kind) {
   pthread_mutex_lock(&io_lock);
   io_calls[kind]++;
@@ -100,7 +128,9 @@ ssize_t __real_pwrite(int fd, const void *from, size_t length, off_t at);
 ssize_t __wrap_pwrite(int fd, const void *from, size_t length, off_t at);
 ssize_t __wrap_pwrite(int fd, const void *from, size_t length, off_t at) {
   io_kind kind = io_kind_of(fd);
-  if (!io_fails(kind)) return __real_pwrite(fd, from, length, at);
+  bool fails = io_fails(kind);
+  io_note_write(kind, fd, at, length);
+  if (!fails) return __real_pwrite(fd, from, length, at);
   if (!io_now.error) return __real_pwrite(fd, from, length / 2, at);
   if (io_now.reached && io_now.failed == 1) (void)!__real_pwrite(fd, from, length, at);
   return io_refuse();
@@ -116,23 +146,26 @@ ssize_t __wrap_write(int fd, const void *from, size_t length) {
 ssize_t __real_writev(int fd, const struct iovec *parts, int count);
 ssize_t __wrap_writev(int fd, const struct iovec *parts, int count);
 ssize_t __wrap_writev(int fd, const struct iovec *parts, int count) {
-  if (!io_fails(io_kind_of(fd))) return __real_writev(fd, parts, count);
+  io_kind kind = io_kind_of(fd);
+  bool fails = io_fails(kind);
+  if (cache.on) io_note_write(kind, fd, lseek(fd, 0, SEEK_CUR), io_length(parts, count));
+  if (!fails) return __real_writev(fd, parts, count);
   return io_now.error ? io_refuse() : __real_writev(fd, parts, (count + 1) / 2);
 }
 
 int __real_fdatasync(int fd);
 int __wrap_fdatasync(int fd);
 int __wrap_fdatasync(int fd) {
-  if (!io_fails(IO_SYNC)) return __real_fdatasync(fd);
+  if (!io_fails(IO_SYNC)) return io_note_sync(false, __real_fdatasync(fd));
   if (io_now.reached && io_now.failed == 1) __real_fdatasync(fd);
-  return (int)io_refuse();
+  return io_note_sync(true, (int)io_refuse());
 }
 
 int __real_fsync(int fd);
 int __wrap_fsync(int fd);
 int __wrap_fsync(int fd) {
-  if (!io_fails(IO_SYNC)) return __real_fsync(fd);
-  return (int)io_refuse();
+  if (!io_fails(IO_SYNC)) return io_note_sync(false, __real_fsync(fd));
+  return io_note_sync(true, (int)io_refuse());
 }
 
 int __real_ftruncate(int fd, off_t length);
