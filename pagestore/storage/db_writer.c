@@ -76,6 +76,7 @@ int db_begin(db *d, db_txn **out) {
   lmdb_call c = {.env = d->main.env};
   int rc = guarded(&d->main, call_begin, &c);
   if (rc == JUMPED) return txn_abandon(t);
+  if (rc == MDB_PANIC) db_fail_over(d); /* before readers wait for it */
   if (rc != 0) return write_failed(d, rc, "beginning a transaction");
   t->txn = c.txn;
   if ((rc = guarded(&d->main, call_info, &c)) != 0) {
