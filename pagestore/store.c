@@ -106,6 +106,16 @@ static int walk(int fd, const char *path, walker_metas *metas) {
   return 0;
 }
 
+static int file_failed(int errnum, const char *path) {
+  switch (errnum) {
+  case ENOENT: return fail_errno(PAGESTORE_ENOTFOUND, errnum, "%s cannot be opened: check the path", path);
+  case EACCES: return fail_errno(PAGESTORE_EACCES, errnum, "%s cannot be opened: change the permissions", path);
+  case EMFILE:
+  case ENFILE: return fail_errno(PAGESTORE_ENOMEM, errnum, "%s: no descriptor left: raise the limit (ulimit -n)", path);
+  default: return fail_errno(PAGESTORE_EIO, errnum, "%s cannot be opened: check the disk", path);
+  }
+}
+
 /* Before LMDB maps the file: it trusts what it finds there. */
 static int look_at_file(const char *directory, bool verify) {
   char path[4096];
@@ -113,11 +123,7 @@ static int look_at_file(const char *directory, bool verify) {
   if (length < 0 || (size_t)length >= sizeof path)
     return fail(PAGESTORE_EINVAL, "the store's path is too long: move it");
   int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0)
-    return fail_errno(errno == ENOENT   ? PAGESTORE_ENOTFOUND
-                      : errno == EACCES ? PAGESTORE_EACCES
-                                        : PAGESTORE_EIO,
-                      errno, "%s cannot be opened", path);
+  if (fd < 0) return file_failed(errno, path);
   walker_metas metas;
   int status = walker_check_meta(fd, path, &metas);
   if (!status && verify) status = walk(fd, path, &metas);
