@@ -18,7 +18,7 @@
 
 typedef enum {
   LMDB_ENV_CREATE, LMDB_ENV_OPEN, LMDB_ENV_INFO, LMDB_BEGIN_READ, LMDB_BEGIN_WRITE, LMDB_RENEW, LMDB_COMMIT, LMDB_DBI_OPEN, LMDB_DBI_FLAGS,
-  LMDB_STAT, LMDB_GET, LMDB_PUT, LMDB_DEL, LMDB_CURSOR_OPEN, LMDB_CURSOR_RENEW, LMDB_CURSOR_GET, LMDB_READER_CHECK, LMDB_FUNCTIONS
+  LMDB_STAT, LMDB_PUT, LMDB_DEL, LMDB_CURSOR_OPEN, LMDB_CURSOR_RENEW, LMDB_CURSOR_GET, LMDB_READER_CHECK, LMDB_FUNCTIONS
 } lmdb_function;
 
 static struct {
@@ -68,7 +68,6 @@ LMDB_WRAP(LMDB_ENV_INFO, mdb_env_info, env, (MDB_env *env, MDB_envinfo *out), (e
 LMDB_WRAP(LMDB_DBI_OPEN, mdb_dbi_open, NULL, (MDB_txn *txn, const char *name, unsigned flags, MDB_dbi *out), (txn, name, flags, out))
 LMDB_WRAP(LMDB_DBI_FLAGS, mdb_dbi_flags, NULL, (MDB_txn *txn, MDB_dbi dbi, unsigned *out), (txn, dbi, out))
 LMDB_WRAP(LMDB_STAT, mdb_stat, NULL, (MDB_txn *txn, MDB_dbi dbi, MDB_stat *out), (txn, dbi, out))
-LMDB_WRAP(LMDB_GET, mdb_get, NULL, (MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value), (txn, dbi, key, value))
 LMDB_WRAP(LMDB_PUT, mdb_put, NULL, (MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value, unsigned flags), (txn, dbi, key, value, flags))
 LMDB_WRAP(LMDB_DEL, mdb_del, NULL, (MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value), (txn, dbi, key, value))
 LMDB_WRAP(LMDB_CURSOR_OPEN, mdb_cursor_open, NULL, (MDB_txn *txn, MDB_dbi dbi, MDB_cursor **out), (txn, dbi, out))

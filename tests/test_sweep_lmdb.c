@@ -1,7 +1,7 @@
 /* test_sweep_lmdb.c - LMDB says no: each of its functions, each code that it can return, at the library's calls.
  *
  * ctest: WRAP mdb_env_create mdb_env_open mdb_env_info mdb_env_close mdb_txn_begin mdb_txn_renew mdb_txn_commit mdb_dbi_open mdb_dbi_flags
- * ctest: mdb_stat mdb_get mdb_put mdb_del mdb_cursor_open mdb_cursor_renew mdb_cursor_get mdb_reader_check
+ * ctest: mdb_stat mdb_put mdb_del mdb_cursor_open mdb_cursor_renew mdb_cursor_get mdb_reader_check
  * ctest: TIMEOUT 200
  *
  * The program of sweep.h, for each pair of a function and a code, with a sample of that function's calls failing once, and from then on
@@ -32,7 +32,6 @@ static const pair pairs[] = {
   { LMDB_DBI_OPEN, "dbi_open", false, { ENOMEM, MDB_DBS_FULL, MDB_NOTFOUND, MDB_INCOMPATIBLE, MDB_BAD_TXN, MDB_CORRUPTED } },
   { LMDB_DBI_FLAGS, "dbi_flags", false, { EINVAL } },
   { LMDB_STAT, "stat", false, { EINVAL, MDB_BAD_TXN, MDB_CORRUPTED } },
-  { LMDB_GET, "get", false, { EINVAL, MDB_BAD_TXN, MDB_CORRUPTED, MDB_PAGE_NOTFOUND, MDB_CURSOR_FULL } },
   { LMDB_PUT, "put", false, { ENOMEM, ENOSPC, EIO, EINVAL, MDB_MAP_FULL, MDB_TXN_FULL, MDB_BAD_TXN, MDB_CORRUPTED, MDB_PAGE_FULL, MDB_PAGE_NOTFOUND } },
   { LMDB_DEL, "del", false, { ENOMEM, EINVAL, MDB_MAP_FULL, MDB_TXN_FULL, MDB_BAD_TXN, MDB_CORRUPTED, MDB_PAGE_NOTFOUND } },
   { LMDB_CURSOR_OPEN, "cursor_open", false, { ENOMEM, EINVAL, MDB_BAD_TXN } },
