@@ -122,7 +122,7 @@ static int look_at_file(const char *directory, bool verify) {
   int length = snprintf(path, sizeof path, "%s/data.mdb", directory);
   if (length < 0 || (size_t)length >= sizeof path)
     return fail(PAGESTORE_EINVAL, "the store's path is too long: move it");
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe there would wait for a writer */
   if (fd < 0) return file_failed(errno, path);
   walker_metas metas;
   int status = walker_check_meta(fd, path, &metas);
