@@ -1,0 +1,143 @@
+/* test_readers.c - readers in other processes, long ones and ones that were killed: what they hold back, and that it comes back.
+ *
+ * ctest: TIMEOUT 120
+ *
+ * A process opens the store for reading and keeps a view. Proven:
+ * - while it lives its view shows its version, whole, whatever is committed; the file grows by what the commits supersede, and stats
+ *   says so: file_bytes rises, free_bytes does not;
+ * - when it ends, the room is used again: the file grows no more;
+ * - when it is killed instead, its place in LMDB's table of readers is cleared, by opening the store again at the latest; the same then.
+ */
+#include "fault_rows.h"
+#include "host_fixture.h"
+
+#include <sys/wait.h>
+
+enum { PAGES = 16, COMMITS = 60 };
+
+typedef struct { pid_t pid; int wake, answer; } reader;
+
+/* Opens, says so, waits to be woken, looks again, says what it saw. */
+static void read_slowly(const char *path, int wake, int answer) {
+  static uint8_t have[PAGESTORE_PAGE];
+  pagestore_store *store;
+  pagestore_instance *view;
+  pagestore_memory *m;
+  char byte = 'n';
+  for (int signal = 1; signal < 32; signal++) sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
+  if (pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_READ), &store) != 0) _exit(1);
+  if (pagestore_instance_open(store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ), &view) != 0) _exit(2);
+  if (pagestore_memory_open(view, "m", PAGESTORE_WITH(pagestore_memory_options, .guard_bytes = MIB), &m) != 0) _exit(3);
+  uint64_t version = pagestore_committed_version(view);
+  if (write(answer, "y", 1) != 1 || read(wake, &byte, 1) < 0) _exit(4);
+  bool right = pagestore_committed_version(view) == version;
+  for (uint64_t p = 0; p < PAGES; p++) right = right && pagestore_memory_read(m, p * PAGESTORE_PAGE, have, sizeof have) == 0 && page_is(have, p, version);
+  if (write(answer, right ? "y" : "n", 1) != 1) _exit(5);
+  pagestore_instance_close(view);
+  _exit(pagestore_close(store) == 0 ? 0 : 6);
+}
+
+/* Forked while the store is not open: what the child sees is its own. */
+static reader reader_fork(const char *path) {
+  int wake[2], answer[2];
+  assert_int_equal(pipe(wake) | pipe(answer), 0);
+  fflush(NULL);
+  reader r = { .pid = fork(), .wake = wake[1], .answer = answer[0] };
+  if (r.pid == 0) {
+    close(wake[1]);
+    close(answer[0]);
+    read_slowly(path, wake[0], answer[1]);
+  }
+  close(wake[0]);
+  close(answer[1]);
+  return r;
+}
+
+static char reader_says(const reader *r) {
+  char byte = 0;
+  return read(r->answer, &byte, 1) == 1 ? byte : 0;
+}
+
+static void reader_end(reader *r, bool kill_it) {
+  int status;
+  if (kill_it) kill(r->pid, SIGKILL);
+  else assert_int_equal(write(r->wake, "", 1), 1);
+  if (!kill_it) assert_int_equal(reader_says(r), 'y');
+  assert_int_equal(waitpid(r->pid, &status, 0), r->pid);
+  if (!kill_it) assert_int_equal(status, 0);
+  close(r->wake);
+  close(r->answer);
+}
+
+/* Every page's tag is its version. */
+static void commit_all_pages(host *h, unsigned times) {
+  for (unsigned i = 0; i < times; i++) {
+    uint64_t tag = pagestore_committed_version(h->instance) + 1;
+    for (uint64_t p = 0; p < PAGES; p++) put(h, p, tag);
+    assert_int_equal(host_commit(h), tag);
+  }
+}
+
+static uint64_t file_bytes(const host *h) {
+  struct stat st;
+  assert_int_equal(stat(h->file, &st), 0);
+  return (uint64_t)st.st_size;
+}
+
+static pagestore_store_info measured(const host *h) {
+  pagestore_store_info info = { .size = sizeof info };
+  assert_ok(pagestore_store_stat(h->store, &info));
+  return info;
+}
+
+static void growth(bool kill_it) {
+  host h = {0};
+  folder_make(&h);
+  host_open(&h, PAGES);
+  commit_all_pages(&h, 10);
+  uint64_t settled = file_bytes(&h);
+  commit_all_pages(&h, COMMITS);
+  assert_in_range(file_bytes(&h), settled, settled + settled / 2); /* without a reader it stays as it is */
+  assert_ok(host_close(&h));
+
+  reader r = reader_fork(h.path);
+  assert_int_equal(reader_says(&r), 'y');
+  host_open(&h, 0);
+  uint64_t before = file_bytes(&h);
+  commit_all_pages(&h, COMMITS);
+  uint64_t held = file_bytes(&h);
+  assert_true(held > before + (COMMITS - 10) * PAGES * PAGESTORE_PAGE);
+  assert_int_equal(measured(&h).file_bytes, held);
+
+  reader_end(&r, kill_it);
+  if (kill_it) { /* what a dead process held is given back by opening at the latest */
+    assert_ok(host_close(&h));
+    host_open(&h, 0);
+  }
+  commit_all_pages(&h, 4);
+  uint64_t after = file_bytes(&h);
+  assert_true(measured(&h).free_bytes > (COMMITS - 10) * PAGES * PAGESTORE_PAGE);
+  commit_all_pages(&h, COMMITS);
+  assert_in_range(file_bytes(&h), after, after + PAGES * 2 * PAGESTORE_PAGE);
+  for (uint64_t p = 0; p < PAGES; p++) assert_page(&h, p, pagestore_committed_version(h.instance));
+  print_message("%s reader: %llu KiB, %llu KiB while it was there, %llu KiB afterwards\n", kill_it ? "killed" : "long", (unsigned long long)before / 1024,
+                (unsigned long long)held / 1024, (unsigned long long)file_bytes(&h) / 1024);
+  assert_ok(host_close(&h));
+  folder_remove(&h);
+  fault_row_count(ROW_READERS, COMMITS);
+}
+
+static void long_reader(void **state) {
+  (void)state;
+  growth(false);
+}
+
+static void killed_reader(void **state) {
+  (void)state;
+  growth(true);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = { cmocka_unit_test(long_reader), cmocka_unit_test(killed_reader) };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
