@@ -3,6 +3,7 @@
 #   tools/NAME/main.c, fuzz/NAME/main.c   a program build/tools/NAME, of every .c in that folder
 #   fuzz/fuzz_NAME.c                      a fuzz target build/fuzz/fuzz_NAME, registered: some random inputs a run
 #   fuzz/NAME.c                           a program build/fuzz/NAME; but driver.c and libfuzzer.c are linked to the targets
+#   fuzz/support/*.c                      linked into the programs fuzz/NAME/, where they need them
 #   tests/test_NAME.c                     a cmocka program build/tests/test_NAME, registered
 #   tests/support/*.c                     linked into all of these tests, the tests' own helpers
 #   tests/NAME.sh                         registered; exits with 77 where it cannot test
@@ -159,11 +160,20 @@ function(pagestore_program path)
     target_sources(program_${name} PRIVATE ${CMAKE_BINARY_DIR}/${name}/example_files.h)
     target_include_directories(program_${name} PRIVATE ${CMAKE_BINARY_DIR}/${name})
   endif()
+  if(folder STREQUAL fuzz AND IS_DIRECTORY ${CMAKE_SOURCE_DIR}/${path})
+    target_link_libraries(program_${name} PRIVATE pagestore_fuzz_support)
+  endif()
   set_target_properties(program_${name} PROPERTIES
     OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/${folder})
 endfunction()
 
 function(pagestore_programs folder)
+  if(folder STREQUAL fuzz)
+    file(GLOB support_sources CONFIGURE_DEPENDS fuzz/support/*.c)
+    add_library(pagestore_fuzz_support STATIC ${support_sources})
+    target_link_libraries(pagestore_fuzz_support PUBLIC pagestore_core)
+    target_include_directories(pagestore_fuzz_support PUBLIC ${CMAKE_SOURCE_DIR})
+  endif()
   file(GLOB mains CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} ${folder}/*/main.c)
   foreach(main ${mains})
     get_filename_component(path ${main} DIRECTORY)
