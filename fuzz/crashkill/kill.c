@@ -43,7 +43,7 @@ static void say(hunt *h, const char *format, ...) {
   va_end(arguments);
 }
 
-/* ---- system calls by name ------------------------------------------------------------------------------------------ */
+/* ---- system calls by name ---------------------------------------------------------------------------------------- */
 
 typedef struct {
   long number;
@@ -84,7 +84,7 @@ static const call_name *call_find(long number) {
   return NULL;
 }
 
-/* ---- a point of time -------------------------------------------------------------------------------------------------- */
+/* ---- a point of time --------------------------------------------------------------------------------------------- */
 
 static void sleep_us(uint64_t us) {
   nanosleep(&(struct timespec){.tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000}, NULL);
@@ -101,7 +101,7 @@ static void hunt_by_time(hunt *h) {
   waitpid(h->victim, &h->out.status, 0);
 }
 
-/* ---- traced: what a stop means -------------------------------------------------------------------------------------------- */
+/* ---- traced: what a stop means ----------------------------------------------------------------------------------- */
 
 static bool counting(const hunt *h) { return h->plan->from_start || atomic_load(&h->ledger->ready); }
 
@@ -186,7 +186,7 @@ static bool handle_stop(hunt *h, pid_t thread, int status) {
   return false;
 }
 
-/* ---- traced: from the gate to the end ------------------------------------------------------------------------------------------ */
+/* ---- traced: from the gate to the end ---------------------------------------------------------------------------- */
 
 static bool seize(pid_t victim) {
   int status;

@@ -6,8 +6,8 @@
  *             delivered it, at the latest at the handler's last instruction (rt_sigreturn)
  *   FLUSHER   at the n-th system call of the flusher's thread, before or after the kernel did it
  *
- * All but RANDOM trace the process (ptrace). Counting begins when the ledger says ready, or with the process. The victim waits
- * at a gate, a pipe, until it is traced.
+ * All but RANDOM trace the process (ptrace). Counting begins when the ledger says ready, or with the process. The
+ * victim waits at a gate, a pipe, until it is traced.
  *
  * Thread: one, which has no other children.
  */

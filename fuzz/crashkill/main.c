@@ -1,18 +1,18 @@
-/* main.c - crashkill: processes that write a store are killed by SIGKILL, again and again, and nothing that was acknowledged
- * may be lost, nothing may be there in part.
+/* main.c - crashkill: processes that write a store are killed by SIGKILL, again and again; nothing that was
+ * acknowledged may be lost, nothing may be there in part.
  *
  *   crashkill [--kills N] [--seed S]    1,000 kills; a seed from the clock. --verbose: a line for each
  *   crashkill --replay FOLDER           looks again at a store that a failing round has left
  *
- * Expected is not what the store says but what the script says (support/script.h); what was begun and acknowledged lies in
- * memory that the victim shares with its parent (support/ledger.h). Each store takes many kills: while it is made, while it is
- * opened, and at work; after each a fresh process compares every byte, and the next victim goes on. In the end the store must
- * give back all that it holds.
+ * Expected is not what the store says but what the script says (support/script.h); what was begun and acknowledged
+ * lies in memory that the victim shares with its parent (support/ledger.h). Each store takes many kills: while it
+ * is made, while it is opened, and at work; after each a fresh process compares every byte, and the next victim
+ * goes on. In the end the store must give back all that it holds.
  *
  * The last line:
  *   crashkill: kills=N (random=A syscall=B handler=C flusher=D) acknowledged=STEPS losses=0 seed=S
- * losses counts every round in which anything was not as it must be. 0: no losses, every kind of kill happened; 1: else;
- * 77: no losses, but a kind cannot be done here; 2: usage.
+ * losses counts every round in which anything was not as it must be.
+ * Exit: 0 no losses, and every kind of kill happened; 1 else; 77 no losses, but a kind cannot be done here; 2 usage.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +40,7 @@ typedef struct {
 
 static const char *const tracker_name[] = {"auto", "scan", "fault", "mprotect"};
 
-/* ---- what a kill is ------------------------------------------------------------------------------------------------ */
+/* ---- what a kill is ---------------------------------------------------------------------------------------------- */
 
 /* Between 1 and most; small numbers as often as large ones. */
 static uint64_t spread(script_dice *d, uint32_t bits_max) {
@@ -64,11 +64,11 @@ static kill_plan new_plan(const run *r, script_dice *d, bool making) {
   p.after = script_chance(d, 50);
   p.disk_calls = script_chance(d, 50);
   switch (p.kind) {
-  case KILL_RANDOM: p.nth = script_below(d, p.from_start ? 12000 : 60000); break;
+  case KILL_RANDOM: p.nth = p.from_start ? script_below(d, 12000) : spread(d, 18); break;
   case KILL_SYSCALL:
-    p.nth = making ? 1 + script_below(d, p.disk_calls ? 45 : 160) : spread(d, p.disk_calls ? 7 : 10);
+    p.nth = making ? 1 + script_below(d, p.disk_calls ? 45 : 160) : spread(d, p.disk_calls ? 9 : 12);
     break;
-  case KILL_FLUSHER: p.nth = spread(d, p.disk_calls ? 7 : 9); break;
+  case KILL_FLUSHER: p.nth = spread(d, p.disk_calls ? 9 : 11); break;
   default:
     p.nth = spread(d, 6);
     if (script_chance(d, 60)) p.instructions = (uint32_t)spread(d, 13);
@@ -85,7 +85,7 @@ static pagestore_options new_options(const run *r, script_dice *d) {
   };
 }
 
-/* ---- rounds ----------------------------------------------------------------------------------------------------------- */
+/* ---- rounds ------------------------------------------------------------------------------------------------------ */
 
 static bool report(run *r, const victim_store *v, const char *what) {
   r->losses++;
@@ -155,7 +155,7 @@ static void find_trackers(run *r) {
   }
 }
 
-/* ---- the program ---------------------------------------------------------------------------------------------------------- */
+/* ---- the program ------------------------------------------------------------------------------------------------- */
 
 static int verdict(const run *r) {
   printf("stores=%llu, killed while making one: %llu, while opening: %llu; found newer than acknowledged: %llu, older "

@@ -41,7 +41,7 @@ static bool finished(victim_store *v, const char *who, pid_t child) {
   return status == 0 || failed(v, who, status);
 }
 
-/* ---- a store and its file of facts -------------------------------------------------------------------------------- */
+/* ---- a store and its file of facts ------------------------------------------------------------------------------- */
 
 static bool new_facts(victim_store *v, const char *folder) {
   snprintf(v->folder, sizeof v->folder, "%s", folder);
@@ -94,7 +94,7 @@ bool round_load(victim_store *v, const char *folder) {
   return true;
 }
 
-/* ---- processes ---------------------------------------------------------------------------------------------------------- */
+/* ---- processes --------------------------------------------------------------------------------------------------- */
 
 _Noreturn static void victim(victim_store *v, int gate, const pagestore_options *options) {
   char byte;

@@ -40,7 +40,7 @@ static void ok(actor *a, int status, const char *call) {
 
 static script_state *state_of(actor *a, uint32_t instance) { return &a->s->instance[instance].now; }
 
-/* ---- what is durable ---------------------------------------------------------------------------------------------- */
+/* ---- what is durable --------------------------------------------------------------------------------------------- */
 
 static void note_durable(life *l, uint64_t version) {
   ledger_acknowledge(l->a->ledger, atomic_load(&l->step_of[version % VERSIONS_KNOWN]));
@@ -54,7 +54,7 @@ static void on_durable(void *env, void *user, uint64_t version, int status) {
   note_durable(l, version);
 }
 
-/* ---- life of instances ----------------------------------------------------------------------------------------------- */
+/* ---- life of instances ------------------------------------------------------------------------------------------- */
 
 static life *new_life(actor *a) {
   life *l = calloc(1, sizeof *l);
@@ -135,7 +135,7 @@ static void fork_instance(actor *a, const script_action *act) {
   if (view) pagestore_instance_close(view);
 }
 
-/* ---- looking ------------------------------------------------------------------------------------------------------------ */
+/* ---- looking ----------------------------------------------------------------------------------------------------- */
 
 static void look(actor *a, pagestore_memory *m, const script_state *state, uint32_t memory, uint32_t cell) {
   uint8_t must[CELL_BYTES];
@@ -171,7 +171,7 @@ static void look_through_view(actor *a, uint32_t instance) {
   pagestore_instance_close(view);
 }
 
-/* ---- actions ------------------------------------------------------------------------------------------------------------ */
+/* ---- actions ----------------------------------------------------------------------------------------------------- */
 
 static void write_run(actor *a, pagestore_memory *m, const script_action *act) {
   size_t offset = (size_t)act->first * CELL_BYTES, length = (size_t)act->count * CELL_BYTES;
@@ -244,7 +244,7 @@ static void perform(actor *a, const script_action *act) {
   }
 }
 
-/* ---- sealing ------------------------------------------------------------------------------------------------------------- */
+/* ---- sealing ----------------------------------------------------------------------------------------------------- */
 
 static void note_version(actor *a, uint32_t instance) {
   uint64_t version = state_of(a, instance)->version;
@@ -296,7 +296,7 @@ static void seal(actor *a) {
   if (a->plan.seal == SEAL_DELETE) a->instance[instance].life = NULL; /* callbacks may still come for it */
 }
 
-/* ---- beside the steps ------------------------------------------------------------------------------------------------------ */
+/* ---- beside the steps -------------------------------------------------------------------------------------------- */
 
 static void beside(actor *a) {
   uint32_t i = (uint32_t)__builtin_ctz(a->plan.instances);
@@ -329,7 +329,7 @@ void actor_step(actor *a) {
   beside(a);
 }
 
-/* ---- begin and end ---------------------------------------------------------------------------------------------------------- */
+/* ---- begin and end ----------------------------------------------------------------------------------------------- */
 
 actor *actor_start(const char *path, script *s, ledger *ledger, const pagestore_options *options) {
   static actor a;

@@ -21,7 +21,7 @@ actor *actor_start(const char *path, script *s, ledger *, const pagestore_option
 void actor_step(actor *);
 /* All that was done is durable and the store closed. */
 void actor_end(actor *);
-/* Deletes every instance, waits until the trash is worked off, what killed processes left of it included, and ends it. */
+/* Deletes every instance, waits until the trash is worked off, also what killed processes left of it, and ends it. */
 void actor_empty(actor *);
 
 #endif

@@ -1,4 +1,4 @@
-/* ledger.h - what is known of a store outside the process that writes it: shared memory, which a SIGKILL leaves as it is.
+/* ledger.h - what is known of a store outside the process that writes it: shared memory, which no SIGKILL touches.
  *
  *   opened ---> begun = n ---> the call that seals step n ---> acknowledged = n
  *

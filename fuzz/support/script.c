@@ -19,7 +19,7 @@ const script_memory script_memories[SCRIPT_MEMORIES] = {
 };
 const char *const script_keys[SCRIPT_KEYS] = {"large", "module.state", "step"};
 
-/* ---- dice, bytes, names --------------------------------------------------------------------------------------------- */
+/* ---- dice, bytes, names ------------------------------------------------------------------------------------------ */
 
 static uint64_t mix(uint64_t z) { /* splitmix64 */
   z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
@@ -80,7 +80,7 @@ uint32_t script_pages(const script *s) {
   return pages;
 }
 
-/* ---- writing a plan ---------------------------------------------------------------------------------------------------- */
+/* ---- writing a plan ---------------------------------------------------------------------------------------------- */
 
 typedef struct {
   script *s;
@@ -155,7 +155,7 @@ static void set_value(writer *w, uint32_t instance, uint32_t key, uint32_t lengt
   w->s->instance[instance].now.value[key].length = length;
 }
 
-/* ---- a message ------------------------------------------------------------------------------------------------------------- */
+/* ---- a message --------------------------------------------------------------------------------------------------- */
 
 static void some_writes(writer *w, uint32_t instance, uint32_t memory) {
   uint32_t size = w->s->instance[instance].now.memory[memory].pages * PAGE_CELLS;
@@ -206,7 +206,7 @@ static void commit(writer *w, uint32_t instance) {
   seal(w, SEAL_COMMIT, instance);
 }
 
-/* ---- choosing ---------------------------------------------------------------------------------------------------------------- */
+/* ---- choosing ---------------------------------------------------------------------------------------------------- */
 
 static uint32_t some_instance(writer *w, bool exists) {
   uint32_t from = (uint32_t)script_below(&w->dice, SCRIPT_INSTANCES);
@@ -227,7 +227,7 @@ static script_snapshot *some_snapshot(writer *w, uint32_t instance, bool taken) 
   return NULL;
 }
 
-/* ---- the kinds of steps: each says whether the state allowed it ------------------------------------------------------------------ */
+/* ---- the kinds of steps: each says whether the state allowed it -------------------------------------------------- */
 
 static bool step_message(writer *w) {
   uint32_t i = some_instance(w, true);
@@ -376,7 +376,7 @@ static bool step_bulk(writer *w) {
   return true;
 }
 
-/* ---- steps ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- steps ------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
   uint32_t weight;

@@ -1,15 +1,16 @@
 /* script.h - a history of a store that one seed decides: what is done at step n, and what every byte is after it.
  *
- * A step is what becomes durable as one: a commit, a commit of several instances, a snapshot, a drop, a deletion. Commits of
- * a store become durable in the order in which they were sealed, so what a crash leaves is the state after some step: one
- * number, not below the last acknowledged step and not above the last begun one. Whoever has the seed can make that state
- * without the store, and a process that was killed is followed by one that goes on at the next step.
+ * A step is what becomes durable as one: a commit, a commit of several instances, a snapshot, a drop, a deletion.
+ * Commits of a store become durable in the order in which they were sealed, so what a crash leaves is the state
+ * after some step: one number, not below the last acknowledged step and not above the last begun one. Whoever has
+ * the seed can make that state without the store, and a process that was killed is followed by one that goes on at
+ * the next step.
  *
- * Bytes: a memory is cells of 512 bytes, an eighth of a block. The state keeps one stamp per cell: who wrote it last. Seed,
- * stamp and place give the bytes; stamp 0 is zeros.
+ * Bytes: a memory is cells of 512 bytes, an eighth of a block. The state keeps one stamp per cell: who wrote it
+ * last. Seed, stamp and place give the bytes; stamp 0 is zeros.
  *
- * Invariants: cells beyond a memory's size have stamp 0. The next state depends on seed and state alone, never on what the
- *             library did.
+ * Invariants: cells beyond a memory's size have stamp 0. The next state depends on seed and state alone, never on
+ *             what the library did.
  * Thread:     one. Knows nothing of the library but the flags of a memory.
  */
 #ifndef PAGESTORE_FUZZ_SUPPORT_SCRIPT_H
@@ -69,7 +70,7 @@ typedef struct {
   script_instance instance[SCRIPT_INSTANCES];
 } script;
 
-/* ---- what is done --------------------------------------------------------------------------------------------- */
+/* ---- what is done ------------------------------------------------------------------------------------------------ */
 
 typedef enum {
   DO_CREATE,  /* the instance */

@@ -128,7 +128,7 @@ static void find_step(witness *w) {
          (unsigned long long)begun, text);
 }
 
-/* ---- bytes -------------------------------------------------------------------------------------------------------- */
+/* ---- bytes ------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
   witness *w;
@@ -251,7 +251,7 @@ void witness_look(const char *path, script *s, ledger *ledger, uint32_t flags) {
   ledger->found = s->step;
 }
 
-/* ---- an empty store ------------------------------------------------------------------------------------------------ */
+/* ---- an empty store ---------------------------------------------------------------------------------------------- */
 
 static int found_damage(void *env, uint64_t page, const char *text) {
   ledger_broken(env, "witness: page %llu: %s", (unsigned long long)page, text);
