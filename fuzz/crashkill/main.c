@@ -90,24 +90,24 @@ static pagestore_options new_options(const run *r, script_dice *d) {
 static bool report(run *r, const victim_store *v, const char *what) {
   r->losses++;
   printf("%s\n  %s\n  the store is left in %s; again: %s --replay %s\n  the whole run: %s --seed %llu --kills %llu\n",
-         what, v->text, v->folder, r->program, v->folder, r->program, (unsigned long long)r->seed,
+         what, v->trial.text, v->folder, r->program, v->folder, r->program, (unsigned long long)r->seed,
          (unsigned long long)r->kills_wanted);
   return false;
 }
 
 static void count(run *r, const victim_store *v, const kill_plan *plan, const pagestore_options *options, bool made) {
-  uint64_t acknowledged = atomic_load(&v->ledger->acknowledged);
+  uint64_t acknowledged = atomic_load(&v->trial.ledger->acknowledged);
   r->kills++;
   r->by_kind[plan->kind]++;
   r->by_tracker[options->tracker]++;
   r->making += !made;
-  r->opening += made && !atomic_load(&v->ledger->ready);
-  r->acknowledged += acknowledged - v->base->step;
+  r->opening += made && !atomic_load(&v->trial.ledger->ready);
+  r->acknowledged += acknowledged - v->trial.base->step;
 }
 
 static bool one_kill(run *r, victim_store *v) {
   script_dice d = script_dice_for(r->seed, r->kills + 1);
-  bool made = atomic_load(&v->ledger->made);
+  bool made = atomic_load(&v->trial.ledger->made);
   kill_plan plan = new_plan(r, &d, !made && r->kills % KILLS_A_STORE < MAKING_KILLS);
   pagestore_options options = new_options(r, &d);
   kill_outcome out;
@@ -116,14 +116,14 @@ static bool one_kill(run *r, victim_store *v) {
   snprintf(what, sizeof what, "kill %llu (%s, %s; tracker %s)", (unsigned long long)r->kills + 1, kill_name[plan.kind],
            out.where, tracker_name[options.tracker]);
   if (!killed) return report(r, v, what);
-  count(r, v, &plan, &options, made || atomic_load(&v->ledger->made));
-  uint64_t acknowledged = atomic_load(&v->ledger->acknowledged), begun = atomic_load(&v->ledger->begun);
-  if (!round_witness(v, 0)) return report(r, v, what);
-  r->newer += v->base->step > acknowledged;
-  r->dropped += v->base->step < begun;
+  count(r, v, &plan, &options, made || atomic_load(&v->trial.ledger->made));
+  uint64_t acknowledged = atomic_load(&v->trial.ledger->acknowledged), begun = atomic_load(&v->trial.ledger->begun);
+  if (!round_witness(v)) return report(r, v, what);
+  r->newer += v->trial.base->step > acknowledged;
+  r->dropped += v->trial.base->step < begun;
   if (r->verbose)
     printf("%s: acknowledged %llu, begun %llu, found %llu\n", what, (unsigned long long)acknowledged,
-           (unsigned long long)begun, (unsigned long long)v->base->step);
+           (unsigned long long)begun, (unsigned long long)v->trial.base->step);
   return true;
 }
 
@@ -138,8 +138,8 @@ static void one_store(run *r) {
   uint64_t losses = r->losses, until = r->kills + KILLS_A_STORE;
   bool well = true;
   while (well && r->kills < until && r->kills < r->kills_wanted) well = one_kill(r, &v);
-  if (well && !round_go_on(&v, STEPS_AFTER)) well = report(r, &v, "going on after the last kill");
-  if (well && !round_empty(&v)) well = report(r, &v, "deleting everything");
+  if (well && !trial_go_on(&v.trial, STEPS_AFTER)) well = report(r, &v, "going on after the last kill");
+  if (well && !trial_empty(&v.trial)) well = report(r, &v, "deleting everything");
   round_close(&v, r->losses > losses);
 }
 
@@ -150,7 +150,7 @@ static void find_trackers(run *r) {
     snprintf(folder, sizeof folder, "%.4000s/trial", r->folder);
     if (mkdir(folder, 0777) < 0 || !round_open(&v, folder, 0)) exit(2);
     if (round_supports(&v, (pagestore_tracker)t)) r->trackers[r->tracker_count++] = (pagestore_tracker)t;
-    else printf("tracker %s is left out: %s\n", tracker_name[t], v.text);
+    else printf("tracker %s is left out: %s\n", tracker_name[t], v.trial.text);
     round_close(&v, false);
   }
 }
@@ -184,10 +184,10 @@ static int replay(const char *folder) {
     fprintf(stderr, "%s has no file of facts: give the folder that a failing round named\n", folder);
     return 2;
   }
-  bool well = round_witness(&v, 0);
-  if (well) printf("the store is at step %llu, as it may be; going on\n", (unsigned long long)v.base->step);
-  well = well && round_go_on(&v, STEPS_AFTER);
-  printf("%s\n", well ? "nothing is wrong" : v.text);
+  bool well = round_witness(&v);
+  if (well) printf("the store is at step %llu, as it may be; going on\n", (unsigned long long)v.trial.base->step);
+  well = well && trial_go_on(&v.trial, STEPS_AFTER);
+  printf("%s\n", well ? "nothing is wrong" : v.trial.text);
   round_close(&v, true);
   return well ? 0 : 1;
 }

@@ -349,16 +349,6 @@ static void pause_ms(long ms) {
   nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
 }
 
-static pagestore_store_info wait_for_trash(actor *a) {
-  pagestore_store_info info = {.size = sizeof info};
-  for (int ms = 0; ms < TRASH_WAIT_MS; ms += 5) {
-    OK(a, pagestore_store_stat(a->store, &info));
-    if (!info.trash) return info;
-    pause_ms(5);
-  }
-  BROKEN(a, "the trash is not worked off");
-}
-
 void actor_end(actor *a) {
   OK(a, pagestore_sync(a->store, PAGESTORE_FOREVER));
   ledger_acknowledge(a->ledger, a->s->step);
@@ -367,18 +357,26 @@ void actor_end(actor *a) {
   OK(a, pagestore_close(a->store));
 }
 
-void actor_empty(actor *a) {
+void actor_delete_all(actor *a) {
   for (uint32_t i = 0; i < SCRIPT_INSTANCES; i++) {
     if (!a->s->instance[i].exists) continue;
     char name[32];
     script_name(name, i);
     close_instance(a, i);
     OK(a, pagestore_instance_delete(a->store, name, PAGESTORE_ASYNC));
+    a->s->instance[i].exists = false;
   }
   OK(a, pagestore_sync(a->store, PAGESTORE_FOREVER));
-  pagestore_store_info info = wait_for_trash(a);
+}
+
+void actor_wait_for_trash(actor *a) {
+  pagestore_store_info info = {.size = sizeof info, .trash = true};
+  for (int ms = 0; info.trash && ms < TRASH_WAIT_MS; ms += 5) {
+    pause_ms(5);
+    OK(a, pagestore_store_stat(a->store, &info));
+  }
+  if (info.trash) BROKEN(a, "the trash is not worked off");
   if (info.instances || info.snapshots || info.layers)
     BROKEN(a, "%llu instances, %llu snapshots, %llu layers are left of nothing", (unsigned long long)info.instances,
            (unsigned long long)info.snapshots, (unsigned long long)info.layers);
-  OK(a, pagestore_close(a->store));
 }

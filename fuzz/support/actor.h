@@ -21,7 +21,8 @@ actor *actor_start(const char *path, script *s, ledger *, const pagestore_option
 void actor_step(actor *);
 /* All that was done is durable and the store closed. */
 void actor_end(actor *);
-/* Deletes every instance, waits until the trash is worked off, also what killed processes left of it, and ends it. */
-void actor_empty(actor *);
+/* Deletes every instance, durably; the trash is left to whoever opens the store next. The script's state follows. */
+void actor_delete_all(actor *);
+void actor_wait_for_trash(actor *); /* nothing of it may be left in the end */
 
 #endif

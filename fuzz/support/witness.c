@@ -34,7 +34,7 @@ typedef struct {
 #define OK(w, call)    ok((w), (call), #call)
 
 static void ok(const witness *w, int status, const char *call) {
-  if (status) BROKEN(w, "witness: %s: %s: %s", call, pagestore_strerror(status), pagestore_detail());
+  if (status) BROKEN(w, "%s: %s: %s", call, pagestore_strerror(status), pagestore_detail());
 }
 
 /* ---- listings ---------------------------------------------------------------------------------------------------- */
@@ -45,7 +45,7 @@ static int list_snapshot(void *env, const char *name, uint64_t version, uint64_t
   unsigned long long step;
   (void)retained_bytes;
   if (n == SCRIPT_SNAPSHOTS || sscanf(name, "step %llu", &step) != 1)
-    BROKEN(w, "witness: snapshot '%s' of instance %u never was", name, i);
+    BROKEN(w, "snapshot '%s' of instance %u never was", name, i);
   w->is.instance[i].snapshot[n].name = step;
   w->is.instance[i].snapshot[n].version = version;
   return 0;
@@ -55,7 +55,7 @@ static int list_instance(void *env, const pagestore_instance_info *info) {
   witness *w = env;
   uint32_t i;
   if (sscanf(info->name, "instance %u", &i) != 1 || i >= SCRIPT_INSTANCES)
-    BROKEN(w, "witness: instance '%s' never was", info->name);
+    BROKEN(w, "instance '%s' never was", info->name);
   w->is.instance[i].exists = true;
   w->is.instance[i].version = info->durable;
   return 0;
@@ -254,13 +254,13 @@ void witness_look(const char *path, script *s, ledger *ledger, uint32_t flags) {
 /* ---- an empty store ---------------------------------------------------------------------------------------------- */
 
 static int found_damage(void *env, uint64_t page, const char *text) {
-  ledger_broken(env, "witness: page %llu: %s", (unsigned long long)page, text);
+  ledger_broken(env, "page %llu: %s", (unsigned long long)page, text);
 }
 
 static int found_row(void *env, const char *table, bytes key, walker_place value) {
   (void)value;
   if (strcmp(table, "pages") == 0 || (strcmp(table, "catalog") == 0 && key.size > 1))
-    ledger_broken(env, "witness: table %s still has rows", table);
+    ledger_broken(env, "table %s still has rows", table);
   return 0;
 }
 
@@ -270,10 +270,9 @@ void witness_look_empty(const char *path, ledger *ledger) {
   walker_summary summary = {0};
   snprintf(file, sizeof file, "%s/data.mdb", path);
   int fd = open(file, O_RDONLY | O_CLOEXEC);
-  if (fd < 0 || walker_check_meta(fd, file, &metas) != 0) ledger_broken(ledger, "witness: %s", pagestore_detail());
+  if (fd < 0 || walker_check_meta(fd, file, &metas) != 0) ledger_broken(ledger, "%s", pagestore_detail());
   const walker_callbacks callbacks = {.env = ledger, .finding = found_damage, .row = found_row};
-  if (walker_walk(fd, &metas, metas.newest, &callbacks, &summary) != 0)
-    ledger_broken(ledger, "witness: %s", pagestore_detail());
-  if (summary.pages_lost) ledger_broken(ledger, "witness: %llu pages are lost", (unsigned long long)summary.pages_lost);
+  if (walker_walk(fd, &metas, metas.newest, &callbacks, &summary) != 0) ledger_broken(ledger, "%s", pagestore_detail());
+  if (summary.pages_lost) ledger_broken(ledger, "%llu pages are lost", (unsigned long long)summary.pages_lost);
   close(fd);
 }
