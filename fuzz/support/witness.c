@@ -124,8 +124,8 @@ static void find_step(witness *w) {
   if (lost)
     BROKEN(w, "LOST: step %llu was acknowledged, the store is at step %llu:%s", (unsigned long long)acknowledged,
            (unsigned long long)at, text);
-  BROKEN(w, "TORN: %llu was acknowledged and %llu begun, the store is at no step:%s", (unsigned long long)acknowledged,
-         (unsigned long long)begun, text);
+  BROKEN(w, "TORN: %llu was acknowledged and %llu begun, the store is at none of these steps:%s",
+         (unsigned long long)acknowledged, (unsigned long long)begun, text);
 }
 
 /* ---- bytes ------------------------------------------------------------------------------------------------------- */
