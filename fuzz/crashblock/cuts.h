@@ -3,8 +3,8 @@
  *   ... write flush write write flush write write write | flush ...
  *       durable                   .     pending         cut
  *
- * Whatever was written before the last flush before the cut is on the disk; of what came after it, any 4 KiB blocks may be,
- * whether they were written early or late.
+ * Whatever was written before the last flush before the cut is on the disk; of what came after it, any 4 KiB blocks
+ * may be, whether they were written early or late.
  *
  * Invariant: cuts are taken in ascending order.
  * Thread:    one.

@@ -26,7 +26,7 @@ typedef struct {
 } disk;
 static disk served;
 
-/* ---- the log ------------------------------------------------------------------------------------------------------ */
+/* ---- the log ----------------------------------------------------------------------------------------------------- */
 
 disk_log *disk_log_new(void) {
   disk_log *log = mmap(NULL, sizeof *log, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -52,7 +52,7 @@ static int note(disk *d, disk_kind kind, uint64_t at, const void *bytes, size_t 
   return 0;
 }
 
-/* ---- requests ------------------------------------------------------------------------------------------------------ */
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
 
 static struct stat attributes(fuse_ino_t node) {
   bool root = node == FUSE_ROOT_ID;
@@ -121,7 +121,7 @@ static const struct fuse_lowlevel_ops requests = {
     .fsync = on_fsync,
 };
 
-/* ---- the process ----------------------------------------------------------------------------------------------------- */
+/* ---- the process ------------------------------------------------------------------------------------------------- */
 
 static bool load(const char *image) {
   struct stat st;

@@ -1,10 +1,11 @@
-/* disk.h - a disk that remembers: one file in a FUSE file system of our own, each write and each flush of which goes into a log.
+/* disk.h - a disk that remembers: one file in a FUSE file system of our own; each write and flush goes into a log.
  *
- * A process of its own serves it, one request after the other, so the log is the order in which the disk saw them. The kernel
- * waits for each write (no write-back cache), and an fsync of the file is what a loop device makes of a flush.
+ * A process of its own serves it, one request after the other, so the log is the order in which the disk saw them.
+ * The kernel waits for each write (no write-back cache), and an fsync of the file is what a loop device makes of a
+ * flush.
  *
- * Invariant: event n has the ledger as it was when the event came: a power cut just before it finds no more on the disk than
- *            the events before it, and at least what was acknowledged by then has to be there.
+ * Invariant: event n has the ledger as it was when the event came: a power cut just before it finds no more on the
+ *            disk than the events before it, and at least what was acknowledged by then has to be there.
  * Thread:    the log is written by the serving process alone; others read it once that process has ended.
  */
 #ifndef PAGESTORE_FUZZ_CRASHBLOCK_DISK_H

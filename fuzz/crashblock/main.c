@@ -1,16 +1,17 @@
-/* main.c - crashblock: power cuts below the file system. A store on ext4 on a loop device on a disk that remembers each write
- * and each flush; afterwards the disk is made as a cut would have left it, ext4 replays its journal, and the store must hold
- * what was acknowledged, and nothing in part.
+/* main.c - crashblock: power cuts below the file system. A store on ext4 on a loop device on a disk that remembers
+ * each write and each flush; afterwards the disk is made as a cut would have left it, ext4 replays its journal, and
+ * the store must hold what was acknowledged, and nothing in part.
  *
  *   crashblock [--steps N] [--states N] [--seed S] [--verbose]
  *   crashblock --ignore-flushes ...       the disk lies about its flushes: violations must be found
  *
- * Needs root, FUSE and loop devices; leaves no mount and no device, however it ends. A state that is not as it must be is kept
- * as an image, which can be mounted by hand.
+ * Needs root, FUSE and loop devices; leaves no mount and no device, however it ends. A state that is not as it must
+ * be is kept as an image, which can be mounted by hand.
  *
  * The last line:
  *   crashblock: writes=W flushes=F states=N violations=0 seed=S
- * Exit: 0 no violations; 1 some; 77 it cannot be done here, the reason is the last line; 2 usage, or the disk itself failed.
+ * Exit: 0 no violations; 1 some; 77 it cannot be done here, the reason is the last line; 2 usage, or the
+ * disk itself failed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -47,7 +48,7 @@ static int broken(const char *what, const char *why) {
   return BROKEN;
 }
 
-/* ---- recording --------------------------------------------------------------------------------------------------------- */
+/* ---- recording --------------------------------------------------------------------------------------------------- */
 
 /* Processes that write one after the other, each to a clean end. */
 static bool work(run *r, trial *t) {
@@ -97,7 +98,7 @@ static int record(run *r) {
   return result;
 }
 
-/* ---- judging -------------------------------------------------------------------------------------------------------------- */
+/* ---- judging ----------------------------------------------------------------------------------------------------- */
 
 typedef struct {
   cuts cuts;
@@ -198,7 +199,7 @@ static int judge_states(run *r) {
   return 0;
 }
 
-/* ---- the program ------------------------------------------------------------------------------------------------------------ */
+/* ---- the program ------------------------------------------------------------------------------------------------- */
 
 static void verdict(const run *r) {
   uint64_t of_kind[DISK_END + 1] = {0}, events = atomic_load(&r->log->count);

@@ -35,7 +35,7 @@ const char *mounts_refused(void) {
   return NULL;
 }
 
-/* ---- the world ----------------------------------------------------------------------------------------------------- */
+/* ---- the world --------------------------------------------------------------------------------------------------- */
 
 static pid_t first_process;
 
@@ -68,7 +68,7 @@ int mounts_world(int (*inside)(void *env), void *env) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 2;
 }
 
-/* ---- file systems --------------------------------------------------------------------------------------------------- */
+/* ---- file systems ------------------------------------------------------------------------------------------------ */
 
 static bool run(const char *program, const char *const words[]) {
   int status;

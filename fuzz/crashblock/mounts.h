@@ -1,7 +1,8 @@
 /* mounts.h - ext4 on a loop device on a file, in a world where nothing of it can be left behind.
  *
- * The world: a mount namespace and a process namespace of their own. When its first process ends, by whatever signal, the
- * kernel ends the others, drops the mounts, and with them the loop devices, which are made to go with their last user.
+ * The world: a mount namespace and a process namespace of their own. When its first process ends, by whatever
+ * signal, the kernel ends the others, drops the mounts, and with them the loop devices, which are made to go with
+ * their last user.
  *
  * Thread: one.
  */
