@@ -105,26 +105,32 @@ static void describe(const listing *is, char *to, size_t room) {
   }
 }
 
-/* The first step that fits, from the script's on: an earlier one than acknowledged is a loss. */
+/* Whether the store is at a step from the history's begin on: what was acknowledged later is lost. */
+static bool find_older(const witness *w, uint64_t acknowledged, uint64_t *step) {
+  static script s;
+  script_plan plan;
+  bool found = false;
+  for (script_begin(&s, w->s->seed); s.step < acknowledged; script_step(&s, &plan)) {
+    if (!fits(&s, &w->is)) continue;
+    *step = s.step;
+    found = true;
+  }
+  return found;
+}
+
 static void find_step(witness *w) {
   uint64_t begun = atomic_load(&w->ledger->begun), acknowledged = atomic_load(&w->ledger->acknowledged);
-  bool lost = false;
+  uint64_t older = 0;
   script_plan plan;
-  uint64_t at = 0;
-  for (;; script_step(w->s, &plan)) {
-    if (fits(w->s, &w->is)) {
-      lost = w->s->step < acknowledged;
-      at = w->s->step;
-      if (!lost) return;
-    }
-    if (w->s->step == begun) break;
-  }
   char text[700];
+  while (w->s->step < acknowledged) script_step(w->s, &plan);
+  for (; !fits(w->s, &w->is) && w->s->step < begun; script_step(w->s, &plan)) continue;
+  if (fits(w->s, &w->is)) return;
   describe(&w->is, text, sizeof text);
-  if (lost)
+  if (find_older(w, acknowledged, &older))
     BROKEN(w, "LOST: step %llu was acknowledged, the store is at step %llu:%s", (unsigned long long)acknowledged,
-           (unsigned long long)at, text);
-  BROKEN(w, "TORN: %llu was acknowledged and %llu begun, the store is at none of these steps:%s",
+           (unsigned long long)older, text);
+  BROKEN(w, "TORN: step %llu was acknowledged and %llu begun, the store is at none:%s",
          (unsigned long long)acknowledged, (unsigned long long)begun, text);
 }
 
