@@ -78,6 +78,7 @@ int command_show(const invocation *);
 int command_completion(const invocation *);
 int command_new_example(const invocation *);
 int command_plot(const invocation *);
+int command_wasm(const invocation *);
 int command_help(const invocation *);
 int command_version(const invocation *);
 

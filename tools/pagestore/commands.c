@@ -129,6 +129,54 @@ static const option copy_options[] = {
     OPTION_END,
 };
 
+static const option wasm_options[] = {
+    {"output", 'o', "OUT", "native: where the rewritten module goes"},
+    {"shim", 's', "SHIM", "native: write the shim that serves the stable-memory calls, too"},
+    {"memories", 'm', "WHO", "native: who defines the memories: host (the default), shim or module"},
+    {"copy", 'c', "HOW", "native: how the shim copies: loop (the default) or bulk"},
+    {"stable-bits", 'b', "32|64", "native: index type of the stable memory; the default is 64"},
+    {"stable-max", 'x', "PAGES", "native: its maximum; the default is 65536 of 32 bits, 8192000 of 64"},
+    OPTION_JSON,
+    OPTION_HELP,
+    OPTION_END,
+};
+
+/* Longer than the others: it is all that the author of a host needs to know of a rewritten module. */
+static const char wasm_text[] =
+    "inspect MODULE shows memories, imports of ic0, segments, globals, tables and start function,\n"
+    "and whether native would take the module.\n"
+    "\n"
+    "native IN -o OUT writes a copy whose whole state the host can keep. No instruction changes, all\n"
+    "indexes stay:\n"
+    "  memory 0  imported as \"pagestore\" \"heap\"; memory 1 is new, \"pagestore\" \"stable\"\n"
+    "  exported  pagestore_install: what instantiation did before (active data segments, the start\n"
+    "            function). To be called once where the heap is new: a new instance, an upgrade, a\n"
+    "            reinstallation; before any other export and in that message. Not after a restart\n"
+    "  exported  pagestore_global_N: mutable global N, to be saved with each commit and put back\n"
+    "            after instantiating, rollback and restore\n"
+    "Tables are not kept: they are as after instantiation.\n"
+    "\n"
+    "--shim SHIM writes a module that exports stable_size, stable_grow, stable_read, stable_write and\n"
+    "the stable64_ ones over the two memories, to be linked as \"ic0\"; the host adds what else the\n"
+    "module wants of ic0. --memories says who defines the two memories:\n"
+    "  host      module and shim import both (wasm2c, engines with host memories)\n"
+    "  shim      the shim defines and exports both as \"heap\" and \"stable\", the module imports them\n"
+    "            from it (Wasmtime with a memory creator)\n"
+    "  module    the module goes on defining them and exports both as pagestore_heap and\n"
+    "            pagestore_stable; no shim, host functions serve the calls\n"
+    "wabt 1.0.32 needs --stable-bits 32 and --copy loop: it knows no 64-bit memories and swaps the\n"
+    "memories of memory.copy.\n"
+    "\n"
+    "--json of inspect is one object: bytes, types, functions, imported_functions, element_segments,\n"
+    "start (null: none), data_count, native (true, or false with native_reason); and arrays:\n"
+    "  memories  index, imported, index_bits, pages, max_pages, shared\n"
+    "  ic0       name, type, at\n"
+    "  data      index, active, bytes, at\n"
+    "  globals   index, type, mutable, imported, exported (its first name)\n"
+    "  tables    index, type, imported, index_bits, elements, max_elements\n"
+    "  sections  section, name, at, bytes\n"
+    "`at` is an offset in the file.\n";
+
 const command commands[] = {
     {"ls", "STORE", "list the instances of a store",
      "Each instance by name: its version, memory pages, what of them is stored, its module hash.\n",
@@ -219,6 +267,8 @@ const command commands[] = {
     {"completion", "bash|zsh", "a script that completes the program's words",
      "For bash: `source <(pagestore completion bash)`; installed packages bring it along.\n", help_options, 1, 1,
      command_completion},
+    {"wasm", "inspect MODULE | native IN", "look into a Wasm module, or make its memory the host's",
+     wasm_text, wasm_options, 2, 2, command_wasm},
     {"help", "[COMMAND]", "how to use the program, or a command", "", manual_options, 0, 1,
      command_help},
     {"version", "", "the version of the program and its library", "", help_options, 0, 0,
