@@ -40,6 +40,7 @@ struct pagestore_instance {
   db_slot *slot;
   layers *layers;
   pagestore_memory *memories;
+  uint64_t boundaries;          /* commits, rollbacks and advances so far: another number, another message */
   int broken;                   /* a rollback failed: the handle can only be closed */
 };
 

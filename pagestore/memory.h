@@ -31,6 +31,13 @@ struct pagestore_memory {
 };
 
 int memory_check(const pagestore_memory *, bool to_write);
+
+/* For host code that copies at once: the bytes, inside the size, are there, and marked where the memory is EXPLICIT.
+ * Good until the next call on this memory. EREADONLY; a load's failure, with its text. is_touched, for bytes of one
+ * page: nothing is left to do but marking. */
+int memory_touch(pagestore_memory *, uint64_t offset, uint64_t length, bool to_write);
+bool memory_is_touched(const pagestore_memory *, uint64_t offset, bool to_write);
+void memory_mark_range(pagestore_memory *, uint64_t offset, uint64_t length);   /* if it is EXPLICIT */
 uint64_t memory_default_guard(uint32_t flags, uint64_t max_pages);
 
 /* ---- the page map under the region ----------------------------------------------------------- */

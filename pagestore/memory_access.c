@@ -74,6 +74,26 @@ static void mark_range(pagestore_memory *m, uint64_t offset, uint64_t length) {
   }
 }
 
+void memory_mark_range(pagestore_memory *m, uint64_t offset, uint64_t length) {
+  if (m->flags & PAGESTORE_EXPLICIT) mark_range(m, offset, length);
+}
+
+/* Loaded before it is marked: a page that cannot be had must not look written. */
+int memory_touch(pagestore_memory *m, uint64_t offset, uint64_t length, bool to_write) {
+  int status = memory_check(m, to_write);
+  if (status || length == 0) return status;
+  uint64_t first = offset / PAGE_BYTES, count = (offset + length - 1) / PAGE_BYTES - first + 1;
+  status = region_touch(m->region, first, count, to_write);
+  if (status == PAGESTORE_EREADONLY) return status;
+  if (status) return describe_one_of(m, status, first, count);
+  if (to_write) memory_mark_range(m, offset, length);
+  return 0;
+}
+
+bool memory_is_touched(const pagestore_memory *m, uint64_t offset, bool to_write) {
+  return region_is_touched(m->region, offset / PAGE_BYTES, to_write);
+}
+
 int pagestore_memory_read(pagestore_memory *m, uint64_t offset, void *to, size_t length) {
   int status = check_range(m, offset, length, false);
   if (status) return status;
@@ -83,14 +103,14 @@ int pagestore_memory_read(pagestore_memory *m, uint64_t offset, void *to, size_t
 int pagestore_memory_write(pagestore_memory *m, uint64_t offset, const void *from, size_t length) {
   int status = check_range(m, offset, length, true);
   if (status) return status;
-  if (m->flags & PAGESTORE_EXPLICIT) mark_range(m, offset, length);
+  memory_mark_range(m, offset, length);
   return each_piece(m, offset, length, TO_WRITE, piece_write, (void *)(uintptr_t)from);
 }
 
 int pagestore_memory_fill(pagestore_memory *m, uint64_t offset, int byte, uint64_t length) {
   int status = check_range(m, offset, length, true);
   if (status) return status;
-  if (m->flags & PAGESTORE_EXPLICIT) mark_range(m, offset, length);
+  memory_mark_range(m, offset, length);
   return each_piece(m, offset, length, TO_WRITE, piece_fill, &byte);
 }
 
@@ -98,7 +118,7 @@ int pagestore_memory_prepare(pagestore_memory *m, uint64_t offset, uint64_t leng
   int status = check_range(m, offset, length, write);
   if (status || length == 0) return status;
   uint64_t first = offset / PAGE_BYTES, count = (offset + length - 1) / PAGE_BYTES - first + 1;
-  if (write && m->flags & PAGESTORE_EXPLICIT) mark_range(m, offset, length);
+  if (write) memory_mark_range(m, offset, length);
   return load_pages(m, first, count, write ? TO_WRITE : TO_READ);
 }
 

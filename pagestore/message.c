@@ -297,6 +297,7 @@ static void finish(boundary *b) {
   store_counters *c = &b->instance->store->counters;
   clean_regions(b, true);
   forget_before(b);
+  b->instance->boundaries++;
   atomic_fetch_add(&c->blocks_dirty, b->blocks);
   if (b->work) atomic_fetch_add(&c->commits, 1);
 }
@@ -440,6 +441,7 @@ static memory_drift drift_of(const pagestore_instance *i, bool restored, uint64_
 int instance_rollback(pagestore_instance *i) {
   memory_drift drift = drift_of(i, i->message.restored, i->message.restored_serial);
   message_free(i->store, &i->message);
+  i->boundaries++;
   int status = 0;
   for (pagestore_memory *m = i->memories; m; m = m->next) {
     int outcome = memory_follow(m, drift);

@@ -29,6 +29,7 @@ static int capture_next(pagestore_instance *i, uint64_t version, core_version *n
 
 static int follow_all(pagestore_instance *i, memory_drift drift) {
   int status = 0;
+  i->boundaries++;
   for (pagestore_memory *m = i->memories; m && !status; m = m->next) status = memory_follow(m, drift);
   if (status) i->broken = PAGESTORE_EIO;
   return status;

@@ -22,6 +22,10 @@ everywhere() {
 
 echo '#include <pagestore.h>' > "$out/api.c"
 everywhere "$out/api.c"
+for header in stable module; do
+  echo "#include <pagestore/$header.h>" > "$out/$header.c"
+  everywhere "$out/$header.c"
+done
 if echo '#include <wasm-rt.h>' | ${CC:-cc} -E -x c - > /dev/null 2>&1; then
   echo '#include <pagestore/wasm2c.h>' > "$out/wasm2c.c"
   printf '#define PAGESTORE_WASM2C_IMPLEMENTATION\n#include <pagestore/wasm2c.h>\n' > "$out/wasm2c_runtime.c"

@@ -8,16 +8,17 @@
  *
  * The copy, made by changing sections only (no instruction of the module is touched, all indexes stay):
  * - its memory is index 0 and imported as "pagestore" "heap"; index 1 is the stable memory, "pagestore" "stable";
- * - its active data segments are passive and it has no start function, so that instantiating it anew leaves a restored heap
- *   as it is. Both are done by the exported function "pagestore_install", which takes and returns nothing: to be called once
- *   where the heap is new (a new instance, an upgrade, a reinstallation), before any other export, in that message;
+ * - its active data segments are passive and it has no start function, so that instantiating it anew leaves a restored
+ *   heap as it is. Both are done by the exported function "pagestore_install", which takes and returns nothing: to be
+ *   called once where the heap is new (a new instance, an upgrade, a reinstallation), before any other export, in that
+ *   message;
  * - mutable global N is exported as "pagestore_global_N", so that the host can save it with each commit and put it back
  *   after instantiating, rollback and restore.
  * Not kept: tables, dropped data and element segments; they are as after instantiation.
  *
- * Results as in pagestore.h. A module that is refused is named with section and offset in pagestore_detail(): EFORMAT is a
- * malformed or unknown module, EUNSUPPORTED one that is fine but cannot be made native. What was read is not validated
- * further: that is the engine's work, before and after.
+ * Results as in pagestore.h. A module that is refused is named with section and offset in pagestore_detail(): EFORMAT
+ * is a malformed or unknown module, EUNSUPPORTED one that is fine but cannot be made native. What was read is not
+ * validated further: that is the engine's work, before and after.
  *
  * Thread: any; a module that was read does not change. */
 #ifndef PAGESTORE_MODULE_H
@@ -135,12 +136,13 @@ PAGESTORE_API void pagestore_module_free(pagestore_module *); /* NULL is fine. T
 typedef enum {
   PAGESTORE_NATIVE_HOST, /* the host: module and shim import both */
   PAGESTORE_NATIVE_SHIM, /* the shim defines and exports both, the module imports them from it */
-  PAGESTORE_NATIVE_MODULE /* the module goes on defining its own, and exports both as "pagestore_heap" and "pagestore_stable";
-                           * the stable-memory calls are the host's then: there is no shim */
+  /* the module goes on defining its own, and exports both as "pagestore_heap" and "pagestore_stable"; the stable-memory
+   * calls are the host's then: there is no shim */
+  PAGESTORE_NATIVE_MODULE
 } pagestore_native_memories;
 
-/* How the shim copies. LOOP: 8 bytes at a time, then 1; right everywhere. BULK: memory.copy from 256 bytes on; wabt 1.0.32's
- * wasm2c swaps its two memories. */
+/* How the shim copies. LOOP: 8 bytes at a time, then 1; right everywhere. BULK: memory.copy from 256 bytes on; wabt
+ * 1.0.32's wasm2c swaps its two memories. */
 typedef enum { PAGESTORE_NATIVE_LOOP, PAGESTORE_NATIVE_BULK } pagestore_native_copy;
 
 typedef struct {
@@ -151,13 +153,13 @@ typedef struct {
   uint64_t stable_max_pages; /* its declared maximum. 0: 65,536 of 32 bits, 8,192,000 (500 GiB) of 64 */
 } pagestore_native_options;
 
-/* The copy; *out is for free(). EUNSUPPORTED: no memory, several, a shared one, a mutable global of a reference type, names that
- * are taken; EINVAL ENOMEM. Thread: any */
+/* The copy; *out is for free(). EUNSUPPORTED: no memory, several, a shared one, a mutable global of a reference type,
+ * names that are taken; EINVAL ENOMEM. Thread: any */
 PAGESTORE_API int pagestore_module_native(const pagestore_module *, const pagestore_native_options *, uint8_t **out,
                                           size_t *size);
-/* A module that exports stable_size, stable_grow, stable_read, stable_write and the four stable64_ ones over the two memories, for
- * the import module "ic0", with the Internet Computer's semantics; a trap is `unreachable`. Writes no marks: the stable memory is
- * not to be PAGESTORE_EXPLICIT. *out is for free(). Results as above. Thread: any */
+/* A module that exports stable_size, stable_grow, stable_read, stable_write and the four stable64_ ones over the two
+ * memories, for the import module "ic0", with the Internet Computer's semantics; a trap is `unreachable`. Writes no
+ * marks: the stable memory is not to be PAGESTORE_EXPLICIT. *out is for free(). Results as above. Thread: any */
 PAGESTORE_API int pagestore_module_shim(const pagestore_module *, const pagestore_native_options *, uint8_t **out,
                                         size_t *size);
 

@@ -55,6 +55,12 @@ void give_back_on_fault(region *r) {
   give_back(r, (give_back_plan){ .steps = 4 * GIVE_BACK_BATCH, .pages = batch, .in_fault = true });
 }
 
+/* For loads that are no faults: what is asked for is loaded afterwards, so any clean page may go. */
+void give_back_before_load(region *r) {
+  if (is_over_limit(r))
+    give_back(r, (give_back_plan){ .steps = 4 * GIVE_BACK_BATCH, .pages = GIVE_BACK_BATCH, .to_limit = true });
+}
+
 /* Twice round: the first turn may only take the mark of recent pages away. */
 void give_back_at_boundary(region *r) {
   if (!is_over_limit(r)) return;

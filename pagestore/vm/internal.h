@@ -131,6 +131,7 @@ int load_zeros(region *, uint64_t page);
 bool region_fault(int signal, uintptr_t address, void *ucontext);
 
 void give_back_on_fault(region *);
+void give_back_before_load(region *);
 void give_back_at_boundary(region *);
 
 int choose_tracker(region *, pagestore_tracker asked);

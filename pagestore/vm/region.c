@@ -334,13 +334,34 @@ int region_load(region *r, uint64_t first, uint64_t count) {
   return status;
 }
 
-int region_open_write(region *r, uint64_t first, uint64_t count) {
-  if (r->read_only) return fail(PAGESTORE_EREADONLY, "this memory is a read-only view");
-  int status = region_load(r, first, count);
-  if (status != PAGESTORE_OK || r->tracker->open == NULL || r->marks_only) return status;
+static int open_pages(region *r, uint64_t first, uint64_t count) {
+  int status = PAGESTORE_OK;
+  if (r->tracker->open == NULL || r->marks_only) return status;
   for (uint64_t p = first; p < first + count && status == PAGESTORE_OK; p++)
     if (r->blocks[p].writable != ALL_BLOCKS) status = r->tracker->open(r, p, ALL_BLOCKS);
   return load_said(r, status);
+}
+
+static int read_only(void) { return fail(PAGESTORE_EREADONLY, "this memory is a read-only view"); }
+
+int region_open_write(region *r, uint64_t first, uint64_t count) {
+  if (r->read_only) return read_only();
+  int status = region_load(r, first, count);
+  return status != PAGESTORE_OK ? status : open_pages(r, first, count);
+}
+
+bool region_is_touched(const region *r, uint64_t page, bool to_write) {
+  if (r->walled || !is_complete(r, page)) return false;
+  if (!to_write) return true;
+  return !r->read_only && (r->tracker->open == NULL || r->marks_only || r->blocks[page].writable == ALL_BLOCKS);
+}
+
+int region_touch(region *r, uint64_t first, uint64_t count, bool to_write) {
+  ASSERT(range_fits(first, count, pages_of(r)));
+  if (to_write && r->read_only) return read_only();
+  give_back_before_load(r);
+  int status = load_said(r, load_pages(r, first, count));
+  return status != PAGESTORE_OK || !to_write ? status : open_pages(r, first, count);
 }
 
 int region_failure(const region *r, uint64_t *page) {

@@ -116,6 +116,10 @@ void region_forget_all(region *);
 int region_load(region *, uint64_t first, uint64_t count);
 /* loaded and writable by system calls until the boundary */
 int region_open_write(region *, uint64_t first, uint64_t count);
+/* The same for host code that copies at once: good until the next call on this region, nothing is promised beyond it,
+ * so the resident limit holds through a long message. is_touched: nothing would be left to do for this page. */
+int region_touch(region *, uint64_t first, uint64_t count, bool to_write);
+bool region_is_touched(const region *, uint64_t page, bool to_write);
 int region_failure(const region *, uint64_t *page);               /* 0, or the first failed load of this message */
 /* clean pages go until at most this is resident; oldest loads first */
 void region_trim(region *, uint64_t keep_bytes);
