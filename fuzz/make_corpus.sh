@@ -4,7 +4,7 @@
 set -eu
 build=${1:-build}
 corpus=$(dirname "$0")/corpus
-for target in canary records receive; do
+for target in canary records receive module stable; do
   mkdir -p "$corpus/$target"
   "$build/fuzz/fuzz_$target" --write "$corpus/$target"
 done

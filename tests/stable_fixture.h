@@ -25,12 +25,19 @@ typedef struct {
 } guest;
 
 static void open_instance(guest *g, uint32_t flags) {
-  pagestore_memory_options heap = { .size = sizeof heap, .pages = HEAP_PAGES, .max_pages = HEAP_PAGES, .guard_bytes = MIB };
-  pagestore_memory_options stable = { .size = sizeof stable, .pages = g->pages, .max_pages = g->max_pages, .guard_bytes = MIB,
-                                      .flags = g->stable_flags };
+  pagestore_memory_options heap = {.size = sizeof heap,
+                                   .pages = HEAP_PAGES,
+                                   .max_pages = HEAP_PAGES,
+                                   .guard_bytes = MIB};
+  pagestore_memory_options stable = {.size = sizeof stable,
+                                     .pages = g->pages,
+                                     .max_pages = g->max_pages,
+                                     .guard_bytes = MIB,
+                                     .flags = g->stable_flags};
   if (!stable.max_pages) stable.max_pages = MAX_PAGES;
   g->options.size = sizeof g->options;
-  assert_ok(pagestore_instance_open(g->h.store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = flags), &g->h.instance));
+  assert_ok(pagestore_instance_open(g->h.store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = flags),
+                                    &g->h.instance));
   assert_ok(pagestore_memory_open(g->h.instance, "heap", &heap, &g->heap));
   assert_ok(pagestore_memory_open(g->h.instance, "stable", &stable, &g->stable));
   assert_ok(pagestore_stable_open(g->heap, g->stable, &g->options, &g->calls));

@@ -14,7 +14,7 @@
 
 static void sizes_and_growth(void **state) {
   (void)state;
-  guest g = { 0 };
+  guest g = {0};
   uint64_t pages;
   uint32_t pages32;
   open_guest(&g);
@@ -47,7 +47,7 @@ static void sizes_and_growth(void **state) {
 /* Above 65,536 pages. */
 static void small_calls_trap_on_large_memories(void **state) {
   (void)state;
-  guest g = { .pages = 65537 };
+  guest g = {.pages = 65537};
   uint32_t pages = 7;
   open_guest(&g);
   assert_int_equal(pagestore_stable_size(g.calls, &pages), PAGESTORE_STABLE_LARGE);
@@ -70,7 +70,7 @@ static void small_calls_trap_on_large_memories(void **state) {
 /* Of exactly 65,536 pages, the last byte through the 32-bit calls. */
 static void small_calls_reach_the_last_byte(void **state) {
   (void)state;
-  guest g = { .pages = 65536 };
+  guest g = {.pages = 65536};
   open_guest(&g);
   pagestore_memory_base(g.heap)[5] = 0xab;
   assert_int_equal(pagestore_stable_write(g.calls, UINT32_MAX, 5, 1), 0);
@@ -83,24 +83,43 @@ static void small_calls_reach_the_last_byte(void **state) {
 
 static void every_edge(void **state) {
   (void)state;
-  guest g = { .pages = 2 };
+  guest g = {.pages = 2};
   const uint64_t end = 2 * PAGESTORE_PAGE, far = UINT64_MAX, heap = HEAP_BYTES;
-  const struct { uint64_t address, offset, bytes; int trap; } edges[] = {
-    { far, far, 0, 0 }, { heap + 1, end + 1, 0, 0 }, { 0, 0, 0, 0 }, { 0, end, 0, 0 }, { heap, 0, 0, 0 },
-    { 0, end - 1, 1, 0 }, { heap - 1, 0, 1, 0 }, { 0, 0, end, 0 }, { heap - end, 0, end, 0 },
-    { 0, end, 1, PAGESTORE_STABLE_BOUNDS }, { 0, 0, end + 1, PAGESTORE_STABLE_BOUNDS },
-    { 0, far, 1, PAGESTORE_STABLE_BOUNDS }, { 0, far, 2, PAGESTORE_STABLE_BOUNDS }, { 0, 1, far, PAGESTORE_STABLE_BOUNDS },
-    { 0, far, far, PAGESTORE_STABLE_BOUNDS }, { 0, 0x8000000000000000, 0x8000000000000000, PAGESTORE_STABLE_BOUNDS },
-    { 0, end - 1, far - end + 2, PAGESTORE_STABLE_BOUNDS },
-    { heap, 0, 1, PAGESTORE_STABLE_HEAP }, { heap - 1, 0, 2, PAGESTORE_STABLE_HEAP }, { far, 0, 1, PAGESTORE_STABLE_HEAP },
-    { far, 0, 2, PAGESTORE_STABLE_HEAP }, { far - 1, 0, 2, PAGESTORE_STABLE_HEAP }, { heap + 1, 0, 1, PAGESTORE_STABLE_HEAP },
+  const struct {
+    uint64_t address, offset, bytes;
+    int trap;
+  } edges[] = {
+      {far, far, 0, 0},
+      {heap + 1, end + 1, 0, 0},
+      {0, 0, 0, 0},
+      {0, end, 0, 0},
+      {heap, 0, 0, 0},
+      {0, end - 1, 1, 0},
+      {heap - 1, 0, 1, 0},
+      {0, 0, end, 0},
+      {heap - end, 0, end, 0},
+      {0, end, 1, PAGESTORE_STABLE_BOUNDS},
+      {0, 0, end + 1, PAGESTORE_STABLE_BOUNDS},
+      {0, far, 1, PAGESTORE_STABLE_BOUNDS},
+      {0, far, 2, PAGESTORE_STABLE_BOUNDS},
+      {0, 1, far, PAGESTORE_STABLE_BOUNDS},
+      {0, far, far, PAGESTORE_STABLE_BOUNDS},
+      {0, 0x8000000000000000, 0x8000000000000000, PAGESTORE_STABLE_BOUNDS},
+      {0, end - 1, far - end + 2, PAGESTORE_STABLE_BOUNDS},
+      {heap, 0, 1, PAGESTORE_STABLE_HEAP},
+      {heap - 1, 0, 2, PAGESTORE_STABLE_HEAP},
+      {far, 0, 1, PAGESTORE_STABLE_HEAP},
+      {far, 0, 2, PAGESTORE_STABLE_HEAP},
+      {far - 1, 0, 2, PAGESTORE_STABLE_HEAP},
+      {heap + 1, 0, 1, PAGESTORE_STABLE_HEAP},
   };
   open_guest(&g);
   for (size_t i = 0; i < sizeof edges / sizeof *edges; i++) {
     int read = pagestore_stable64_read(g.calls, edges[i].address, edges[i].offset, edges[i].bytes);
     int written = pagestore_stable64_write(g.calls, edges[i].offset, edges[i].address, edges[i].bytes);
     if (read != edges[i].trap || written != edges[i].trap)
-      fail_msg("edge %zu: %d and %d instead of %d (%s)", i, read, written, edges[i].trap, pagestore_stable_strerror(read));
+      fail_msg("edge %zu: %d and %d instead of %d (%s)", i, read, written, edges[i].trap,
+               pagestore_stable_strerror(read));
     if (edges[i].address > UINT32_MAX || edges[i].offset > UINT32_MAX || edges[i].bytes > UINT32_MAX) continue;
     uint32_t address = (uint32_t)edges[i].address, offset = (uint32_t)edges[i].offset, bytes = (uint32_t)edges[i].bytes;
     assert_int_equal(pagestore_stable_read(g.calls, address, offset, bytes), edges[i].trap);
@@ -124,7 +143,7 @@ static void every_trap_has_a_text(void **state) {
 
 static void wrong_openings_are_refused(void **state) {
   (void)state;
-  guest g = { .pages = 1 };
+  guest g = {.pages = 1};
   pagestore_stable *calls = NULL;
   pagestore_instance *other;
   pagestore_memory *elsewhere;
@@ -132,8 +151,10 @@ static void wrong_openings_are_refused(void **state) {
   assert_status(pagestore_stable_open(g.stable, g.stable, NULL, &calls), PAGESTORE_EINVAL);
   assert_status(pagestore_stable_open(g.heap, NULL, NULL, &calls), PAGESTORE_EINVAL);
   assert_status(pagestore_stable_open(g.heap, g.stable, NULL, NULL), PAGESTORE_EINVAL);
-  assert_status(pagestore_stable_open(g.heap, g.stable, &(pagestore_stable_options){ .size = 1 }, &calls), PAGESTORE_EINVAL);
-  assert_ok(pagestore_instance_open(g.h.store, "j", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE), &other));
+  assert_status(pagestore_stable_open(g.heap, g.stable, &(pagestore_stable_options){.size = 1}, &calls),
+                PAGESTORE_EINVAL);
+  assert_ok(pagestore_instance_open(g.h.store, "j",
+                                    PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE), &other));
   assert_ok(pagestore_memory_open(other, "heap", PAGESTORE_WITH(pagestore_memory_options, .max_pages = 2), &elsewhere));
   assert_status(pagestore_stable_open(elsewhere, g.stable, NULL, &calls), PAGESTORE_EINVAL);
   assert_null(calls);
@@ -144,9 +165,9 @@ static void wrong_openings_are_refused(void **state) {
 
 static void a_heap_may_be_the_hosts(void **state) {
   (void)state;
-  guest g = { .pages = 4 };
+  guest g = {.pages = 4};
   pagestore_stable *calls;
-  uint8_t bytes[64] = "from a heap of the host's", back[64] = { 0 };
+  uint8_t bytes[64] = "from a heap of the host's", back[64] = {0};
   open_guest(&g);
   assert_ok(pagestore_stable_open(NULL, g.stable, NULL, &calls));
   pagestore_stable_heap(calls, bytes, sizeof bytes);
@@ -163,12 +184,13 @@ static void a_heap_may_be_the_hosts(void **state) {
 
 static void marks_need_no_fault(void **state) {
   (void)state;
-  guest g = { .pages = 64, .stable_flags = PAGESTORE_MEMORY64 | PAGESTORE_EXPLICIT };
+  guest g = {.pages = 64, .stable_flags = PAGESTORE_MEMORY64 | PAGESTORE_EXPLICIT};
   open_guest(&g);
   host_commit(&g.h);
   memset(pagestore_memory_base(g.heap), 0x5a, 100);
   uint64_t before = host_stats(&g.h).faults_write + host_stats(&g.h).faults_load;
-  for (uint64_t page = 0; page < 64; page++) assert_int_equal(pagestore_stable64_write(g.calls, page * PAGESTORE_PAGE + 4090, 0, 10), 0);
+  for (uint64_t page = 0; page < 64; page++)
+    assert_int_equal(pagestore_stable64_write(g.calls, page * PAGESTORE_PAGE + 4090, 0, 10), 0);
   assert_int_equal(host_stats(&g.h).faults_write + host_stats(&g.h).faults_load, before);
   assert_int_equal(dirty_blocks(g.stable), 128);
   assert_int_equal(dirtied(&g), 128);
@@ -185,7 +207,7 @@ static void marks_need_no_fault(void **state) {
 
 static void limits_are_exact(void **state) {
   (void)state;
-  guest g = { .pages = 8, .options = { .accessed_limit = 10, .dirtied_limit = 3 } };
+  guest g = {.pages = 8, .options = {.accessed_limit = 10, .dirtied_limit = 3}};
   open_guest(&g);
   host_commit(&g.h);
   for (int round = 0; round < 3; round++) {
@@ -216,11 +238,13 @@ static void limits_are_exact(void **state) {
 
 static void a_refused_commit_is_no_end(void **state) {
   (void)state;
-  guest g = { .pages = 8 };
+  guest g = {.pages = 8};
   pagestore_memory *limited;
   open_guest(&g);
-  assert_ok(pagestore_memory_open(g.h.instance, "limited",
-                                  PAGESTORE_WITH(pagestore_memory_options, .pages = 1, .max_pages = 1, .dirty_limit = 1), &limited));
+  assert_ok(
+      pagestore_memory_open(g.h.instance, "limited",
+                            PAGESTORE_WITH(pagestore_memory_options, .pages = 1, .max_pages = 1, .dirty_limit = 1),
+                            &limited));
   host_commit(&g.h);
   assert_int_equal(pagestore_stable64_write(g.calls, 0, 0, 5000), 0);
   memset(pagestore_memory_base(limited), 1, 5000);
@@ -233,7 +257,7 @@ static void a_refused_commit_is_no_end(void **state) {
 
 static void the_resident_limit_holds(void **state) {
   (void)state;
-  guest g = { .pages = 512, .h.options.resident_bytes = 4 * MIB, .stable_flags = PAGESTORE_MEMORY64 | PAGESTORE_KEEP };
+  guest g = {.pages = 512, .h.options.resident_bytes = 4 * MIB, .stable_flags = PAGESTORE_MEMORY64 | PAGESTORE_KEEP};
   open_guest(&g);
   memset(pagestore_memory_base(g.heap), 0x3c, 64);
   for (uint64_t page = 0; page < 512; page++) {
@@ -250,13 +274,13 @@ static void the_resident_limit_holds(void **state) {
 
 static void load_limits_are_traps(void **state) {
   (void)state;
-  guest g = { .pages = 8 };
+  guest g = {.pages = 8};
   open_guest(&g);
   memset(pagestore_memory_base(g.stable), 1, 8 * PAGESTORE_PAGE);
   host_commit(&g.h);
   close_guest(&g);
   assert_ok(host_open_store(&g.h));
-  pagestore_memory_options heap = { .size = sizeof heap, .guard_bytes = MIB }, stable = heap;
+  pagestore_memory_options heap = {.size = sizeof heap, .guard_bytes = MIB}, stable = heap;
   stable.flags = PAGESTORE_MEMORY64;
   stable.max_pages = MAX_PAGES;
   stable.load_limit = 2;
@@ -277,7 +301,7 @@ static void load_limits_are_traps(void **state) {
 
 static void views_read_and_keep_nothing(void **state) {
   (void)state;
-  guest g = { .pages = 4 };
+  guest g = {.pages = 4};
   open_guest(&g);
   memset(pagestore_memory_base(g.heap), 0x11, 64);
   assert_int_equal(pagestore_stable64_write(g.calls, 1000, 0, 64), 0);
@@ -299,9 +323,10 @@ static void views_read_and_keep_nothing(void **state) {
   pagestore_stable_close(view.calls);
   pagestore_instance_close(view.h.instance);
 
-  uint8_t heap[64] = { 0 };
+  uint8_t heap[64] = {0};
   uint64_t old = 0;
-  assert_ok(pagestore_instance_open(g.h.store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ), &view.h.instance));
+  assert_ok(pagestore_instance_open(g.h.store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ),
+                                    &view.h.instance));
   assert_ok(pagestore_memory_open(view.h.instance, "stable", NULL, &view.stable));
   assert_ok(pagestore_stable_open(NULL, view.stable, NULL, &view.calls));
   pagestore_stable_heap(view.calls, heap, sizeof heap);
@@ -333,8 +358,9 @@ static void damage(const host *h, const char *pattern) {
 
 static void a_damaged_page_is_a_trap(void **state) {
   (void)state;
-  guest g = { .pages = 4 };
-  static const char in_stable[] = "in the stable memory, nowhere else: 4be1", in_heap[] = "in the heap, nowhere else: 93f0";
+  guest g = {.pages = 4};
+  static const char in_stable[] = "in the stable memory, nowhere else: 4be1",
+                    in_heap[] = "in the heap, nowhere else: 93f0";
   open_guest(&g);
   assert_ok(pagestore_memory_write(g.stable, 2 * PAGESTORE_PAGE + 300, in_stable, sizeof in_stable));
   assert_ok(pagestore_memory_write(g.heap, 7 * PAGESTORE_PAGE + 300, in_heap, sizeof in_heap));
@@ -361,14 +387,20 @@ static void a_damaged_page_is_a_trap(void **state) {
 int main(void) {
   engine_install();
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(sizes_and_growth), cmocka_unit_test(small_calls_trap_on_large_memories),
-    cmocka_unit_test(small_calls_reach_the_last_byte), cmocka_unit_test(every_edge),
-    cmocka_unit_test(every_trap_has_a_text), cmocka_unit_test(wrong_openings_are_refused),
-    cmocka_unit_test(a_heap_may_be_the_hosts),
-    cmocka_unit_test(marks_need_no_fault), cmocka_unit_test(limits_are_exact),
-    cmocka_unit_test(a_refused_commit_is_no_end), cmocka_unit_test(the_resident_limit_holds),
-    cmocka_unit_test(load_limits_are_traps), cmocka_unit_test(views_read_and_keep_nothing),
-    cmocka_unit_test(a_damaged_page_is_a_trap),
+      cmocka_unit_test(sizes_and_growth),
+      cmocka_unit_test(small_calls_trap_on_large_memories),
+      cmocka_unit_test(small_calls_reach_the_last_byte),
+      cmocka_unit_test(every_edge),
+      cmocka_unit_test(every_trap_has_a_text),
+      cmocka_unit_test(wrong_openings_are_refused),
+      cmocka_unit_test(a_heap_may_be_the_hosts),
+      cmocka_unit_test(marks_need_no_fault),
+      cmocka_unit_test(limits_are_exact),
+      cmocka_unit_test(a_refused_commit_is_no_end),
+      cmocka_unit_test(the_resident_limit_holds),
+      cmocka_unit_test(load_limits_are_traps),
+      cmocka_unit_test(views_read_and_keep_nothing),
+      cmocka_unit_test(a_damaged_page_is_a_trap),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
