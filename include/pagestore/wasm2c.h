@@ -40,6 +40,7 @@
 #include <stdint.h>
 
 #include <pagestore.h>
+#include <pagestore/stable.h>
 #include <wasm-rt.h>
 
 #ifdef __cplusplus
@@ -71,7 +72,8 @@ typedef uint32_t pagestore_wasm2c_pages;
 #define PAGESTORE_WASM2C_MEMORIES 8
 #endif
 
-/* What pagestore_wasm2c_call returns beside wasm_rt_trap_t's codes. */
+/* What pagestore_wasm2c_call returns beside wasm_rt_trap_t's codes. Host functions that serve the
+ * stable-memory calls end one by wasm_rt_trap((wasm_rt_trap_t)trap): then it is pagestore_stable_trap. */
 enum {
   /* A page inside the memory cannot be had (damage, load quota, no memory), or was written to in a
    * read-only view; pagestore_commit says which and why, rollback clears it. */

@@ -31,6 +31,7 @@ const char *pagestore_wasm2c_strerror(int code) {
   if (code == PAGESTORE_WASM2C_PAGE)
     return "a page of the memory cannot be had, or is read-only: pagestore_commit says why";
   if (code == PAGESTORE_WASM2C_GROW) return "memory.grow found no memory or met a quota";
+  if (code >= PAGESTORE_STABLE_BOUNDS && code <= PAGESTORE_STABLE_MEMORY) return pagestore_stable_strerror(code);
   return wasm_rt_strerror((wasm_rt_trap_t)code);
 }
 

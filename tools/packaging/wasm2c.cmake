@@ -48,6 +48,19 @@ function(wasm2c_from_c name folder)
   wasm2c_translate(${name} ${WASM_OUT}/${name}.wasm)
 endfunction()
 
+# wasm2c_native(NAME module): what `pagestore wasm native` makes of build/wasm/module.wasm, and NAME_shim, whose C name is shim.
+function(wasm2c_native name module)
+  add_custom_command(OUTPUT ${WASM_OUT}/${name}.wasm ${WASM_OUT}/${name}_shim.wasm
+    COMMAND program_pagestore wasm native ${WASM_OUT}/${module}.wasm -o ${WASM_OUT}/${name}.wasm
+      --shim ${WASM_OUT}/${name}_shim.wasm --stable-bits 32 --copy loop
+    DEPENDS ${WASM_OUT}/${module}.wasm program_pagestore VERBATIM COMMENT "pagestore wasm native ${module}")
+  wasm2c_translate(${name} ${WASM_OUT}/${name}.wasm)
+  add_custom_command(OUTPUT ${WASM_OUT}/${name}_shim.c ${WASM_OUT}/${name}_shim.h
+    COMMAND ${WASM2C} --enable-multi-memory -n shim -o ${WASM_OUT}/${name}_shim.c ${WASM_OUT}/${name}_shim.wasm
+    DEPENDS ${WASM_OUT}/${name}_shim.wasm VERBATIM COMMENT "wasm2c ${name}_shim")
+  set_source_files_properties(${WASM_OUT}/${name}_shim.c PROPERTIES COMPILE_OPTIONS "-w")
+endfunction()
+
 # The demo: tools/demo-host, with both versions of the module linked in.
 function(pagestore_demo)
   if(NOT PAGESTORE_HAS_WASM2C)
@@ -73,4 +86,20 @@ function(pagestore_demo_tests)
     target_include_directories(test_wasm2c PRIVATE ${WASM_OUT} ${WASM_RT_INCLUDE_DIR})
     target_link_libraries(test_wasm2c PRIVATE m)
   endif()
+endfunction()
+
+# tests/test_wasm_native.c: both versions of tests/canisters/ledger, as they are and made native.
+function(pagestore_native_tests)
+  if(NOT PAGESTORE_HAS_WASM2C OR NOT CMOCKA_LIBRARY OR NOT TARGET program_pagestore)
+    return()
+  endif()
+  foreach(version 1 2)
+    wasm2c_from_c(ledger_v${version} ${CMAKE_SOURCE_DIR}/tests/canisters/ledger LEDGER_VERSION=${version})
+    wasm2c_native(ledger_native_v${version} ledger_v${version})
+    list(APPEND sources ${WASM_OUT}/ledger_v${version}.c ${WASM_OUT}/ledger_native_v${version}.c)
+  endforeach()
+  pagestore_test(test_wasm_native LABELS plain)
+  target_sources(test_wasm_native PRIVATE ${sources} ${WASM_OUT}/ledger_native_v1_shim.c)
+  target_include_directories(test_wasm_native PRIVATE ${WASM_OUT} ${WASM_RT_INCLUDE_DIR})
+  target_link_libraries(test_wasm_native PRIVATE m)
 endfunction()
