@@ -208,6 +208,73 @@ static void a_hook_decides(void **unused) {
   fixture_close(&f);
 }
 
+static bool is_engine_code;
+
+static bool engine_hook(void *env, int status, void *address, void *ucontext) {
+  (void)address, (void)ucontext;
+  hook_calls++;
+  hook_status = status;
+  assert_ptr_equal(env, &hook_calls);
+  return is_engine_code;
+}
+
+/* True with nothing arranged: the plain SIGSEGV, however often. Host code comes through the same page afterwards. */
+static void a_hook_leaves_it_to_the_engine(void **unused) {
+  (void)unused;
+  fixture f = { .options.trap = engine_hook, .options.trap_env = &hook_calls };
+  uint8_t value = 1;
+  assert_int_equal(fixture_open(&f, tracker, 4, 4), 0);
+  f.bad_page = 2;
+  f.bad_status = PAGESTORE_ECORRUPT;
+  is_engine_code = true;
+  for (int i = 0; i < 3; i++) {
+    assert_false(guest_load(&f, 2 * PAGE_BYTES + 10, &value));
+    assert_int_equal(guest_signal, SIGSEGV);
+  }
+  assert_int_equal(hook_status, PAGESTORE_ECORRUPT);
+  is_engine_code = false;
+  assert_true(guest_load(&f, 2 * PAGE_BYTES + 10, &value));
+  assert_int_equal(value, 0);
+  is_engine_code = true; /* the zeros stay, whoever looks */
+  assert_true(guest_store(&f, 2 * PAGE_BYTES + 10, 5));
+  assert_int_equal(region_failure(f.r, NULL), PAGESTORE_ECORRUPT);
+  f.bad_page = UINT64_MAX;
+  fixture_rollback(&f);
+  fixture_check(&f);
+  assert_true(region_is_valid(f.r));
+  fixture_close(&f);
+}
+
+/* A read-only region: the engine's write is a SIGSEGV, host code writes to a copy that rollback takes back. */
+static void host_writes_to_a_view_are_taken_back(void **unused) {
+  (void)unused;
+  fixture f = { .options.trap = engine_hook, .options.trap_env = &hook_calls, .options.read_only = true };
+  uint8_t value, before;
+  assert_int_equal(fixture_open(&f, tracker, 4, 4), 0);
+  before = f.expected[PAGE_BYTES + 10];
+  for (int round = 0; round < 2; round++) { /* an absent page, then a present one */
+    is_engine_code = true;
+    if (round) assert_int_equal(peek(&f, PAGE_BYTES + 11), f.expected[PAGE_BYTES + 11]);
+    assert_false(guest_store(&f, PAGE_BYTES + 10, 99));
+    assert_int_equal(guest_signal, SIGSEGV);
+    assert_int_equal(hook_status, PAGESTORE_EREADONLY);
+    assert_int_equal(region_failure(f.r, NULL), 0);
+    is_engine_code = false;
+    assert_true(guest_store(&f, PAGE_BYTES + 10, (uint8_t)(before + 1)));
+    assert_true(guest_store(&f, PAGE_BYTES + 20, f.expected[PAGE_BYTES + 20]));
+    assert_true(guest_load(&f, PAGE_BYTES + 10, &value));
+    assert_int_equal(value, (uint8_t)(before + 1));
+    assert_int_equal(region_failure(f.r, NULL), PAGESTORE_EREADONLY);
+    f.expected[PAGE_BYTES + 10] = before;
+    fixture_rollback(&f);
+    fixture_check(&f);
+  }
+  is_engine_code = true;
+  assert_false(guest_store(&f, PAGE_BYTES + 10, 99)); /* protected again */
+  assert_true(region_is_valid(f.r));
+  fixture_close(&f);
+}
+
 static void the_load_limit_counts_pages_touched(void **unused) {
   (void)unused;
   fixture f = { .options.load_limit = 10 };
@@ -470,6 +537,8 @@ static int run_all(const char *name) {
     cmocka_unit_test(a_partly_present_page_keeps_its_blocks),
     cmocka_unit_test(a_damaged_page_breaks_alone),
     cmocka_unit_test(a_hook_decides),
+    cmocka_unit_test(a_hook_leaves_it_to_the_engine),
+    cmocka_unit_test(host_writes_to_a_view_are_taken_back),
     cmocka_unit_test(the_load_limit_counts_pages_touched),
     cmocka_unit_test(clean_pages_are_given_back_and_dirty_ones_stay),
     cmocka_unit_test(system_calls_after_prepare),

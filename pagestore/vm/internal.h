@@ -8,7 +8,8 @@
  *             clean   (present, not dirty)
  *             dirty   (dirty; under EXPLICIT it may have been marked before it was loaded)
  * and a page is broken (in `broken`, no block present: PROT_NONE), or zeroed (in `broken`, all present: zeros stand in
- * for bytes that could not be had). Neither can be committed; rollback ends both.
+ * for bytes that could not be had, or host code has written to a read-only region). Neither can be committed; rollback
+ * ends both.
  *
  * Invariants (region_is_valid checks them):
  * - resident = pages with a present block; dirty and writable blocks only in pages of the set `dirty`;

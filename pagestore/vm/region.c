@@ -260,7 +260,7 @@ static uint16_t rollback_mask(const region *r, uint64_t page) {
 }
 
 static int mend_page(region *r, uint64_t page) {
-  if (is_broken(r, page) && !r->tracker->loads_by_protection) {
+  if ((is_broken(r, page) || r->read_only) && !r->tracker->loads_by_protection) {
     if (os_protect(page_at(r, page), PAGE_BYTES, inside_access(r)) != 0) return PAGESTORE_EIO;
     count_mappings(r, -2);
   }
