@@ -33,6 +33,14 @@ if echo '#include <wasm-rt.h>' | ${CC:-cc} -E -x c - > /dev/null 2>&1; then
   everywhere "$out/wasm2c_runtime.c" -D_GNU_SOURCE
   everywhere "$out/wasm2c_runtime.c" -D_GNU_SOURCE -DWASM_RT_MEMCHECK_SIGNAL_HANDLER=0
 fi
+wasmtime=${BUILD:-$(dirname "$0")/../build}/wasmtime/include
+[ -n "${WASMTIME_ROOT:-}" ] && wasmtime=$WASMTIME_ROOT/include
+if [ -f "$wasmtime/wasmtime.h" ]; then
+  echo '#include <pagestore/wasmtime.h>' > "$out/wasmtime.c"
+  printf '#define PAGESTORE_WASMTIME_IMPLEMENTATION\n#include <pagestore/wasmtime.h>\n' > "$out/wasmtime_runtime.c"
+  everywhere "$out/wasmtime.c" -isystem "$wasmtime"
+  everywhere "$out/wasmtime_runtime.c" -D_GNU_SOURCE -isystem "$wasmtime"
+fi
 # clang++ without a C++ library is as good as not there; at least the C compiler must have looked.
 [ "$count" -gt 0 ] || { echo "no compiler"; exit 1; }
 echo "$count compilations"

@@ -4,7 +4,7 @@ set -eu
 source=${SOURCE:-$(cd "$(dirname "$0")/.." && pwd)} build=${BUILD:-$(cd "$(dirname "$0")/.." && pwd)/build}
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-awk '/^```c$/ { inside = 1; next } /^```$/ { inside = 0 } inside' "$source/README.md" > "$out/host.c"
+awk '/^```c$/ { inside = 1; next } /^```$/ { if (inside) exit; inside = 0 } inside' "$source/README.md" > "$out/host.c"
 [ -s "$out/host.c" ] || { echo "no program in README.md"; exit 1; }
 ${CC:-cc} -std=c11 -Wall -Wextra -Werror -I"$source/include" "$out/host.c" -o "$out/host" "$build/libpagestore.a" -llmdb -lxxhash -pthread
 cd "$out"
