@@ -36,6 +36,10 @@ enum { FRONTS = 4 };
 static const int front_signals[FRONTS] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE};
 static struct sigaction fronts[FRONTS];
 
+static void fronts_back(void) {
+  for (int i = 0; i < FRONTS; i++) sigaction(front_signals[i], &fronts[i], NULL);
+}
+
 /* Heap: memory 0, stable: memory 1, 64-bit. mark is for EXPLICIT memories, and does nothing for others. */
 #define MODULE_START                                                                                                   \
   "(module (import \"host\" \"mark\" (func $mark (param i64 i64)))"                                                    \
@@ -174,7 +178,7 @@ static void running(host *h, const pagestore_wasmtime_module *module) {
 static void host_open(host *h, const char *name, uint32_t flags) {
   pagestore_instance_options options = {.size = sizeof options, .flags = flags};
   memset(h, 0, sizeof *h);
-  for (int i = 0; i < FRONTS; i++) sigaction(front_signals[i], &fronts[i], NULL);
+  fronts_back();
   assert_ok(pagestore_instance_open(store, name, &options, &h->instance));
   linked(h);
 }
@@ -204,6 +208,7 @@ static void store_open(void) {
 
 static int set_up(void **state) {
   (void)state;
+  pagestore_wasmtime_started = NULL; /* of a test that failed */
   folder = scratch_make();
   store_open();
   return 0;

@@ -29,8 +29,8 @@
  * changes a table, or that have mutable globals which are not exported, are refused unless the host says that it copes.
  *
  * Threads: `one` per pagestore_wasmtime, as for the instance handle; different ones on different threads at once, with the same
- *          engine and modules. An engine made behind our back installs a SIGSEGV handler in front of the library's: every
- *          instantiate puts the library's in front again, since the mprotect tracker needs it there.
+ *          engine and modules. The first engine of a process installs a SIGSEGV handler; pagestore_wasmtime_engine_new and
+ *          every instantiate see to it that the library's is in front, where the mprotect tracker needs it.
  * Owner:   the host owns the structs, which do not move between start and stop. start makes the Wasmtime store, stop deletes
  *          it, and what belongs to it (instances, functions) is dead then.
  *
