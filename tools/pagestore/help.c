@@ -40,7 +40,8 @@ void help_manual(const command *c) {
   printf("\n\n# SYNOPSIS\n\n*pagestore %s* \\[OPTION...\\] ", c->name);
   print_scdoc_text(c->operands);
   printf("\n\n# DESCRIPTION\n\n");
-  print_scdoc_text(c->text[0] ? c->text : c->summary);
+  if (strstr(c->text, "\n  ")) printf("```\n%s```", c->text); /* laid out by hand */
+  else print_scdoc_text(c->text[0] ? c->text : c->summary);
   printf("\n\n# OPTIONS\n\n");
   for (const option *o = c->options; o->name; o++) {
     printf("*-%c*, *--%s*%s%s\n\t", o->letter, o->name, o->argument ? " " : "", o->argument ? o->argument : "");
