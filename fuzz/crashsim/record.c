@@ -274,6 +274,7 @@ static void take_down(record_log *log, const char *below) {
   if (stat(path, &st) != 0) give_up("%s is not there", path);
   record_file *f = &log->file[file_add(log, below, &st)];
   f->is_initial = true;
+  strcpy(f->initial_path, f->path);
   if (!f->is_directory) {
     if (!f->is_lock && !log->brief) load_bytes(log, f);
     return;

@@ -44,7 +44,8 @@ typedef struct {
   uint64_t inode;                     /* 0: removed */
   bool is_directory, is_lock;
   char path[160];                     /* below the root, as of now; "" for the root */
-  bool is_initial;                    /* was there at record_start, with these bytes: */
+  bool is_initial;                    /* was there at record_start, under this path, with these bytes: */
+  char initial_path[160];
   uint8_t *initial;
   uint64_t initial_bytes;
 } record_file;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "dice.h"
+#include "prove.h"
 #include "totals.h"
 #include "workload.h"
 
@@ -42,6 +43,7 @@ static void run_workload(workload_kind kind, uint64_t seed, uint64_t commits) {
   if (mkdir(root, 0777) != 0) give_up("%s cannot be made", root);
   workload_run(kind, seed, commits, root, &log, &h);
   printf("  workload %d, seed %" PRIu64 ": %" PRIu64 " events, %" PRIu64 " moments\n", (int)kind, seed, log.count, h.count);
+  prove_log(&log, &h, NO_STORE, NO_STORE);
   record_free(&log);
   chronicle_free(&h);
   scratch_remove(scratch);
