@@ -105,6 +105,15 @@ static void settle(disk *d, uint32_t synced) {
   d->pending_count = left;
 }
 
+void disk_settle_all(disk *d) {
+  for (uint32_t i = 0; i < d->pending_count; i++) {
+    const event *e = &d->log->events[d->pending[i].event];
+    if (d->pending[i].kind == PENDING_WRITE) event_becomes_durable(d, e);
+    else tree_apply(&d->tree, e, d->pending[i].kind);
+  }
+  d->pending_count = 0;
+}
+
 static void done(disk *d, const event *e) {
   uint32_t left = 0;
   for (uint32_t i = 0; i < d->pending_count; i++)
@@ -132,32 +141,16 @@ void disk_step(disk *d) {
 
 /* ---- life --------------------------------------------------------------------------------------------------------- */
 
-static int file_of_path(const record_log *log, const char *path, size_t length) {
-  for (uint32_t f = 0; f < log->files; f++)
-    if (log->file[f].is_initial && strlen(log->file[f].initial_path) == length &&
-        memcmp(log->file[f].initial_path, path, length) == 0)
-      return (int)f;
-  give_up("a file without a directory: %s", path);
-}
-
-static void add_initial(disk *d, uint32_t number) {
-  const record_file *f = &d->log->file[number];
-  if (number > 0) { /* not the root */
-    const char *slash = strrchr(f->initial_path, '/');
-    size_t above = slash ? (size_t)(slash - f->initial_path) : 0;
-    tree_add(&d->tree, (uint32_t)file_of_path(d->log, f->initial_path, above), slash ? slash + 1 : f->initial_path, number);
-  }
-  if (f->initial_bytes) file_write(&d->file[number], 0, f->initial, f->initial_bytes);
-}
-
 void disk_begin(disk *d, const record_log *log, bool mirrored, int64_t acknowledged, int64_t begun) {
   *d = (disk){.log = log, .acknowledged = acknowledged, .begun = begun};
   for (uint32_t f = 0; f < log->files; f++) {
     bool is_data = !log->file[f].is_directory && !log->file[f].is_lock;
     d->file[f].mirror = mirrored && is_data ? memfd_create("disk", MFD_CLOEXEC) : -1;
     if (is_data) file_reserve(&d->file[f], 1);
-    if (log->file[f].is_initial) add_initial(d, f);
+    if (log->file[f].initial_bytes) file_write(&d->file[f], 0, log->file[f].initial, log->file[f].initial_bytes);
   }
+  for (uint32_t i = 0; i < log->initial_count; i++)
+    tree_add(&d->tree, log->initial[i].directory, log->initial[i].name, log->initial[i].file);
 }
 
 void disk_end(disk *d) {

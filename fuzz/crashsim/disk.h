@@ -41,6 +41,7 @@ typedef struct {
 
 void disk_begin(disk *, const record_log *, bool mirrored, int64_t acknowledged, int64_t begun);
 void disk_step(disk *);               /* one more event */
+void disk_settle_all(disk *);         /* as if everything pending had reached the disk */
 void disk_end(disk *);
 
 bool disk_has_pending(const disk *, uint32_t file, pending_kind);

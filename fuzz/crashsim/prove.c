@@ -245,7 +245,7 @@ void prove_log(const record_log *log, const chronicle *c, int64_t acknowledged, 
   disk_begin(&p->disk, log, true, acknowledged, begun);
   bool good = true;
   for (uint32_t f = 0; f < log->files && good; f++)
-    if (log->file[f].is_initial && log->file[f].initial_bytes) good = look_at_durable(p, f);
+    if (log->file[f].initial_bytes) good = look_at_durable(p, f);
   while (good && p->disk.at < log->count) {
     event_kind kind = log->events[p->disk.at].kind;
     good = prove_event(p);

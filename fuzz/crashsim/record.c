@@ -40,9 +40,9 @@ static int file_at(const char *path) {
   return NOT_RECORDED;
 }
 
-static int file_with(uint64_t inode) {
-  for (uint32_t f = 0; f < active->files; f++)
-    if (active->file[f].inode == inode) return (int)f;
+static int file_with(const record_log *log, uint64_t inode) {
+  for (uint32_t f = 0; f < log->files; f++)
+    if (log->file[f].inode == inode) return (int)f;
   return NOT_RECORDED;
 }
 
@@ -117,13 +117,14 @@ void record_opened(int fd, int flags) {
   if (fd >= FDS_MAX) give_up("a descriptor of %d", fd);
   fds[fd].file_plus_1 = 0;
   if (fstat(fd, &st) != 0 || (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)) || !path_below(fd, path)) return;
-  int file = file_with(st.st_ino);
+  int file = file_with(active, st.st_ino);
   if (file == NOT_RECORDED) {
     if (!(flags & O_CREAT)) give_up("a file that nobody made: %s", path);
     file = file_add(active, path, &st);
     made(directory_of(path, name), name, file);
-  } else if (flags & O_TRUNC && !active->file[file].is_lock) {
-    record_unmodelled("O_TRUNC", file);
+  } else {
+    strcpy(active->file[file].path, path); /* of several, the name in use */
+    if (flags & O_TRUNC && !active->file[file].is_lock) record_unmodelled("O_TRUNC", file);
   }
   fds[fd].file_plus_1 = (uint16_t)(file + 1);
   fds[fd].at_once = flags & O_DSYNC;
@@ -173,7 +174,7 @@ void record_unmodelled(const char *call, int file) {
 static int look(int dirfd, const char *path, char below[PATH_MAX], struct stat *st) {
   paused = true;
   int fd = openat(dirfd, path, O_PATH | O_NOFOLLOW | O_CLOEXEC), file = NOT_RECORDED;
-  if (fd >= 0 && fstat(fd, st) == 0 && path_below(fd, below)) file = file_with(st->st_ino);
+  if (fd >= 0 && fstat(fd, st) == 0 && path_below(fd, below)) file = file_with(active, st->st_ino);
   if (fd >= 0) close(fd);
   paused = false;
   return file;
@@ -183,7 +184,9 @@ record_entry record_entry_at(int dirfd, const char *path) {
   char below[PATH_MAX];
   struct stat st;
   record_entry entry = {.directory = NOT_RECORDED, .file = look(dirfd, path, below, &st)};
-  if (entry.file != NOT_RECORDED) entry.directory = directory_of(below, entry.name);
+  if (entry.file == NOT_RECORDED) return entry;
+  entry.directory = directory_of(below, entry.name);
+  entry.is_last = S_ISDIR(st.st_mode) || st.st_nlink == 1;
   return entry;
 }
 
@@ -202,7 +205,7 @@ void record_removed(const record_entry *entry) {
   e->directory = (uint32_t)entry->directory;
   e->file = (uint32_t)entry->file;
   strcpy(e->name, entry->name);
-  active->file[entry->file].inode = 0;
+  if (entry->is_last) active->file[entry->file].inode = 0;
 }
 
 /* Of the entry itself and of all below it. */
@@ -266,26 +269,33 @@ static void load_bytes(record_log *log, record_file *f) {
   close(fd);
 }
 
-/* What is there already, directories before what is in them. */
-static void take_down(record_log *log, const char *below) {
-  char path[PATH_MAX];
+static void take_down(record_log *log, uint32_t directory);
+
+static void take_down_entry(record_log *log, uint32_t directory, const char *name) {
+  char below[PATH_MAX], path[PATH_MAX];
+  const char *above = log->file[directory].path;
   struct stat st;
-  snprintf(path, sizeof path, "%s%s%s", log->root, *below ? "/" : "", below);
-  if (stat(path, &st) != 0) give_up("%s is not there", path);
-  record_file *f = &log->file[file_add(log, below, &st)];
-  f->is_initial = true;
-  strcpy(f->initial_path, f->path);
-  if (!f->is_directory) {
-    if (!f->is_lock && !log->brief) load_bytes(log, f);
-    return;
-  }
+  snprintf(below, sizeof below, "%s%s%s", above, *above ? "/" : "", name);
+  if (snprintf(path, sizeof path, "%s/%s", log->root, below) >= (int)sizeof path || stat(path, &st) != 0) give_up("%s is not there", path);
+  int file = file_with(log, st.st_ino);
+  bool is_new = file == NOT_RECORDED;
+  if (is_new) file = file_add(log, below, &st);
+  if (log->initial_count == RECORD_FILES_MAX || strlen(name) >= sizeof log->initial[0].name) give_up("too many or too long names");
+  record_name *n = &log->initial[log->initial_count++];
+  *n = (record_name){.directory = directory, .file = (uint32_t)file};
+  strcpy(n->name, name);
+  if (log->file[file].is_directory) take_down(log, (uint32_t)file);
+  else if (is_new && !log->file[file].is_lock && !log->brief) load_bytes(log, &log->file[file]);
+}
+
+/* What is there already, directories before what is in them. */
+static void take_down(record_log *log, uint32_t directory) {
+  char path[PATH_MAX];
+  snprintf(path, sizeof path, "%s/%s", log->root, log->file[directory].path);
   DIR *d = opendir(path);
   if (!d) give_up("%s cannot be read", path);
-  for (struct dirent *e; (e = readdir(d)) != NULL;) {
-    if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
-    snprintf(path, sizeof path, "%s%s%s", below, *below ? "/" : "", e->d_name);
-    take_down(log, path);
-  }
+  for (struct dirent *e; (e = readdir(d)) != NULL;)
+    if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) take_down_entry(log, directory, e->d_name);
   closedir(d);
 }
 
@@ -294,7 +304,9 @@ void record_start(record_log *log, const char *root, bool brief) {
   *log = (record_log){.brief = brief};
   if (!realpath(root, resolved) || strlen(resolved) >= sizeof log->root) give_up("%s: no such directory", root);
   strcpy(log->root, resolved);
-  take_down(log, "");
+  struct stat st;
+  if (stat(resolved, &st) != 0) give_up("%s: no such directory", root);
+  take_down(log, (uint32_t)file_add(log, "", &st));
   memset(fds, 0, sizeof fds);
   active = log;
 }

@@ -44,11 +44,11 @@ typedef struct {
   uint64_t inode;                     /* 0: removed */
   bool is_directory, is_lock;
   char path[160];                     /* below the root, as of now; "" for the root */
-  bool is_initial;                    /* was there at record_start, under this path, with these bytes: */
-  char initial_path[160];
-  uint8_t *initial;
+  uint8_t *initial;                   /* its bytes at record_start; NULL: it was not there, or is not recorded */
   uint64_t initial_bytes;
 } record_file;
+
+typedef struct { uint32_t directory, file; char name[64]; } record_name;
 
 enum { RECORD_FILES_MAX = 64 };
 
@@ -59,6 +59,8 @@ typedef struct {
   uint64_t count, room;
   record_file file[RECORD_FILES_MAX];
   uint32_t files;
+  record_name initial[RECORD_FILES_MAX];  /* the names at record_start: a file may have two */
+  uint32_t initial_count;
 } record_log;
 
 /* Takes down what is below the root (unless brief: then only names), and records from then on. */

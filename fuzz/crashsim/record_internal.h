@@ -23,7 +23,7 @@ void record_synced(int file);
 void record_wait_while_held(int file);        /* the lock is held, and let go of in between */
 
 /* An entry, found by its directory and name before it changes. file NOT_RECORDED: not below the root, or not there. */
-typedef struct { int directory, file; char name[64]; } record_entry;
+typedef struct { int directory, file; bool is_last; char name[64]; } record_entry;   /* is_last: the file has no other name */
 record_entry record_entry_at(int dirfd, const char *path);
 void record_made(int dirfd, const char *path);
 void record_removed(const record_entry *);

@@ -1,7 +1,6 @@
 /* run.c - see run.h. */
 #include "run.h"
 
-#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,16 +9,13 @@
 #include <unistd.h>
 
 #include "dice.h"
+#include "image.h"
+#include "materialise.h"
 #include "prove.h"
 #include "totals.h"
 #include "workload.h"
 
 enum { COMMITS_PER_WORKLOAD = 15 };
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where) {
-  (void)st, (void)type, (void)where;
-  return remove(path);
-}
 
 /* In memory where there is such a file system: an fsync costs nothing there, and what it must do is in the log. */
 static char *scratch_make(void) {
@@ -31,32 +27,52 @@ static char *scratch_make(void) {
 }
 
 static void scratch_remove(char *path) {
-  nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+  remove_all(path);
   free(path);
 }
 
-static void run_workload(workload_kind kind, uint64_t seed, uint64_t commits) {
-  char *scratch = scratch_make(), root[600];
+static const char *place_to_keep(const run_options *o) {
+  const char *given = o->keep ? o->keep : getenv("TMPDIR");
+  return given ? given : "/tmp";
+}
+
+static void run_workload(const run_options *o, uint64_t number, uint64_t workloads, uint64_t commits) {
+  char *scratch = scratch_make(), root[600], context[100];
+  uint64_t seed = seed_of(o->seed, number + 2);
+  workload_kind kind = (workload_kind)(number % WORKLOAD_KINDS);
   record_log log;
-  chronicle h;
+  chronicle c;
+  snprintf(context, sizeof context, "seed %" PRIu64 " workload %" PRIu64, o->seed, number);
+  violation_context("%s", context);
   snprintf(root, sizeof root, "%s/recorded", scratch);
   if (mkdir(root, 0777) != 0) give_up("%s cannot be made", root);
-  workload_run(kind, seed, commits, root, &log, &h);
-  printf("  workload %d, seed %" PRIu64 ": %" PRIu64 " events, %" PRIu64 " moments\n", (int)kind, seed, log.count, h.count);
-  prove_log(&log, &h, NO_STORE, NO_STORE);
+  workload_run(kind, seed, commits, root, &log, &c);
+  if (!image_is_log(&log, root)) violation("a file differs from what its log says: something was not recorded");
+  remove_all(root);
+  prove_log(&log, &c, NO_STORE, 0);
+  printf("  workload %" PRIu64 " (%s, seed %" PRIu64 "): %" PRIu64 " events, %" PRIu64 " moments\n", number, workload_names[kind], seed,
+         log.count, c.count);
+  const materialise_task task = {
+      .log = &log, .chronicle = &c, .acknowledged = NO_STORE, .begun = 0, .seed = seed,
+      .states = o->states * (number + 1) / workloads - o->states * number / workloads,
+      .scratch = scratch, .keep = place_to_keep(o), .context = context};
+  if (!enough_violations()) materialise(&task);
   record_free(&log);
-  chronicle_free(&h);
+  chronicle_free(&c);
   scratch_remove(scratch);
 }
 
 void run_seed(const run_options *o) {
   uint64_t workloads = (o->commits + COMMITS_PER_WORKLOAD - 1) / COMMITS_PER_WORKLOAD, left = o->commits;
   for (uint64_t n = 0; n < workloads && !enough_violations(); n++) {
-    uint64_t seed = seed_of(o->seed, n + 2), commits = left / (workloads - n);
-    violation_context("seed %" PRIu64 " workload %" PRIu64, o->seed, n);
-    run_workload((workload_kind)(n % WORKLOAD_KINDS), seed, commits);
+    uint64_t commits = left / (workloads - n);
+    run_workload(o, n, workloads, commits);
     left -= commits;
   }
 }
 
-void run_replay(const char *path) { give_up("%s: nothing to replay", path); }
+void run_replay(const char *path) {
+  char *scratch = scratch_make();
+  materialise_replay(path, scratch);
+  scratch_remove(scratch);
+}

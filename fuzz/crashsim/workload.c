@@ -10,6 +10,8 @@
 #include "totals.h"
 #include "workload_ops.h"
 
+const char *const workload_names[WORKLOAD_KINDS] = {"plain", "made inside", "full map"};
+
 /* ---- seals ----------------------------------------------------------------------------------------------------- */
 
 moment *seal_begin(workload *w) {

@@ -20,6 +20,7 @@ typedef enum {
   WORKLOAD_KINDS,
   WORKLOAD_AFTER_CRASH,    /* goes on with a store that was found: synchronous commits alone */
 } workload_kind;
+extern const char *const workload_names[WORKLOAD_KINDS];
 
 #define STORE_NAME "store"
 
