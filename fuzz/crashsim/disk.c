@@ -114,12 +114,22 @@ void disk_settle_all(disk *d) {
   d->pending_count = 0;
 }
 
+/* The pages of an O_DSYNC write go to the disk whole, with what was pending in them. */
+static bool goes_along(const event *pending, const event *written) {
+  uint64_t first = written->offset / DISK_PAGE * DISK_PAGE, end = written->offset + written->size;
+  return pending->file == written->file && pending->offset < (end + DISK_PAGE - 1) / DISK_PAGE * DISK_PAGE &&
+         pending->offset + pending->size > first;
+}
+
 static void done(disk *d, const event *e) {
   uint32_t left = 0;
-  for (uint32_t i = 0; i < d->pending_count; i++)
-    if (d->pending[i].event != e->write) d->pending[left++] = d->pending[i];
+  for (uint32_t i = 0; i < d->pending_count; i++) {
+    const event *of = &d->log->events[d->pending[i].event];
+    if (d->pending[i].kind == PENDING_WRITE && d->pending[i].event <= e->write && goes_along(of, &d->log->events[e->write]))
+      event_becomes_durable(d, of);
+    else d->pending[left++] = d->pending[i];
+  }
   d->pending_count = left;
-  event_becomes_durable(d, &d->log->events[e->write]);
 }
 
 void disk_step(disk *d) {
