@@ -58,7 +58,10 @@ static const moment *find_moment(pagestore_store *store, const expectation *e) {
   for (int64_t at = e->begun; at >= 0 && at >= e->acknowledged; at--) {
     const moment *m = &e->chronicle->list[at];
     if (m->refused) continue;
-    if (!(text = compare_store(store, m))) return m;
+    if (!(text = compare_store(store, m))) {
+      if (at > e->acknowledged) totals_saw(SAW_LATER);
+      return m;
+    }
     if (!newest[0]) snprintf(newest, sizeof newest, "%s", text);
   }
   violation("at none of the moments %lld to %lld; the newest: %s; the oldest: %s", (long long)e->acknowledged,
@@ -92,7 +95,7 @@ bool check_store(const char *path, const expectation *e, check_options *options)
   *recovery = (chronicle){0};
   pagestore_store *store = open_store(path, e, &d, &options->created);
   if (!store) return false;
-  if (options->created) record_mark(EVENT_ACK, 0);
+  if (options->created) record_mark(EVENT_ACK, 0), totals_saw(SAW_NO_STORE);
   const moment *found = no_leftovers(path, options->created) ? find_moment(store, e) : NULL;
   bool go_on = found && options->go_on;
   if (go_on) workload_go_on(store, dice_roll(&d), found, recovery);

@@ -10,6 +10,7 @@
 #include "storage/format.h"
 #include "storage/walker.h"
 #include "totals.h"
+#include "workload.h"
 
 enum { SECTOR = 512 };
 
@@ -32,6 +33,7 @@ typedef struct {
   walker_metas metas;
   uint64_t *reachable;                /* a bit per page, of the durable meta page */
   uint64_t pages;                     /* how many bits */
+  uint64_t txn_id;
   int64_t durable;                    /* the newest moment that the durable meta page can be; NO_STORE: none */
   const uint8_t *bytes;               /* during a walk */
   found_catalog catalog;
@@ -168,7 +170,11 @@ static bool look_at_durable(proof *p, uint32_t file) {
   if (walker_walk(f->mirror, &p->metas, p->metas.newest, &callbacks, &summary) != 0) return reject(p, "I1", pagestore_detail());
   if (p->damage[0]) return reject(p, "I1", p->damage);
   /* The first transaction makes the tables, the second the store's record: until it is acknowledged nothing needs to be there. */
+  int64_t before = p->durable;
   p->durable = moment_of_catalog(p);
+  if (before != NO_STORE && p->durable > before + 1) totals_saw(SAW_GROUP);
+  if (before != NO_STORE && p->durable == before && p->metas.meta[p->metas.newest].txn_id > p->txn_id) totals_saw(SAW_TRASH);
+  p->txn_id = p->metas.meta[p->metas.newest].txn_id;
   if (p->durable == NO_STORE && p->disk.acknowledged != NO_STORE)
     return reject(p, "I3", "what the durable meta page reaches is none of the sealed moments");
   return true;
@@ -243,9 +249,9 @@ void prove_log(const record_log *log, const chronicle *c, int64_t acknowledged, 
   p->data = -1;
   p->durable = NO_STORE;
   disk_begin(&p->disk, log, true, acknowledged, begun);
-  bool good = true;
-  for (uint32_t f = 0; f < log->files && good; f++)
-    if (log->file[f].initial_bytes) good = look_at_durable(p, f);
+  /* What lies elsewhere is left of a creation that was cut off, and may be anything. */
+  int store = tree_find(&p->disk.tree, 0, STORE_NAME), data = store < 0 ? -1 : tree_find(&p->disk.tree, (uint32_t)store, "data.mdb");
+  bool good = data < 0 || look_at_durable(p, (uint32_t)data);
   while (good && p->disk.at < log->count) {
     event_kind kind = log->events[p->disk.at].kind;
     good = prove_event(p);

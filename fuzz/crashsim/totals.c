@@ -13,6 +13,14 @@ void totals_begin(void) {
   if (totals == MAP_FAILED) give_up("no shared memory");
 }
 
+void totals_print_sights(void) {
+  static const char *const names[SAW_COUNT] = {
+      "groups of several seals", "transactions of trash", "commit_all", "snapshots", "drops", "restores", "forks", "upgrades", "deletions",
+      "reopenings", "full maps", "states without a store", "states at a moment behind the acknowledged one"};
+  for (int s = 0; s < SAW_COUNT; s++) printf("%s%s %llu", s ? ", " : "seen: ", names[s], (unsigned long long)atomic_load(&totals->saw[s]));
+  printf("\n");
+}
+
 void violation(const char *format, ...) {
   char text[1024];
   va_list arguments;

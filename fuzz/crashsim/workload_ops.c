@@ -53,13 +53,14 @@ static unsigned some_flags(workload *w) {
 static pagestore_memory *use(workload *w, guest *g, int number) {
   const memory_spec *spec = &memory_specs[number];
   model_memory *model = &g->work->memory[number];
+  uint64_t pages = w->kind == WORKLOAD_FULL_MAP ? spec->pages_most : spec->pages;
   const pagestore_memory_options *options =
-      PAGESTORE_WITH(pagestore_memory_options, .flags = spec->flags, .pages = spec->pages, .max_pages = spec->max_pages,
+      PAGESTORE_WITH(pagestore_memory_options, .flags = spec->flags, .pages = pages, .max_pages = spec->max_pages,
                      .guard_bytes = PAGESTORE_PAGE);
   int status = pagestore_memory_open(g->handle, spec->name, options, &g->memory[number]);
   if (status) return workload_failed(w, "memory_open", status), NULL;
   if (!model->present || (g->upgraded && model->pages == 0)) {
-    model_resize(model, spec->pages);
+    model_resize(model, pages);
     model->present = true;
     g->changed = true;
   }
@@ -105,6 +106,7 @@ static void change_memory(workload *w, guest *g) {
   for (uint64_t n = 1 + dice_below(&w->dice, 3); n-- > 0 && !w->broken;) {
     uint64_t offset = dice_below(&w->dice, bytes);
     uint64_t length = 1 + dice_below(&w->dice, dice_chance(&w->dice, 70) ? 200 : 40000);
+    if (w->kind == WORKLOAD_FULL_MAP) length += 2 * PAGESTORE_PAGE;
     write_bytes(w, g, number, offset, length < bytes - offset ? length : bytes - offset);
   }
 }
@@ -164,6 +166,7 @@ static void upgrade(workload *w, guest *g) {
   TRY(w, pagestore_upgrade(g->handle, hash));
   version_upgrade(g->work, module, keeps);
   g->changed = g->upgraded = true;
+  totals_saw(SAW_UPGRADE);
 }
 
 static void restore(workload *w, guest *g) {
@@ -177,12 +180,14 @@ static void restore(workload *w, guest *g) {
   g->work->number = g->committed->number;
   g->changed = true;
   g->upgraded = false;
+  totals_saw(SAW_RESTORE);
 }
 
 /* ---- boundaries -------------------------------------------------------------------------------------------------- */
 
 /* The map is full: nothing was sealed. As a host would: roll back, close, open with a larger map. */
 static void take_larger_map(workload *w) {
+  totals_saw(SAW_FULL_MAP);
   seal_refused(w);
   for (int i = 0; i < INSTANCES; i++)
     if (w->guest[i].handle) guest_rolled_back(&w->guest[i]);
@@ -235,6 +240,7 @@ static void commit_several(workload *w) {
   for (int i = 0; i < INSTANCES; i++)
     if (w->guest[i].handle) guest_committed(&w->guest[i]);
   w->commits += count;
+  if (count > 1) totals_saw(SAW_COMMIT_ALL);
 }
 
 static void op_commit(workload *w) {
@@ -287,6 +293,7 @@ static void op_snapshot(workload *w) {
   moment_add_snapshot(moment_of(w, m, g), name, g->committed);
   seal_mark(w);
   if (!sealed(w, "snapshot_create", pagestore_snapshot_create(g->handle, name, flags), flags)) return;
+  totals_saw(SAW_SNAPSHOT);
   if (!dice_chance(&w->dice, 60)) return;
   change_surely(w, g);
   commit(w, g, some_flags(w));
@@ -302,6 +309,7 @@ static void op_drop(workload *w) {
   moment *m = seal_begin(w);
   moment_drop_snapshot(moment_of(w, m, g), number);
   seal_mark(w);
+  totals_saw(SAW_DROP);
   sealed(w, "snapshot_drop", pagestore_snapshot_drop(w->store, present_of(w, g)->name, name, flags), flags);
 }
 
@@ -333,6 +341,7 @@ static void op_fork(workload *w) {
   version *first = version_clone(from->committed);
   first->number = 0;
   guest_begin(w, to, handle, first);
+  totals_saw(SAW_FORK);
   version_release(first);
   change_surely(w, to);
   commit(w, to, some_flags(w));
@@ -358,6 +367,7 @@ static void op_delete(workload *w) {
   strcpy(copy, name);
   moment_remove_instance(moment_of(w, seal_begin(w), g));
   seal_mark(w);
+  totals_saw(SAW_DELETE);
   sealed(w, "instance_delete", pagestore_instance_delete(w->store, copy, flags), flags);
 }
 
@@ -387,6 +397,7 @@ static void op_sync(workload *w) {
 }
 
 static void op_reopen(workload *w) {
+  totals_saw(SAW_REOPEN);
   workload_close(w);
   if (!w->broken) workload_open(w, false);
 }
@@ -406,8 +417,8 @@ void workload_commit_twice(workload *w) {
 
 typedef struct { unsigned weight; void (*run)(workload *); } operation;
 static const operation operations[] = {
-    {30, op_commit}, {12, op_burst}, {8, op_commit_all}, {5, op_rollback}, {6, op_upgrade}, {12, op_snapshot}, {6, op_drop},
-    {8, op_restore}, {14, op_create}, {10, op_fork}, {5, op_delete}, {5, op_view}, {5, op_sync}, {4, op_reopen},
+    {24, op_commit}, {12, op_burst}, {8, op_commit_all}, {4, op_rollback}, {8, op_upgrade}, {20, op_snapshot}, {8, op_drop},
+    {16, op_restore}, {12, op_create}, {12, op_fork}, {8, op_delete}, {5, op_view}, {5, op_sync}, {5, op_reopen},
 };
 
 void workload_step(workload *w) {

@@ -12,7 +12,7 @@
 #include "dice.h"
 #include "workload.h"
 
-#define FULL_MAP_BYTES (2ull << 20)
+#define FULL_MAP_BYTES (1ull << 20)
 
 typedef struct {
   pagestore_instance *handle;         /* NULL: not open, or there is none */

@@ -3,7 +3,8 @@
 set(crashsim_wraps
   open open64 openat openat64 close write writev pwrite pwrite64 pwritev pwritev64 pwritev2 fdatasync fsync sync_file_range syncfs sync
   msync mmap mmap64 ftruncate ftruncate64 truncate fallocate fallocate64 posix_fallocate creat rename renameat renameat2 unlink unlinkat
-  rmdir mkdir mkdirat link linkat symlink sendfile copy_file_range splice)
+  rmdir mkdir mkdirat link linkat symlink sendfile copy_file_range splice
+  calloc free)
 
 # pagestore_crashsim(TARGET OUTPUT LIBRARY [own source...]): a simulator build/fuzz/OUTPUT around this library; the sources are those of
 # fuzz/crashsim unless others are given.
