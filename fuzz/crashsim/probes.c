@@ -56,7 +56,9 @@ uint64_t probes_run(uint64_t seed) {
     { "keep rule", probe_keep_rule },
   };
   uint64_t before = violations();
-  for (size_t i = 0; i < sizeof all / sizeof *all; i++) run_probe(all[i].name, all[i].probe, seed_of(seed, 1000 + i));
+  /* What comes after a probe rests on what it has shown. */
+  for (size_t i = 0; i < sizeof all / sizeof *all && violations() == before; i++)
+    run_probe(all[i].name, all[i].probe, seed_of(seed, 1000 + i));
   violation_context("%s", "");
   return violations() - before;
 }

@@ -31,7 +31,7 @@ void probe_keep_rule(dice *);
 
 /* ---- a store with one instance and one memory of it ---------------------------------------------------------------------------- */
 
-enum { PROBE_PAGES = 12, PROBE_BLOCK = 4096, PROBE_WAIT_MS = 60000 };
+enum { PROBE_PAGES = 12, PROBE_BLOCK = 4096, PROBE_WAIT_MS = 30000 };
 
 typedef struct {
   char folder[200], path[240], file[280];
