@@ -49,6 +49,7 @@ static void run_probe(const char *name, void (*probe)(dice *), uint64_t seed) {
 
 uint64_t probes_run(uint64_t seed) {
   static const struct { const char *name; void (*probe)(dice *); } all[] = {
+    { "rewriting", probe_rewriting },
     { "damage", probe_damage },
     { "acknowledgements", probe_acknowledgements },
     { "loads during a flush", probe_loads_during_flush },

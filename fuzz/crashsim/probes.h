@@ -2,6 +2,7 @@
  *
  *   probes.c           the list; damaged rows
  *   probes_gate.c      the places where the library's calls into LMDB and for memory can be stopped or made to fail
+ *   probes_log.c       commits that use freed pages again as soon as they may, recorded and proved
  *   probes_flush.c     loads, views and acknowledgements while a flush stands before its commit, or ends in the middle of a load
  *   probes_refused.c   commits that are refused for each reason, and committed again
  *   probes_keep.c      snapshots and forks of every small shape keep exactly their rows
@@ -23,6 +24,7 @@
 
 uint64_t probes_run(uint64_t seed);   /* violations */
 
+void probe_rewriting(dice *);
 void probe_damage(dice *);
 void probe_acknowledgements(dice *);
 void probe_loads_during_flush(dice *);

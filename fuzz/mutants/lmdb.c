@@ -6,19 +6,18 @@
  *
  * Thread: one write transaction at a time, as in LMDB.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { LMDB_PAGE = 4096, META_PAGES = 2 };
+enum { LMDB_PAGE = 4096, META_PAGES = 2, RECORD_PAGES = 17 /* of a page record */ };
 
 int mutant_fdatasync(int fd);
 int mutant_open(const char *path, int flags, ...);
@@ -26,6 +25,8 @@ ssize_t mutant_pwrite(int fd, const void *bytes, size_t size, off_t at);
 ssize_t mutant_writev(int fd, const struct iovec *parts, int count);
 int mutant_mdb_cursor_put(MDB_cursor *, MDB_val *key, MDB_val *value, unsigned flags);
 int original_mdb_cursor_put(MDB_cursor *, MDB_val *key, MDB_val *value, unsigned flags);
+void mutant_mdb_env_close(MDB_env *);
+void original_mdb_env_close(MDB_env *);
 
 /* LMDB's lists of page numbers: the count, then the numbers, descending. */
 typedef uint64_t *page_list;
@@ -51,9 +52,15 @@ int mutant_open(const char *path, int flags, ...) {
   return open(path, flags & ~O_DSYNC, mode);
 }
 
-/* ---- page-outside-transaction: a commit's last LMDB page is held back until its meta page is written ---------- */
+/* ---- page-outside-transaction: the last LMDB page of a write is held back until the meta page is written ------- */
 
 static struct { int fd; off_t at; bool is_held; uint8_t bytes[LMDB_PAGE]; } held;
+
+/* Not where the file would be too short meanwhile, which would be seen at a glance. */
+static bool may_hold(int fd, off_t end) {
+  struct stat st;
+  return !held.is_held && fstat(fd, &st) == 0 && st.st_size >= end;
+}
 
 static void hold(int fd, const void *bytes, off_t at) {
   held.fd = fd;
@@ -72,7 +79,7 @@ ssize_t mutant_pwrite(int fd, const void *bytes, size_t size, off_t at) {
     ssize_t done = pwrite(fd, bytes, size, at);
     return held.is_held && done == (ssize_t)size && !let_go() ? -1 : done;
   }
-  size_t now = held.is_held ? size : size - LMDB_PAGE;
+  size_t now = may_hold(fd, at + (off_t)size) ? size - LMDB_PAGE : size;
   if (now > 0 && pwrite(fd, bytes, now, at) != (ssize_t)now) return -1;
   if (now < size) hold(fd, (const uint8_t *)bytes + now, at + (off_t)now);
   return (ssize_t)size;
@@ -107,6 +114,11 @@ int mutant_mdb_cursor_put(MDB_cursor *cursor, MDB_val *key, MDB_val *value, unsi
 
 static page_list *usable, *asked;   /* LMDB's list of usable pages, known once it was merged into */
 
+void mutant_mdb_env_close(MDB_env *env) {
+  usable = asked = NULL;
+  original_mdb_env_close(env);
+}
+
 int mutant_mdb_midl_need(page_list *list, unsigned more) {
   asked = list;
   return original_mdb_midl_need(list, more);
@@ -117,14 +129,13 @@ void mutant_mdb_midl_xmerge(page_list to, page_list from) {
   original_mdb_midl_xmerge(to, from);
 }
 
+/* Runs of page records alone: the free list's own pages come and go while it is saved. */
 int mutant_mdb_midl_append_range(page_list *list, uint64_t first, unsigned count) {
-  if (!usable || !*usable || usable == list) return original_mdb_midl_append_range(list, first, count);
-  uint64_t run[64];
-  if (count >= sizeof run / sizeof *run) return original_mdb_midl_append_range(list, first, count);
+  if (!usable || !*usable || count != RECORD_PAGES) return original_mdb_midl_append_range(list, first, count);
+  uint64_t run[1 + RECORD_PAGES] = { RECORD_PAGES };
   int err = original_mdb_midl_need(usable, count);
   if (err) return err;
-  run[0] = count;
-  for (unsigned i = 0; i < count; i++) run[1 + i] = first + count - 1 - i;
+  for (unsigned i = 0; i < RECORD_PAGES; i++) run[1 + i] = first + RECORD_PAGES - 1 - i;
   original_mdb_midl_xmerge(*usable, run);
   return 0;
 }

@@ -82,7 +82,7 @@ endif()
 function(mutant_lmdb_object)
   find_library(LMDB_ARCHIVE NAMES liblmdb.a)
   set(aliases "")
-  foreach(function mdb_cursor_put mdb_midl_need mdb_midl_xmerge mdb_midl_append_range)
+  foreach(function mdb_cursor_put mdb_env_close mdb_midl_need mdb_midl_xmerge mdb_midl_append_range)
     list(APPEND aliases --defsym=original_${function}=${function})
   endforeach()
   add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/fuzz/mutants/lmdb.o
