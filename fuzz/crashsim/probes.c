@@ -15,7 +15,7 @@
 
 /* ---- children -------------------------------------------------------------------------------------- */
 
-static char scratch[160];   /* of the probe that runs, with everything it makes */
+static char scratch[160]; /* of the probe that runs, with everything it makes */
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at) {
   (void)st, (void)type, (void)at;
@@ -37,7 +37,7 @@ static void run_probe(const char *name, void (*probe)(dice *), uint64_t seed) {
   uint64_t before = violations();
   pid_t child = fork();
   if (child == 0) {
-    dice d = { seed };
+    dice d = {seed};
     probe(&d);
     _exit(0);
   }
@@ -48,13 +48,16 @@ static void run_probe(const char *name, void (*probe)(dice *), uint64_t seed) {
 }
 
 uint64_t probes_run(uint64_t seed) {
-  static const struct { const char *name; void (*probe)(dice *); } all[] = {
-    { "rewriting", probe_rewriting },
-    { "damage", probe_damage },
-    { "acknowledgements", probe_acknowledgements },
-    { "loads during a flush", probe_loads_during_flush },
-    { "refused commits", probe_refused_commits },
-    { "keep rule", probe_keep_rule },
+  static const struct {
+    const char *name;
+    void (*probe)(dice *);
+  } all[] = {
+      {"rewriting", probe_rewriting},
+      {"damage", probe_damage},
+      {"acknowledgements", probe_acknowledgements},
+      {"loads during a flush", probe_loads_during_flush},
+      {"refused commits", probe_refused_commits},
+      {"keep rule", probe_keep_rule},
   };
   uint64_t before = violations();
   /* What comes after a probe rests on what it has shown. */
@@ -100,7 +103,11 @@ void probe_open_store(probe_host *h) {
 
 void probe_open_memory(probe_host *h, pagestore_instance *i, pagestore_memory **m, uint8_t **base) {
   pagestore_memory_options o = {
-    .size = sizeof o, .pages = PROBE_PAGES, .max_pages = 2 * PROBE_PAGES, .guard_bytes = GUARD_BYTES, .dirty_limit = h->dirty_limit,
+      .size = sizeof o,
+      .pages = PROBE_PAGES,
+      .max_pages = 2 * PROBE_PAGES,
+      .guard_bytes = GUARD_BYTES,
+      .dirty_limit = h->dirty_limit,
   };
   PROBE_OK(pagestore_memory_open(i, "m", &o, m));
   *base = pagestore_memory_base(*m);
@@ -108,7 +115,8 @@ void probe_open_memory(probe_host *h, pagestore_instance *i, pagestore_memory **
 
 void probe_open(probe_host *h) {
   probe_open_store(h);
-  PROBE_OK(pagestore_instance_open(h->store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE), &h->instance));
+  PROBE_OK(pagestore_instance_open(h->store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE),
+                                   &h->instance));
   probe_open_memory(h, h->instance, &h->memory, &h->base);
 }
 
@@ -141,7 +149,10 @@ bool probe_is(const uint8_t *at, uint64_t length, uint64_t tag) {
 /* ---- damage: one bit of a stored block -------------------------------------------------------------------------------------------- */
 
 /* Where the file has a block with these bytes: the row's, and what older rows left behind. */
-typedef struct { uint64_t at[64]; unsigned count; } copies;
+typedef struct {
+  uint64_t at[64];
+  unsigned count;
+} copies;
 
 static copies find_copies(const char *path, uint64_t tag) {
   uint8_t block[PROBE_BLOCK], wanted[PROBE_BLOCK];
@@ -149,7 +160,8 @@ static copies find_copies(const char *path, uint64_t tag) {
   probe_fill(wanted, sizeof wanted, tag);
   int fd = open(path, O_RDONLY);
   for (uint64_t at = 0; fd >= 0 && pread(fd, block, sizeof block, (off_t)at) == sizeof block; at += sizeof block)
-    if (memcmp(block, wanted, sizeof block) == 0 && found.count < sizeof found.at / sizeof *found.at) found.at[found.count++] = at;
+    if (memcmp(block, wanted, sizeof block) == 0 && found.count < sizeof found.at / sizeof *found.at)
+      found.at[found.count++] = at;
   if (fd >= 0) close(fd);
   PROBE(found.count > 0, "a committed block is not in the file");
   return found;
@@ -174,15 +186,20 @@ static void check_blocks(probe_host *h, uint64_t damaged, bool is_damaged) {
   for (uint64_t p = 0; p < PROBE_PAGES; p++) {
     bool hit = is_damaged && p == damaged / 16;
     int status = pagestore_memory_read(h->memory, p * PAGESTORE_PAGE, page, sizeof page);
-    PROBE(status == (hit ? PAGESTORE_ECORRUPT : 0), "page %llu, block %llu of the memory %s: reading says %d (%s)", (unsigned long long)p,
-          (unsigned long long)damaged, hit ? "damaged" : "not damaged here", status, status ? pagestore_detail() : "it worked");
+    PROBE(status == (hit ? PAGESTORE_ECORRUPT : 0), "page %llu, block %llu of the memory %s: reading says %d (%s)",
+          (unsigned long long)p, (unsigned long long)damaged, hit ? "damaged" : "not damaged here", status,
+          status ? pagestore_detail() : "it worked");
     for (uint64_t b = 0; !hit && b < 16; b++)
-      PROBE(probe_is(page + b * PROBE_BLOCK, PROBE_BLOCK, block_tag(p * 16 + b)), "page %llu block %llu differs", (unsigned long long)p,
-            (unsigned long long)b);
+      PROBE(probe_is(page + b * PROBE_BLOCK, PROBE_BLOCK, block_tag(p * 16 + b)), "page %llu block %llu differs",
+            (unsigned long long)p, (unsigned long long)b);
   }
 }
 
-typedef struct { uint64_t block, byte_at; uint8_t bit; copies where; } damage;
+typedef struct {
+  uint64_t block, byte_at;
+  uint8_t bit;
+  copies where;
+} damage;
 
 /* The neighbour of the damaged block is not flushed yet while the page is read: the index gives it, the row the others. */
 static void check_beside(probe_host *h, damage *d) {
@@ -211,7 +228,9 @@ void probe_damage(dice *d) {
   PROBE_OK(pagestore_commit(h.instance, 0, NULL));
   probe_close(&h);
   for (int round = 0; round < 6; round++) {
-    damage hurt = { .block = dice_below(d, PROBE_PAGES * 16), .byte_at = dice_below(d, PROBE_BLOCK), .bit = (uint8_t)(1u << dice_below(d, 8)) };
+    damage hurt = {.block = dice_below(d, PROBE_PAGES * 16),
+                   .byte_at = dice_below(d, PROBE_BLOCK),
+                   .bit = (uint8_t)(1u << dice_below(d, 8))};
     hurt.where = find_copies(h.file, block_tag(hurt.block));
     flip(h.file, &hurt.where, hurt.byte_at, hurt.bit);
     probe_open(&h);

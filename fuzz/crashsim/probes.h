@@ -22,7 +22,7 @@
 #include "dice.h"
 #include "totals.h"
 
-uint64_t probes_run(uint64_t seed);   /* violations */
+uint64_t probes_run(uint64_t seed); /* violations */
 
 void probe_rewriting(dice *);
 void probe_damage(dice *);
@@ -45,9 +45,9 @@ typedef struct {
   uint64_t dirty_limit;
 } probe_host;
 
-void probe_folder(probe_host *);                  /* a new directory; removed when the child has ended */
+void probe_folder(probe_host *); /* a new directory; removed when the child has ended */
 void probe_open_store(probe_host *);
-void probe_open(probe_host *);                    /* and "i" with "m" */
+void probe_open(probe_host *); /* and "i" with "m" */
 void probe_open_memory(probe_host *, pagestore_instance *, pagestore_memory **, uint8_t **base);
 void probe_close(probe_host *);
 
@@ -60,21 +60,21 @@ bool probe_is(const uint8_t *at, uint64_t length, uint64_t tag);
 
 /* A violation, and the child's end. */
 _Noreturn void probe_failed(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
-#define PROBE(condition, ...) ((condition) ? (void)0 : probe_failed(__FILE__, __LINE__, __VA_ARGS__))
+#define PROBE(condition, ...)      ((condition) ? (void)0 : probe_failed(__FILE__, __LINE__, __VA_ARGS__))
 #define PROBE_STATUS(call, wanted) probe_status(__FILE__, __LINE__, #call, (call), (wanted))
-#define PROBE_OK(call) PROBE_STATUS(call, 0)
+#define PROBE_OK(call)             PROBE_STATUS(call, 0)
 void probe_status(const char *file, int line, const char *call, int status, int wanted);
 
 /* ---- the gate ------------------------------------------------------------------------------------------------------------------- */
 
 typedef enum {
   GATE_OPEN,
-  GATE_HELD,        /* a write transaction's commit waits until the gate is opened */
-  GATE_REFUSED,     /* it is aborted, and says ENOSPC */
+  GATE_HELD,    /* a write transaction's commit waits until the gate is opened */
+  GATE_REFUSED, /* it is aborted, and says ENOSPC */
 } gate_plan;
 void gate_set(gate_plan);
-bool gate_reached(void);         /* waits until a commit stands at the held gate; false: none came */
-uint64_t gate_commits(void);     /* that LMDB has done */
+bool gate_reached(void);     /* waits until a commit stands at the held gate; false: none came */
+uint64_t gate_commits(void); /* that LMDB has done */
 
 /* When this thread renews its next reader, before or after that: the gate is opened, and the renewing waits until `durable` is the
  * instance's durable version. One renewing; -> whether it came to that. Also in a fault handler. */

@@ -18,15 +18,17 @@ static void note_durable(void *env, void *user, uint64_t version, int status) {
 
 static void check_not_durable(probe_host *h, uint64_t version) {
   uint64_t durable = pagestore_durable_version(h->instance);
-  PROBE(durable < version, "version %llu is called durable before its transaction is committed", (unsigned long long)durable);
-  PROBE(atomic_load(&told) < version, "on_durable came for version %llu before its transaction was committed", (unsigned long long)version);
+  PROBE(durable < version, "version %llu is called durable before its transaction is committed",
+        (unsigned long long)durable);
+  PROBE(atomic_load(&told) < version, "on_durable came for version %llu before its transaction was committed",
+        (unsigned long long)version);
   PROBE_STATUS(pagestore_wait(h->instance, version, 0), PAGESTORE_ETIMEDOUT);
   PROBE_STATUS(pagestore_sync(h->store, 0), PAGESTORE_ETIMEDOUT);
 }
 
 /* LMDB's commit is counted before the flusher can know of it: a call that says "durable" without a commit since was too early. */
 void probe_acknowledgements(dice *d) {
-  probe_host h = { .options.on_durable = note_durable };
+  probe_host h = {.options.on_durable = note_durable};
   probe_folder(&h);
   probe_open(&h);
   PROBE_OK(pagestore_commit(h.instance, 0, NULL));
@@ -34,7 +36,8 @@ void probe_acknowledgements(dice *d) {
     uint64_t version, commits = gate_commits();
     h.base[dice_below(d, PROBE_PAGES * PAGESTORE_PAGE)] ^= 1;
     PROBE_OK(pagestore_commit(h.instance, 0, &version));
-    PROBE(gate_commits() > commits, "a commit returned before the transaction of its version %llu was committed", (unsigned long long)version);
+    PROBE(gate_commits() > commits, "a commit returned before the transaction of its version %llu was committed",
+          (unsigned long long)version);
     h.base[dice_below(d, PROBE_PAGES * PAGESTORE_PAGE)] ^= 1;
     gate_set(GATE_HELD);
     PROBE_OK(pagestore_commit(h.instance, PAGESTORE_ASYNC, &version));
@@ -42,7 +45,8 @@ void probe_acknowledgements(dice *d) {
     check_not_durable(&h, version);
     gate_set(GATE_OPEN);
     PROBE_OK(pagestore_wait(h.instance, version, PROBE_WAIT_MS));
-    PROBE(pagestore_durable_version(h.instance) == version, "version %llu is not durable after wait", (unsigned long long)version);
+    PROBE(pagestore_durable_version(h.instance) == version, "version %llu is not durable after wait",
+          (unsigned long long)version);
   }
   probe_close(&h);
 }
@@ -50,13 +54,13 @@ void probe_acknowledgements(dice *d) {
 /* ---- loads ------------------------------------------------------------------------------------------------ */
 
 typedef enum { BY_CALL, BY_TOUCH, BY_VIEW, BY_OLDER_VIEW, WAYS } way;
-static const char *const way_text[WAYS] = { "memory_read", "a load of the guest", "a new view", "an older view" };
+static const char *const way_text[WAYS] = {"memory_read", "a load of the guest", "a new view", "an older view"};
 
 typedef struct {
   probe_host host;
-  uint64_t page, mask;             /* what the message has changed, by blocks */
-  uint64_t before, now;            /* tags */
-  pagestore_instance *view;        /* opened before the message */
+  uint64_t page, mask;      /* what the message has changed, by blocks */
+  uint64_t before, now;     /* tags */
+  pagestore_instance *view; /* opened before the message */
   pagestore_memory *view_memory;
   uint8_t *view_base;
 } held_flush;
@@ -70,8 +74,9 @@ static bool block_is(const uint8_t *page, unsigned block, uint64_t tag) {
 static void check_page(const held_flush *f, const uint8_t *page, bool older, way by, const char *when) {
   for (unsigned block = 0; block < 16; block++) {
     bool changed = !older && (f->mask >> block & 1);
-    PROBE(block_is(page, block, changed ? f->now : f->before), "%s %s: page %llu block %u has not the bytes of the last commit%s", way_text[by],
-          when, (unsigned long long)f->page, block, older ? " that it may see" : "");
+    PROBE(block_is(page, block, changed ? f->now : f->before),
+          "%s %s: page %llu block %u has not the bytes of the last commit%s", way_text[by], when,
+          (unsigned long long)f->page, block, older ? " that it may see" : "");
   }
 }
 
@@ -85,11 +90,13 @@ static void hold_flush(held_flush *f, dice *d) {
   uint8_t bytes[PAGESTORE_PAGE];
   probe_fill(h->base + f->page * PAGESTORE_PAGE, PAGESTORE_PAGE, f->before);
   PROBE_OK(pagestore_commit(h->instance, 0, NULL));
-  PROBE_OK(pagestore_instance_open(h->store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ), &f->view));
+  PROBE_OK(pagestore_instance_open(h->store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ),
+                                   &f->view));
   probe_open_memory(h, f->view, &f->view_memory, &f->view_base);
   probe_fill(bytes, sizeof bytes, f->now);
   for (unsigned block = 0; block < 16; block++)
-    if (f->mask >> block & 1) memcpy(h->base + f->page * PAGESTORE_PAGE + block * PROBE_BLOCK, bytes + block * PROBE_BLOCK, PROBE_BLOCK);
+    if (f->mask >> block & 1)
+      memcpy(h->base + f->page * PAGESTORE_PAGE + block * PROBE_BLOCK, bytes + block * PROBE_BLOCK, PROBE_BLOCK);
   gate_set(GATE_HELD);
   PROBE_OK(pagestore_commit(h->instance, PAGESTORE_ASYNC, NULL));
   PROBE(gate_reached(), "no flush began");
@@ -104,23 +111,19 @@ static void look(held_flush *f, way by, const char *when) {
   pagestore_memory *m = f->view_memory;
   uint8_t *base = f->view_base;
   switch (by) {
-  case BY_CALL:
-    PROBE_OK(pagestore_memory_read(h->memory, at, bytes, sizeof bytes));
-    break;
-  case BY_TOUCH:
-    memcpy(bytes, h->base + at, sizeof bytes);
-    break;
+  case BY_CALL: PROBE_OK(pagestore_memory_read(h->memory, at, bytes, sizeof bytes)); break;
+  case BY_TOUCH: memcpy(bytes, h->base + at, sizeof bytes); break;
   case BY_VIEW:
-    PROBE_OK(pagestore_instance_open(h->store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ), &view));
+    PROBE_OK(pagestore_instance_open(h->store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ),
+                                     &view));
     probe_open_memory(h, view, &m, &base);
     memcpy(bytes, base + at, sizeof bytes);
     pagestore_instance_close(view);
     break;
-  default:
-    memcpy(bytes, base + at, sizeof bytes);
+  default: memcpy(bytes, base + at, sizeof bytes);
   }
   check_page(f, bytes, by == BY_OLDER_VIEW, by, when);
-  PROBE_OK(pagestore_rollback(h->instance));   /* what the call has promised to keep may go again */
+  PROBE_OK(pagestore_rollback(h->instance)); /* what the call has promised to keep may go again */
   PROBE_OK(pagestore_rollback(f->view));
   PROBE_OK(pagestore_instance_trim(h->instance, 0));
   PROBE_OK(pagestore_instance_trim(f->view, 0));
@@ -130,7 +133,8 @@ static void look(held_flush *f, way by, const char *when) {
 static void end_flush(held_flush *f) {
   gate_set(GATE_OPEN);
   int status = PAGESTORE_ENOSPC;
-  for (int tries = 0; tries < 100 && status == PAGESTORE_ENOSPC; tries++) status = pagestore_sync(f->host.store, PROBE_WAIT_MS);
+  for (int tries = 0; tries < 100 && status == PAGESTORE_ENOSPC; tries++)
+    status = pagestore_sync(f->host.store, PROBE_WAIT_MS);
   PROBE_OK(status);
   for (way by = 0; by < WAYS; by++) look(f, by, "after the flush");
   pagestore_instance_close(f->view);
@@ -149,7 +153,8 @@ static void meet_flush(held_flush *f, dice *d, way by, gate_meeting when) {
 static void refuse_flush(held_flush *f, dice *d) {
   hold_flush(f, d);
   gate_set(GATE_REFUSED);
-  PROBE_STATUS(pagestore_wait(f->host.instance, pagestore_committed_version(f->host.instance), PROBE_WAIT_MS), PAGESTORE_ENOSPC);
+  PROBE_STATUS(pagestore_wait(f->host.instance, pagestore_committed_version(f->host.instance), PROBE_WAIT_MS),
+               PAGESTORE_ENOSPC);
   for (way by = 0; by < WAYS; by++) look(f, by, "after a flush that found no room");
   end_flush(f);
 }

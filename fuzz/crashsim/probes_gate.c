@@ -26,10 +26,18 @@ static _Atomic int plan;
 static _Atomic bool reached;
 static _Atomic uint64_t commits;
 
-static _Thread_local struct { gate_meeting when; pagestore_instance *instance; uint64_t durable; bool met; } meeting;
-static _Thread_local struct { uint64_t left; bool failed; } allocation;
+static _Thread_local struct {
+  gate_meeting when;
+  pagestore_instance *instance;
+  uint64_t durable;
+  bool met;
+} meeting;
+static _Thread_local struct {
+  uint64_t left;
+  bool failed;
+} allocation;
 
-static void pause_ms(void) { nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL); }
+static void pause_ms(void) { nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); }
 
 /* ---- commits -------------------------------------------------------------------------------------- */
 

@@ -16,15 +16,19 @@
 enum { VERSIONS = 3, SHAPES = 27, WRITTEN_PAGES = 8 /* 1 to 7 */, FORK_PAGE = 8 };
 
 typedef enum { POINT_NONE, POINT_SNAPSHOT, POINT_FORK } point_kind;
-typedef struct { point_kind point[VERSIONS + 1]; } shape;   /* after version 1, 2, 3 */
+typedef struct {
+  point_kind point[VERSIONS + 1];
+} shape; /* after version 1, 2, 3 */
 
 typedef struct {
   probe_host host;
   shape shapes[SHAPES];
-  unsigned flags;                 /* of commits and points */
+  unsigned flags; /* of commits and points */
 } keeping;
 
-static uint64_t tag_of(unsigned instance, uint64_t page, unsigned version) { return 1 + (instance * 16ull + page) * 16 + version; }
+static uint64_t tag_of(unsigned instance, uint64_t page, unsigned version) {
+  return 1 + (instance * 16ull + page) * 16 + version;
+}
 
 static void name_of(char name[32], unsigned instance, unsigned fork_of) {
   if (fork_of) snprintf(name, 32, "shape-%u-fork-%u", instance, fork_of);
@@ -44,7 +48,7 @@ static uint64_t rows_needed(const shape *s) {
   for (uint64_t page = 1; page < WRITTEN_PAGES; page++)
     for (unsigned v = 1; v <= VERSIONS; v++) {
       if (written_at(page, v) != v) continue;
-      bool needed = true;    /* the newest */
+      bool needed = true; /* the newest */
       for (unsigned w = v + 1; w <= VERSIONS && needed; w++) needed = written_at(page, w) != w;
       for (unsigned r = v; r <= VERSIONS && !needed; r++) {
         if (r > v && written_at(page, r) == r) break;
@@ -52,7 +56,7 @@ static uint64_t rows_needed(const shape *s) {
       }
       rows += needed;
     }
-  for (unsigned v = 1; v <= VERSIONS; v++) rows += s->point[v] == POINT_FORK;   /* its own page */
+  for (unsigned v = 1; v <= VERSIONS; v++) rows += s->point[v] == POINT_FORK; /* its own page */
   return rows;
 }
 
@@ -65,7 +69,8 @@ static void check_handle(keeping *k, pagestore_instance *i, unsigned instance, u
   for (uint64_t page = 1; page < WRITTEN_PAGES; page++) {
     unsigned from = written_at(page, version);
     PROBE(probe_is(base + page * PAGESTORE_PAGE, PAGESTORE_PAGE, from ? tag_of(instance, page, from) : 0),
-          "shape %u, %s of version %u: page %llu has not the bytes of version %u", instance, what, version, (unsigned long long)page, from);
+          "shape %u, %s of version %u: page %llu has not the bytes of version %u", instance, what, version,
+          (unsigned long long)page, from);
   }
 }
 
@@ -73,8 +78,10 @@ static void check_view(keeping *k, unsigned instance, unsigned fork_of, const ch
   char name[32];
   pagestore_instance *i;
   name_of(name, instance, fork_of);
-  PROBE_OK(pagestore_instance_open(k->host.store, name,
-                                   PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ, .snapshot = snapshot), &i));
+  PROBE_OK(
+      pagestore_instance_open(k->host.store, name,
+                              PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ, .snapshot = snapshot),
+                              &i));
   check_handle(k, i, instance, version, fork_of ? "fork" : snapshot ? "snapshot" : "present");
   pagestore_instance_close(i);
 }
@@ -87,12 +94,12 @@ static uint64_t rows_stored(keeping *k) {
 
 /* Dropped storage is given back in steps: the rows are counted once none is left to do. */
 static void wait_for_trash(keeping *k) {
-  pagestore_store_info info = { .size = sizeof info };
+  pagestore_store_info info = {.size = sizeof info};
   PROBE_OK(pagestore_sync(k->host.store, PROBE_WAIT_MS));
   for (int ms = 0; ms < PROBE_WAIT_MS; ms++) {
     PROBE_OK(pagestore_store_stat(k->host.store, &info));
     if (!info.trash) return;
-    nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
   }
   probe_failed(__FILE__, __LINE__, "dropped storage is not given back");
 }
@@ -111,7 +118,8 @@ static void check_all(keeping *k, const char *when) {
   }
   wait_for_trash(k);
   uint64_t are = rows_stored(k);
-  PROBE(are == must, "%s: %llu rows are kept, %llu are needed", when, (unsigned long long)are, (unsigned long long)must);
+  PROBE(are == must, "%s: %llu rows are kept, %llu are needed", when, (unsigned long long)are,
+        (unsigned long long)must);
 }
 
 /* ---- making ------------------------------------------------------------------------------------------------ */
@@ -143,7 +151,8 @@ static void make_shape(keeping *k, unsigned s) {
   pagestore_memory *m;
   uint8_t *base;
   name_of(name, s, 0);
-  PROBE_OK(pagestore_instance_open(k->host.store, name, PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE), &i));
+  PROBE_OK(pagestore_instance_open(k->host.store, name,
+                                   PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE), &i));
   probe_open_memory(&k->host, i, &m, &base);
   for (unsigned v = 1; v <= VERSIONS; v++) {
     for (uint64_t page = 1; page < WRITTEN_PAGES; page++)
@@ -171,14 +180,16 @@ static void drop_point(keeping *k, unsigned s, unsigned version) {
   char name[32], snapshot[8];
   snprintf(snapshot, sizeof snapshot, "s%u", version);
   name_of(name, s, k->shapes[s].point[version] == POINT_FORK ? version : 0);
-  if (k->shapes[s].point[version] == POINT_FORK) PROBE_OK(pagestore_instance_delete(k->host.store, name, PAGESTORE_ASYNC));
-  else if (k->shapes[s].point[version] == POINT_SNAPSHOT) PROBE_OK(pagestore_snapshot_drop(k->host.store, name, snapshot, PAGESTORE_ASYNC));
+  if (k->shapes[s].point[version] == POINT_FORK)
+    PROBE_OK(pagestore_instance_delete(k->host.store, name, PAGESTORE_ASYNC));
+  else if (k->shapes[s].point[version] == POINT_SNAPSHOT)
+    PROBE_OK(pagestore_snapshot_drop(k->host.store, name, snapshot, PAGESTORE_ASYNC));
   k->shapes[s].point[version] = POINT_NONE;
 }
 
 void probe_keep_rule(dice *d) {
   for (int round = 0; round < 2; round++) {
-    keeping k = { .flags = round ? PAGESTORE_ASYNC : 0 };
+    keeping k = {.flags = round ? PAGESTORE_ASYNC : 0};
     make(&k);
     check_all(&k, "with all points");
     probe_close(&k.host);

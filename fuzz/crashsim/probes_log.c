@@ -12,7 +12,8 @@
 enum { REWRITES = 10 };
 
 static void rewrite(probe_host *h, dice *d) {
-  for (uint64_t page = 0; page < PROBE_PAGES; page++) probe_fill(h->base + page * PAGESTORE_PAGE, PAGESTORE_PAGE, 1 + dice_roll(d) % 1000000);
+  for (uint64_t page = 0; page < PROBE_PAGES; page++)
+    probe_fill(h->base + page * PAGESTORE_PAGE, PAGESTORE_PAGE, 1 + dice_roll(d) % 1000000);
   PROBE_OK(pagestore_commit(h->instance, 0, NULL));
 }
 

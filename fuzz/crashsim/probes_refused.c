@@ -14,18 +14,18 @@ enum { PAGES_GROWN = PROBE_PAGES + 1 };
 #define MODEL_BYTES ((uint64_t)PAGES_GROWN * PAGESTORE_PAGE)
 
 typedef enum { DISK_FULL, QUEUE_FULL, QUOTA, ALLOCATION, REASONS } reason;
-static const char *const reason_text[REASONS] = { "full disk", "full queue", "dirty limit", "failed allocation" };
-static const char *const tracker_text[] = { "auto", "scan", "fault", "mprotect" };
+static const char *const reason_text[REASONS] = {"full disk", "full queue", "dirty limit", "failed allocation"};
+static const char *const tracker_text[] = {"auto", "scan", "fault", "mprotect"};
 
 typedef struct {
   probe_host host;
   dice *dice;
   reason reason;
-  uint64_t allocation;                      /* ALLOCATION: which of them fails */
-  pagestore_instance *other;                /* QUEUE_FULL: its flush is held */
+  uint64_t allocation;       /* ALLOCATION: which of them fails */
+  pagestore_instance *other; /* QUEUE_FULL: its flush is held */
   pagestore_memory *other_memory;
   uint8_t *other_base;
-  uint8_t *committed, *working;             /* MODEL_BYTES each; the last page is there after growth alone */
+  uint8_t *committed, *working; /* MODEL_BYTES each; the last page is there after growth alone */
   char doing[120];
 } refusal;
 
@@ -37,7 +37,8 @@ static int ignore_range(void *env, pagestore_memory *m, uint64_t offset, uint64_
 }
 
 static void write_somewhere(refusal *r, uint64_t limit) {
-  uint64_t length = dice_chance(r->dice, 25) ? PAGESTORE_PAGE : 1 + dice_below(r->dice, 3 * PROBE_BLOCK), at = dice_below(r->dice, limit - length);
+  uint64_t length = dice_chance(r->dice, 25) ? PAGESTORE_PAGE : 1 + dice_below(r->dice, 3 * PROBE_BLOCK),
+           at = dice_below(r->dice, limit - length);
   uint64_t tag = dice_roll(r->dice);
   for (uint64_t i = 0; i < length; i++) r->working[at + i] = (uint8_t)(tag >> i % 8 * 8) ^ (uint8_t)i;
   memcpy(r->host.base + at, r->working + at, length);
@@ -75,8 +76,8 @@ static void check_thrice(refusal *r, const uint8_t *must) {
   r->other = NULL;
   probe_close(h);
   probe_open(h);
-  PROBE(pagestore_committed_version(h->instance) == version, "%s: version %llu became %llu", r->doing, (unsigned long long)version,
-        (unsigned long long)pagestore_committed_version(h->instance));
+  PROBE(pagestore_committed_version(h->instance) == version, "%s: version %llu became %llu", r->doing,
+        (unsigned long long)version, (unsigned long long)pagestore_committed_version(h->instance));
   check(r, must, "opened again");
 }
 
@@ -84,7 +85,8 @@ static void check_thrice(refusal *r, const uint8_t *must) {
 
 static void open_other(refusal *r) {
   if (r->other) return;
-  PROBE_OK(pagestore_instance_open(r->host.store, "other", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE), &r->other));
+  PROBE_OK(pagestore_instance_open(r->host.store, "other",
+                                   PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE), &r->other));
   probe_open_memory(&r->host, r->other, &r->other_memory, &r->other_base);
 }
 
@@ -150,9 +152,9 @@ static void end_message(refusal *r, ending end) {
 }
 
 static bool refuse_once(refusal *r, ending end) {
-  snprintf(r->doing, sizeof r->doing, "tracker %s, a commit refused for a %s%s%.0llu, then %s", tracker_text[r->host.options.tracker],
-           reason_text[r->reason], r->reason == ALLOCATION ? " " : "", (unsigned long long)r->allocation,
-           end == THEN_ROLL_BACK ? "rolled back" : "committed again");
+  snprintf(r->doing, sizeof r->doing, "tracker %s, a commit refused for a %s%s%.0llu, then %s",
+           tracker_text[r->host.options.tracker], reason_text[r->reason], r->reason == ALLOCATION ? " " : "",
+           (unsigned long long)r->allocation, end == THEN_ROLL_BACK ? "rolled back" : "committed again");
   write_message(r);
   bool refused = refuse(r);
   if (!refused) {
@@ -166,7 +168,7 @@ static bool refuse_once(refusal *r, ending end) {
 }
 
 static void refuse_with_tracker(dice *d, pagestore_tracker tracker) {
-  refusal r = { .dice = d, .host.options = { .tracker = tracker, .queue_bytes = 4096 } };
+  refusal r = {.dice = d, .host.options = {.tracker = tracker, .queue_bytes = 4096}};
   probe_folder(&r.host);
   r.host.options.size = sizeof r.host.options;
   r.host.options.flags = PAGESTORE_CREATE;

@@ -33,6 +33,7 @@ typedef struct {
   uint64_t *reachable;                /* a bit per page, of the durable meta page */
   uint64_t pages;                     /* how many bits */
   uint64_t txn_id;                    /* of the durable meta page */
+  uint32_t of;                        /* the file that reachable and before are of */
   uint64_t *before;                   /* the same of the meta page that was durable before it; NULL: none yet */
   uint64_t before_pages;
   int64_t durable;                    /* the newest moment that the durable meta page can be; NO_STORE: none */
@@ -151,16 +152,23 @@ static bool reject(const proof *p, const char *rule, const char *text) {
   return false;
 }
 
-/* What the meta page reached that was durable until now, if it is another. */
-static void keep_before(proof *p) {
-  if (p->reachable && p->txn_id != p->metas.meta[p->metas.newest].txn_id) {
+/* What the meta page of this file reached that was durable until now, if it is another. */
+static void keep_before(proof *p, uint32_t file) {
+  bool goes_on = p->reachable && p->of == file;
+  bool is_next = goes_on && p->txn_id != p->metas.meta[p->metas.newest].txn_id;
+  if (is_next || !goes_on) {
     free(p->before);
+    p->before = NULL;
+  }
+  if (is_next) {
     p->before = p->reachable;
     p->before_pages = p->pages;
   } else {
     free(p->reachable);
   }
   p->reachable = NULL;
+  p->of = file;
+  p->txn_id = p->metas.meta[p->metas.newest].txn_id;
 }
 
 /* After a barrier. Before the first whole transaction there is nothing that a write could harm. */
@@ -174,8 +182,7 @@ static bool look_at_durable(proof *p, uint32_t file) {
   if (p->metas.meta[p->metas.newest].txn_id == 0) return true;
   p->data = (int)file;
   p->bytes = f->bytes;
-  keep_before(p);
-  p->txn_id = p->metas.meta[p->metas.newest].txn_id;
+  keep_before(p, file);
   p->pages = p->metas.meta[p->metas.newest].last_page + 1;
   p->reachable = calloc(p->pages / 64 + 1, sizeof *p->reachable);
   if (!p->reachable) give_up("no memory for a proof");

@@ -54,7 +54,12 @@ int mutant_open(const char *path, int flags, ...) {
 
 /* ---- page-outside-transaction: the last LMDB page of a write is held back until the meta page is written ------- */
 
-static struct { int fd; off_t at; bool is_held; uint8_t bytes[LMDB_PAGE]; } held;
+static struct {
+  int fd;
+  off_t at;
+  bool is_held;
+  uint8_t bytes[LMDB_PAGE];
+} held;
 
 /* Not where the file would be too short meanwhile, which would be seen at a glance. */
 static bool may_hold(int fd, off_t end) {
@@ -107,12 +112,12 @@ int mutant_mdb_cursor_put(MDB_cursor *cursor, MDB_val *key, MDB_val *value, unsi
   if (mdb_cursor_dbi(cursor) == 0 && key->mv_size == sizeof id) memcpy(&id, key->mv_data, sizeof id);
   if (id != now) return original_mdb_cursor_put(cursor, key, value, flags);
   id--;
-  return original_mdb_cursor_put(cursor, &(MDB_val){ sizeof id, &id }, value, flags);
+  return original_mdb_cursor_put(cursor, &(MDB_val){sizeof id, &id}, value, flags);
 }
 
 /* ---- page-reused-at-once: freed runs go to the pages that this transaction may use ------------- */
 
-static page_list *usable, *asked;   /* LMDB's list of usable pages, known once it was merged into */
+static page_list *usable, *asked; /* LMDB's list of usable pages, known once it was merged into */
 
 void mutant_mdb_env_close(MDB_env *env) {
   usable = asked = NULL;
@@ -132,7 +137,7 @@ void mutant_mdb_midl_xmerge(page_list to, page_list from) {
 /* Runs of page records alone: the free list's own pages come and go while it is saved. */
 int mutant_mdb_midl_append_range(page_list *list, uint64_t first, unsigned count) {
   if (!usable || !*usable || count != RECORD_PAGES) return original_mdb_midl_append_range(list, first, count);
-  uint64_t run[1 + RECORD_PAGES] = { RECORD_PAGES };
+  uint64_t run[1 + RECORD_PAGES] = {RECORD_PAGES};
   int err = original_mdb_midl_need(usable, count);
   if (err) return err;
   for (unsigned i = 0; i < RECORD_PAGES; i++) run[1 + i] = first + RECORD_PAGES - 1 - i;
