@@ -1,10 +1,7 @@
-/* heap.c - spares the simulator the largest cost of opening a store: LMDB asks for two megabytes of zeros for its list of dirty pages
- * and touches a few pages of them. A fresh mapping has the zeros without writing them.
- *
- * Thread: any. At most LISTS_MAX lists at a time come from here, the others from the heap.
- */
+/* heap.c - see heap.h. At most LISTS_MAX lists at a time come from here, the others from the heap. */
+#include "heap.h"
+
 #include <stdatomic.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
 
@@ -14,10 +11,9 @@ static _Atomic uintptr_t lists[LISTS_MAX];
 
 void *__real_calloc(size_t count, size_t size);
 void __real_free(void *at);
-void *__wrap_calloc(size_t count, size_t size);
 void __wrap_free(void *at);
 
-void *__wrap_calloc(size_t count, size_t size) {
+void *heap_calloc(size_t count, size_t size) {
   if (count != LIST_ENTRIES || size != LIST_ENTRY_BYTES) return __real_calloc(count, size);
   void *at = mmap(NULL, LIST_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   for (int i = 0; at != MAP_FAILED && i < LISTS_MAX; i++) {

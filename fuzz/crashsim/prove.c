@@ -33,7 +33,10 @@ typedef struct {
   walker_metas metas;
   uint64_t *reachable;                /* a bit per page, of the durable meta page */
   uint64_t pages;                     /* how many bits */
-  uint64_t txn_id;
+  uint64_t txn_id;                    /* of the durable meta page */
+  uint32_t of;                        /* the file that reachable and before are of */
+  uint64_t *before;                   /* the same of the meta page that was durable before it; NULL: none yet */
+  uint64_t before_pages;
   int64_t durable;                    /* the newest moment that the durable meta page can be; NO_STORE: none */
   const uint8_t *bytes;               /* during a walk */
   found_catalog catalog;
@@ -150,6 +153,25 @@ static bool reject(const proof *p, const char *rule, const char *text) {
   return false;
 }
 
+/* What the meta page of this file reached that was durable until now, if it is another. */
+static void keep_before(proof *p, uint32_t file) {
+  bool goes_on = p->reachable && p->of == file;
+  bool is_next = goes_on && p->txn_id != p->metas.meta[p->metas.newest].txn_id;
+  if (is_next || !goes_on) {
+    free(p->before);
+    p->before = NULL;
+  }
+  if (is_next) {
+    p->before = p->reachable;
+    p->before_pages = p->pages;
+  } else {
+    free(p->reachable);
+  }
+  p->reachable = NULL;
+  p->of = file;
+  p->txn_id = p->metas.meta[p->metas.newest].txn_id;
+}
+
 /* After a barrier. Before the first whole transaction there is nothing that a write could harm. */
 static bool look_at_durable(proof *p, uint32_t file) {
   disk_file *f = &p->disk.file[file];
@@ -159,10 +181,11 @@ static bool look_at_durable(proof *p, uint32_t file) {
   if (f->size < LMDB_METAS * DISK_PAGE) return true;
   if (walker_check_meta(f->mirror, "the durable file", &p->metas) != 0) return reject(p, "I1", pagestore_detail());
   if (p->metas.meta[p->metas.newest].txn_id == 0) return true;
+  bool is_next = p->txn_id != p->metas.meta[p->metas.newest].txn_id;
   p->data = (int)file;
   p->bytes = f->bytes;
+  keep_before(p, file);
   p->pages = p->metas.meta[p->metas.newest].last_page + 1;
-  free(p->reachable);
   p->reachable = calloc(p->pages / 64 + 1, sizeof *p->reachable);
   if (!p->reachable) give_up("no memory for a proof");
   p->catalog = (found_catalog){0};
@@ -173,8 +196,7 @@ static bool look_at_durable(proof *p, uint32_t file) {
   int64_t before = p->durable;
   p->durable = moment_of_catalog(p);
   if (before != NO_STORE && p->durable > before + 1) totals_saw(SAW_GROUP);
-  if (before != NO_STORE && p->durable == before && p->metas.meta[p->metas.newest].txn_id > p->txn_id) totals_saw(SAW_TRASH);
-  p->txn_id = p->metas.meta[p->metas.newest].txn_id;
+  if (before != NO_STORE && p->durable == before && is_next) totals_saw(SAW_TRASH);
   if (p->durable == NO_STORE && p->disk.acknowledged != NO_STORE)
     return reject(p, "I3", "what the durable meta page reaches is none of the sealed moments");
   return true;
@@ -182,9 +204,14 @@ static bool look_at_durable(proof *p, uint32_t file) {
 
 /* ---- single events ------------------------------------------------------------------------------------------------------ */
 
+static bool has_page(const uint64_t *set, uint64_t pages, uint64_t page) { return page < pages && set[page / 64] >> page % 64 & 1; }
+
 static bool is_reachable(const proof *p, uint64_t page) {
-  if (page == p->metas.newest) return true;
-  return page < p->pages && p->reachable[page / 64] >> page % 64 & 1;
+  return page == p->metas.newest || has_page(p->reachable, p->pages, page);
+}
+
+static bool was_reachable(const proof *p, uint64_t page) {
+  return p->before && page >= LMDB_METAS && has_page(p->before, p->before_pages, page);
 }
 
 static bool meta_write(const proof *p, const event *e) {
@@ -200,9 +227,10 @@ static bool data_write(const proof *p, const event *e) {
   if (e->offset < LMDB_METAS * DISK_PAGE && !meta_write(p, e)) return false;
   for (uint64_t page = e->offset / DISK_PAGE; page * DISK_PAGE < e->offset + e->size; page++) {
     char text[160];
-    if (!is_reachable(p, page)) continue;
-    snprintf(text, sizeof text, "page %llu is written, which the durable meta page reaches", (unsigned long long)page);
-    return reject(p, "I1", text);
+    if (!is_reachable(p, page) && !was_reachable(p, page)) continue;
+    snprintf(text, sizeof text, "page %llu is written, which the durable meta page%s reaches", (unsigned long long)page,
+             is_reachable(p, page) ? "" : " before the last");
+    return reject(p, is_reachable(p, page) ? "I1" : "I5", text);
   }
   return true;
 }
@@ -259,5 +287,6 @@ void prove_log(const record_log *log, const chronicle *c, int64_t acknowledged, 
   }
   disk_end(&p->disk);
   free(p->reachable);
+  free(p->before);
   free(p);
 }

@@ -1,11 +1,13 @@
 /* run.c - see run.h. */
 #include "run.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "dice.h"
@@ -62,11 +64,27 @@ static void run_workload(const run_options *o, uint64_t number, uint64_t workloa
   scratch_remove(scratch);
 }
 
+/* A library that dies in the workload is a violation like any other. */
+static void run_in_a_child(const run_options *o, uint64_t number, uint64_t workloads, uint64_t commits) {
+  int status;
+  fflush(stdout);
+  pid_t child = fork();
+  if (child < 0) give_up("no process to be had");
+  if (child == 0) {
+    run_workload(o, number, workloads, commits);
+    fflush(stdout);
+    _exit(0);
+  }
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+  if (WIFSIGNALED(status)) violation("the library ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+  else if (WEXITSTATUS(status)) exit(WEXITSTATUS(status));
+}
+
 void run_seed(const run_options *o) {
   uint64_t workloads = (o->commits + COMMITS_PER_WORKLOAD - 1) / COMMITS_PER_WORKLOAD, left = o->commits;
   for (uint64_t n = 0; n < workloads && !enough_violations(); n++) {
     uint64_t commits = left / (workloads - n);
-    run_workload(o, n, workloads, commits);
+    run_in_a_child(o, n, workloads, commits);
     left -= commits;
   }
 }
