@@ -108,7 +108,7 @@ int main(int count, char **words) {
   else run_all(&a);
   if (a.mutants && !mutants_run) give_up("this program was built without mutants");
   if (a.mutants) caught = mutants_run(words[0], a.run.seed, &mutants);
-  totals_print_sights();
+  if (!a.replay) totals_print_sights();
   print_totals(caught, mutants);
   return violations() || caught != mutants ? 1 : 0;
 }

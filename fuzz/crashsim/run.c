@@ -38,8 +38,8 @@ static const char *place_to_keep(const run_options *o) {
   return given ? given : "/tmp";
 }
 
-static void run_workload(const run_options *o, uint64_t number, uint64_t workloads, uint64_t commits) {
-  char *scratch = scratch_make(), root[600], context[100];
+static void run_workload(const run_options *o, const char *scratch, uint64_t number, uint64_t workloads, uint64_t commits) {
+  char root[600], context[100];
   uint64_t seed = seed_of(o->seed, number + 2);
   workload_kind kind = (workload_kind)(number % WORKLOAD_KINDS);
   record_log log;
@@ -61,21 +61,22 @@ static void run_workload(const run_options *o, uint64_t number, uint64_t workloa
   if (!enough_violations()) materialise(&task);
   record_free(&log);
   chronicle_free(&c);
-  scratch_remove(scratch);
 }
 
 /* A library that dies in the workload is a violation like any other. */
 static void run_in_a_child(const run_options *o, uint64_t number, uint64_t workloads, uint64_t commits) {
   int status;
+  char *scratch = scratch_make();
   fflush(stdout);
   pid_t child = fork();
   if (child < 0) give_up("no process to be had");
   if (child == 0) {
-    run_workload(o, number, workloads, commits);
+    run_workload(o, scratch, number, workloads, commits);
     fflush(stdout);
     _exit(0);
   }
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+  scratch_remove(scratch);
   if (WIFSIGNALED(status)) violation("the library ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
   else if (WEXITSTATUS(status)) exit(WEXITSTATUS(status));
 }
