@@ -48,7 +48,8 @@ static pagestore_store *open_store(const char *path, const expectation *e, dice 
     status = pagestore_open(path, &o, &store);
   }
   if (status == 0) return store;
-  violation("the store cannot be %s: %s: %s", *created ? "made anew" : "opened", pagestore_strerror(status), pagestore_detail());
+  violation("the store cannot be %s: %s: %s", *created ? "made anew" : "opened", pagestore_strerror(status),
+            pagestore_detail());
   return NULL;
 }
 
@@ -80,7 +81,8 @@ static bool look_again(const char *path, const moment *must, dice *d) {
   pagestore_options o = options_for(d);
   int status = pagestore_open(path, &o, &store);
   if (status) {
-    violation("the store cannot be opened after two more commits: %s: %s", pagestore_strerror(status), pagestore_detail());
+    violation("the store cannot be opened after two more commits: %s: %s", pagestore_strerror(status),
+              pagestore_detail());
     return false;
   }
   const char *text = compare_store(store, must);

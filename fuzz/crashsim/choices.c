@@ -50,9 +50,12 @@ void choices_end(choices *c) {
   free(c->kept);
 }
 
-/* ---- one choice --------------------------------------------------------------------------------------------------- */
+/* ---- one choice ---------------------------------------------------------------------------------------------------
+ * */
 
-static void keep_all(choices *c, bool all) { memset(c->kept, all ? 0xff : 0, (c->count[UNIT_SECTOR] / 64 + 1) * sizeof *c->kept); }
+static void keep_all(choices *c, bool all) {
+  memset(c->kept, all ? 0xff : 0, (c->count[UNIT_SECTOR] / 64 + 1) * sizeof *c->kept);
+}
 static void keep(choices *c, uint32_t i) { c->kept[i / 64] |= 1ull << i % 64; }
 static void drop(choices *c, uint32_t i) { c->kept[i / 64] &= ~(1ull << i % 64); }
 

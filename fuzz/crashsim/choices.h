@@ -21,11 +21,11 @@ typedef struct {
   uint32_t count[UNITS];
   uint64_t *kept;
   uint32_t calls, entries;
-  uint64_t walk_first, walk_step, walk_count;   /* through the prefixes, drops and keeps */
+  uint64_t walk_first, walk_step, walk_count; /* through the prefixes, drops and keeps */
 } choices;
 
 void choices_begin(choices *, const disk *, uint64_t seed);
-void choices_make(choices *, uint64_t number, crash_state *);   /* good until the next */
+void choices_make(choices *, uint64_t number, crash_state *); /* good until the next */
 void choices_end(choices *);
 
 #endif

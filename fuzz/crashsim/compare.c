@@ -26,19 +26,21 @@ static const char *compare_bytes(const uint8_t *is, const uint8_t *must, const c
   if (memcmp(is, must, PAGESTORE_PAGE) == 0) return NULL;
   size_t at = 0;
   while (is[at] == must[at]) at++;
-  return differs("memory '%s' page %llu byte %zu is %02x, must be %02x", memory, (unsigned long long)page, at, is[at], must[at]);
+  return differs("memory '%s' page %llu byte %zu is %02x, must be %02x", memory, (unsigned long long)page, at, is[at],
+                 must[at]);
 }
 
 static const char *compare_memory(pagestore_instance *handle, int number, const model_memory *must) {
   const memory_spec *spec = &memory_specs[number];
-  const pagestore_memory_options *options =
-      PAGESTORE_WITH(pagestore_memory_options, .flags = spec->flags, .max_pages = spec->max_pages, .guard_bytes = PAGESTORE_PAGE);
+  const pagestore_memory_options *options = PAGESTORE_WITH(pagestore_memory_options, .flags = spec->flags,
+                                                           .max_pages = spec->max_pages, .guard_bytes = PAGESTORE_PAGE);
   pagestore_memory *memory;
   int status = pagestore_memory_open(handle, spec->name, options, &memory);
   if (status) return failed("memory_open", spec->name, status);
   uint64_t pages = pagestore_memory_pages(memory);
   if (pages != must->pages)
-    return differs("memory '%s' has %llu pages, must have %llu", spec->name, (unsigned long long)pages, (unsigned long long)must->pages);
+    return differs("memory '%s' has %llu pages, must have %llu", spec->name, (unsigned long long)pages,
+                   (unsigned long long)must->pages);
   status = pages ? pagestore_memory_prepare(memory, 0, pages * PAGESTORE_PAGE, false) : 0;
   if (status) return failed("reading", spec->name, status);
   const uint8_t *base = pagestore_memory_base(memory);
@@ -49,7 +51,11 @@ static const char *compare_memory(pagestore_instance *handle, int number, const 
   return NULL;
 }
 
-typedef struct { const version *must; const char *text; int seen; } memory_walk;
+typedef struct {
+  const version *must;
+  const char *text;
+  int seen;
+} memory_walk;
 
 static int meet_memory(void *env, const pagestore_memory_info *info) {
   memory_walk *walk = env;
@@ -75,14 +81,19 @@ static const char *compare_memories(pagestore_instance *handle, const version *m
 
 /* ---- metadata ---------------------------------------------------------------------------------------------------- */
 
-typedef struct { const version *must; const char *text; int next; } key_walk;
+typedef struct {
+  const version *must;
+  const char *text;
+  int next;
+} key_walk;
 
 static int meet_key(void *env, const char *key, const void *value, size_t length) {
   key_walk *walk = env;
   while (walk->next < MODEL_KEYS && !walk->must->value[walk->next]) walk->next++;
   const model_value *must = walk->next < MODEL_KEYS ? walk->must->value[walk->next] : NULL;
   if (!must || strcmp(key, model_key[walk->next]) != 0) walk->text = differs("key '%s' should not be there", key);
-  else if (length != must->length || memcmp(value, must->bytes, length) != 0) walk->text = differs("the value of key '%s' differs", key);
+  else if (length != must->length || memcmp(value, must->bytes, length) != 0)
+    walk->text = differs("the value of key '%s' differs", key);
   walk->next++;
   return walk->text != NULL;
 }
@@ -97,7 +108,8 @@ static const char *compare_metadata(pagestore_instance *handle, const version *m
   return NULL;
 }
 
-/* ---- instances ---------------------------------------------------------------------------------------------------- */
+/* ---- instances ----------------------------------------------------------------------------------------------------
+ * */
 
 static const char *compare_counts(pagestore_instance *handle, const version *must) {
   pagestore_instance_info info = {.size = sizeof info};
@@ -108,16 +120,19 @@ static const char *compare_counts(pagestore_instance *handle, const version *mus
   if (info.committed != must->number)
     return differs("version %llu, must be %llu", (unsigned long long)info.committed, (unsigned long long)must->number);
   if (info.stored_pages != stored)
-    return differs("%llu stored pages, must be %llu", (unsigned long long)info.stored_pages, (unsigned long long)stored);
+    return differs("%llu stored pages, must be %llu", (unsigned long long)info.stored_pages,
+                   (unsigned long long)stored);
   for (size_t i = 0; i < sizeof info.module_hash; i++)
     if (info.module_hash[i] != must->module) return differs("another module hash");
   return NULL;
 }
 
-static const char *compare_instance(pagestore_store *store, const char *name, const char *snapshot, const version *must) {
+static const char *compare_instance(pagestore_store *store, const char *name, const char *snapshot,
+                                    const version *must) {
   pagestore_instance *handle;
-  const pagestore_instance_options *options =
-      PAGESTORE_WITH(pagestore_instance_options, .flags = snapshot ? PAGESTORE_READ : 0, .snapshot = snapshot);
+  const pagestore_instance_options *options = PAGESTORE_WITH(pagestore_instance_options,
+                                                             .flags = snapshot ? PAGESTORE_READ : 0,
+                                                             .snapshot = snapshot);
   int status = pagestore_instance_open(store, name, options, &handle);
   if (status) return failed("instance_open", snapshot ? snapshot : name, status);
   const char *text = compare_counts(handle, must);
@@ -130,7 +145,11 @@ static const char *compare_instance(pagestore_store *store, const char *name, co
   return differs("'%s'%s%s: %s", name, snapshot ? ", snapshot " : "", snapshot ? snapshot : "", inside);
 }
 
-typedef struct { const moment_instance *must; const char *text; uint32_t seen; } snapshot_walk;
+typedef struct {
+  const moment_instance *must;
+  const char *text;
+  uint32_t seen;
+} snapshot_walk;
 
 static int meet_snapshot(void *env, const char *name, uint64_t number, uint64_t retained_bytes) {
   snapshot_walk *walk = env;
@@ -138,7 +157,8 @@ static int meet_snapshot(void *env, const char *name, uint64_t number, uint64_t 
   walk->seen++;
   for (uint32_t s = 0; s < walk->must->snapshots; s++)
     if (strcmp(walk->must->snapshot[s].name, name) == 0 && walk->must->snapshot[s].of->number == number) return 0;
-  walk->text = differs("'%s' has a snapshot '%s' of version %llu, which should not be there", walk->must->name, name, (unsigned long long)number);
+  walk->text = differs("'%s' has a snapshot '%s' of version %llu, which should not be there", walk->must->name, name,
+                       (unsigned long long)number);
   return 1;
 }
 
@@ -147,7 +167,8 @@ static const char *compare_snapshots(pagestore_store *store, const moment_instan
   int status = pagestore_snapshot_each(store, must->name, meet_snapshot, &walk);
   if (walk.text) return walk.text;
   if (status) return failed("snapshot_each", must->name, status);
-  if (walk.seen != must->snapshots) return differs("'%s' has %u snapshots, must have %u", must->name, walk.seen, must->snapshots);
+  if (walk.seen != must->snapshots)
+    return differs("'%s' has %u snapshots, must have %u", must->name, walk.seen, must->snapshots);
   for (uint32_t s = 0; s < must->snapshots; s++) {
     const char *text = compare_instance(store, must->name, must->snapshot[s].name, must->snapshot[s].of);
     if (text) return text;
@@ -155,7 +176,11 @@ static const char *compare_snapshots(pagestore_store *store, const moment_instan
   return NULL;
 }
 
-typedef struct { const moment *must; const char *text; int seen; } instance_walk;
+typedef struct {
+  const moment *must;
+  const char *text;
+  int seen;
+} instance_walk;
 
 static int meet_instance(void *env, const pagestore_instance_info *info) {
   instance_walk *walk = env;

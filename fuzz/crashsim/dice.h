@@ -5,7 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef struct { uint64_t state; } dice;
+typedef struct {
+  uint64_t state;
+} dice;
 
 static inline uint64_t dice_roll(dice *d) { /* splitmix64: 64 bits */
   uint64_t z = (d->state += 0x9e3779b97f4a7c15u);

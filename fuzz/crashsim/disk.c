@@ -57,11 +57,15 @@ static void file_write(disk_file *f, uint64_t offset, const uint8_t *bytes, uint
   file_reserve(f, offset + size);
   memcpy(f->bytes + offset, bytes, size);
   if (offset + size > f->size) f->size = offset + size;
-  for (uint64_t page = offset / DISK_PAGE; page * DISK_PAGE < offset + size; page++) f->touched[page / 64] |= 1ull << page % 64;
-  if (f->mirror >= 0 && pwrite(f->mirror, bytes, size, (off_t)offset) != (ssize_t)size) give_up("no memory for a mirror");
+  for (uint64_t page = offset / DISK_PAGE; page * DISK_PAGE < offset + size; page++)
+    f->touched[page / 64] |= 1ull << page % 64;
+  if (f->mirror >= 0 && pwrite(f->mirror, bytes, size, (off_t)offset) != (ssize_t)size)
+    give_up("no memory for a mirror");
 }
 
-static void event_becomes_durable(disk *d, const event *e) { file_write(&d->file[e->file], e->offset, e->bytes, e->size); }
+static void event_becomes_durable(disk *d, const event *e) {
+  file_write(&d->file[e->file], e->offset, e->bytes, e->size);
+}
 
 /* ---- pending ---------------------------------------------------------------------------------------------------- */
 
@@ -125,7 +129,8 @@ static void done(disk *d, const event *e) {
   uint32_t left = 0;
   for (uint32_t i = 0; i < d->pending_count; i++) {
     const event *of = &d->log->events[d->pending[i].event];
-    if (d->pending[i].kind == PENDING_WRITE && d->pending[i].event <= e->write && goes_along(of, &d->log->events[e->write]))
+    if (d->pending[i].kind == PENDING_WRITE && d->pending[i].event <= e->write &&
+        goes_along(of, &d->log->events[e->write]))
       event_becomes_durable(d, of);
     else d->pending[left++] = d->pending[i];
   }
@@ -149,7 +154,8 @@ void disk_step(disk *d) {
   }
 }
 
-/* ---- life --------------------------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------------------------------
+ * */
 
 void disk_begin(disk *d, const record_log *log, bool mirrored, int64_t acknowledged, int64_t begun) {
   *d = (disk){.log = log, .acknowledged = acknowledged, .begun = begun};

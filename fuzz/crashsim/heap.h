@@ -1,6 +1,6 @@
-/* heap.h - spares the simulator the largest cost of opening a store: LMDB asks for two megabytes of zeros for its list of dirty pages
- * and touches a few pages of them. A fresh mapping has the zeros without writing them. What came from here goes back by free, which
- * is wrapped for it.
+/* heap.h - spares the simulator the largest cost of opening a store: LMDB asks for two megabytes of zeros for its
+ * list of dirty pages and touches a few pages of them. A fresh mapping has the zeros without writing them. What came
+ * from here goes back by free, which is wrapped for it.
  *
  * Thread: any.
  */

@@ -66,7 +66,8 @@ static void choose_tree(const disk *d, const crash_state *s, disk_tree *out) {
   *out = d->tree;
   for (uint32_t i = 0; i < d->pending_count; i++) {
     if (d->pending[i].kind == PENDING_WRITE) continue;
-    if (entry_happened(d, i, s->entries, number)) tree_apply(out, &d->log->events[d->pending[i].event], d->pending[i].kind);
+    if (entry_happened(d, i, s->entries, number))
+      tree_apply(out, &d->log->events[d->pending[i].event], d->pending[i].kind);
     number++;
   }
 }
@@ -96,7 +97,8 @@ static int only_data(const record_log *log, const disk_tree *t) {
   return found;
 }
 
-/* ---- bytes ---------------------------------------------------------------------------------------------------------- */
+/* ---- bytes
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static bool is_kept(const crash_state *s, uint32_t i) { return s->kept[i / 64] >> i % 64 & 1; }
 
@@ -121,7 +123,8 @@ static void put_pieces(const disk *d, const crash_state *s, uint32_t file, uint8
   }
 }
 
-/* ---- building anew ---------------------------------------------------------------------------------------------------- */
+/* ---- building anew
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void make_file(const image *m, const disk *d, const crash_state *s, uint32_t file, const char *path) {
   uint64_t size = size_of(d, s, file), durable = d->file[file].size < size ? d->file[file].size : size;
@@ -186,11 +189,13 @@ static void build_anew(image *m, const disk *d, const crash_state *s, const disk
   m->intact = true;
 }
 
-/* ---- only the differences ----------------------------------------------------------------------------------------------- */
+/* ---- only the differences
+ * ----------------------------------------------------------------------------------------------- */
 
 static void mark_dirty(image *m, uint64_t offset, uint64_t size) {
   if (offset + size > IMAGE_BYTES_MAX) give_up("a data file beyond %llu bytes", IMAGE_BYTES_MAX);
-  for (uint64_t page = offset / DISK_PAGE; page * DISK_PAGE < offset + size; page++) m->dirty[page / 64] |= 1ull << page % 64;
+  for (uint64_t page = offset / DISK_PAGE; page * DISK_PAGE < offset + size; page++)
+    m->dirty[page / 64] |= 1ull << page % 64;
 }
 
 static void resize(image *m, uint64_t size) {
@@ -215,7 +220,8 @@ static void change_data(image *m, disk *d, const crash_state *s) {
   resize(m, m->size < f->size ? m->size : f->size);
   resize(m, f->size);
   for (uint64_t word = 0; word * 64 * DISK_PAGE < f->size; word++) {
-    for (uint64_t bits = m->dirty[word]; bits; bits &= bits - 1) put_back_page(m, f, word * 64 + (uint64_t)__builtin_ctzll(bits));
+    for (uint64_t bits = m->dirty[word]; bits; bits &= bits - 1)
+      put_back_page(m, f, word * 64 + (uint64_t)__builtin_ctzll(bits));
   }
   memset(m->dirty, 0, IMAGE_BYTES_MAX / DISK_PAGE / 8);
   resize(m, size);
@@ -266,7 +272,8 @@ void image_wrote(image *m, const record_log *log) {
   if (m->data >= 0) m->size = (uint64_t)lseek(m->fd, 0, SEEK_END);
 }
 
-/* ---- life --------------------------------------------------------------------------------------------------------------- */
+/* ---- life
+ * --------------------------------------------------------------------------------------------------------------- */
 
 void image_begin(image *m, const char *root) {
   *m = (image){.data = -1, .dirty = calloc(IMAGE_BYTES_MAX / DISK_PAGE / 64, 8)};
@@ -310,7 +317,8 @@ void image_copy(const char *from, const char *to) {
   if (nftw(from, copy_one, 16, FTW_PHYS) != 0) give_up("%s cannot be copied", from);
 }
 
-/* ---- the whole log against the files ---------------------------------------------------------------------------------------- */
+/* ---- the whole log against the files
+ * ---------------------------------------------------------------------------------------- */
 
 static bool file_is(const char *path, const disk_file *f) {
   struct stat st;

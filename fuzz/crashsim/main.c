@@ -1,11 +1,13 @@
-/* main.c - crashsim: shows that no crash, of the process or of the machine, can take what was acknowledged or leave half of a commit.
+/* main.c - crashsim: shows that no crash, of the process or of the machine, can take what was acknowledged or leave
+ * half of a commit.
  *
  *   record       workload.h runs a host on the shipped library; record.h writes down every change of a file
  *   prove        prove.h shows on that log that between two barriers nothing touches what the durable meta page reaches
  *   materialise  images.h builds disks as a crash may leave them, opens each with the library, compares, goes on, and
  *                cuts the recovery, too
  *
- * Exit status: 0 without a violation (and, with --mutants, with every mutant caught), 1 else, 2 where it could not work.
+ * Exit status: 0 without a violation (and, with --mutants, with every mutant caught), 1 else, 2 where it could not
+ * work.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -54,9 +56,10 @@ static uint64_t number(const char *text) {
 }
 
 static arguments parse(int count, char **words) {
-  static const struct option known[] = {
-      {"seed", 1, NULL, 's'}, {"commits", 1, NULL, 'c'}, {"states", 1, NULL, 'n'}, {"mutants", 0, NULL, 'm'},
-      {"hours", 1, NULL, 'h'}, {"keep", 1, NULL, 'k'}, {"replay", 1, NULL, 'r'}, {0}};
+  static const struct option known[] = {{"seed", 1, NULL, 's'},   {"commits", 1, NULL, 'c'},
+                                        {"states", 1, NULL, 'n'}, {"mutants", 0, NULL, 'm'},
+                                        {"hours", 1, NULL, 'h'},  {"keep", 1, NULL, 'k'},
+                                        {"replay", 1, NULL, 'r'}, {0}};
   arguments a = {.run = {.seed = (uint64_t)time(NULL), .commits = 60, .states = 10000}};
   for (int option; (option = getopt_long(count, words, "", known, NULL)) != -1;) {
     switch (option) {
@@ -88,10 +91,10 @@ static void run_all(const arguments *a) {
 }
 
 static void print_totals(unsigned caught, unsigned mutants) {
-  printf("crashsim: commits=%" PRIu64 " barriers=%" PRIu64 " proved=%" PRIu64 " states=%" PRIu64 " recovery_states=%" PRIu64
-         " violations=%" PRIu64,
-         atomic_load(&totals->commits), atomic_load(&totals->barriers), atomic_load(&totals->proved), atomic_load(&totals->states),
-         atomic_load(&totals->recovery_states), violations());
+  printf("crashsim: commits=%" PRIu64 " barriers=%" PRIu64 " proved=%" PRIu64 " states=%" PRIu64
+         " recovery_states=%" PRIu64 " violations=%" PRIu64,
+         atomic_load(&totals->commits), atomic_load(&totals->barriers), atomic_load(&totals->proved),
+         atomic_load(&totals->states), atomic_load(&totals->recovery_states), violations());
   if (mutants) printf(" mutants_caught=%u/%u", caught, mutants);
   printf("\n");
 }

@@ -21,30 +21,33 @@
 
 enum {
   BATCH_STATES = 500,
-  QUIET_STATES = 2,             /* of a moment with nothing pending */
-  BARRIER_WEIGHT = 12,          /* a moment just before a barrier has most to lose */
+  QUIET_STATES = 2,    /* of a moment with nothing pending */
+  BARRIER_WEIGHT = 12, /* a moment just before a barrier has most to lose */
   GO_ON_PERCENT = 33,
-  RECOVERY_EVERY = 150, RECOVERY_STATES = 24,
+  RECOVERY_EVERY = 150,
+  RECOVERY_STATES = 24,
   HANG_SECONDS = 300,
   SAVED_MAX = 3,
 };
 
 typedef struct {
   const materialise_task *task;
-  uint32_t *quota;              /* states of each moment of the log */
+  uint32_t *quota; /* states of each moment of the log */
   uint64_t total;
-  bool is_recovery, save_only;
+  bool save_only;
   image image;
 } materialiser;
 
-/* ---- how many, and where ------------------------------------------------------------------------------------------ */
+/* ---- how many, and where ------------------------------------------------------------------------------------------
+ * */
 
 static unsigned weight_of(const disk *d) {
   bool pending = false;
   for (uint32_t i = 0; i < d->pending_count && !pending; i++)
     pending = !d->log->file[d->log->events[d->pending[i].event].file].is_lock;
   if (!pending) return 0;
-  bool before_barrier = d->at < d->log->count && (d->log->events[d->at].kind == EVENT_SYNC || d->log->events[d->at].kind == EVENT_DONE);
+  bool before_barrier = d->at < d->log->count &&
+                        (d->log->events[d->at].kind == EVENT_SYNC || d->log->events[d->at].kind == EVENT_DONE);
   return before_barrier ? BARRIER_WEIGHT : 1;
 }
 
@@ -71,7 +74,8 @@ static void share_out(materialiser *m) {
   }
 }
 
-/* ---- a failing state ----------------------------------------------------------------------------------------------- */
+/* ---- a failing state
+ * ----------------------------------------------------------------------------------------------- */
 
 static void save(const materialiser *m, disk *d, const crash_state *s, const expectation *e, uint64_t seed) {
   char path[PATH_MAX], below[PATH_MAX + 16];
@@ -87,21 +91,31 @@ static void save(const materialiser *m, disk *d, const crash_state *s, const exp
   chronicle_save(e->chronicle, e->acknowledged, e->begun, below);
   snprintf(below, sizeof below, "%s/how", path);
   FILE *f = fopen(below, "w");
-  if (!f || fprintf(f, "%" PRIu64 "\n%s\n", seed, totals->context) < 0 || fclose(f) != 0) give_up("%s cannot be written", below);
+  if (!f || fprintf(f, "%" PRIu64 "\n%s\n", seed, totals->context) < 0 || fclose(f) != 0)
+    give_up("%s cannot be written", below);
   printf("  it is left in %s: look again with crashsim --replay %s\n", path, path);
 }
 
-/* ---- one state ------------------------------------------------------------------------------------------------------ */
+/* ---- one state
+ * ------------------------------------------------------------------------------------------------------ */
 
 /* What the library did after the crash is a log as well. */
-static void cut_recovery(const materialiser *m, const record_log *log, const chronicle *recovery, bool created, uint64_t seed) {
+static void cut_recovery(const materialiser *m, const record_log *log, const chronicle *recovery, bool created,
+                         uint64_t seed) {
   char scratch[PATH_MAX], context[sizeof totals->context + 16];
   snprintf(scratch, sizeof scratch, "%s/recovery", m->task->scratch);
   snprintf(context, sizeof context, "%s recovery", totals->context);
   if (mkdir(scratch, 0777) != 0 && errno != EEXIST) give_up("%s cannot be made", scratch);
-  const materialise_task task = {
-      .log = log, .chronicle = recovery, .acknowledged = created ? NO_STORE : 0, .begun = 0, .seed = seed, .states = RECOVERY_STATES,
-      .scratch = scratch, .keep = m->task->keep, .context = context};
+  const materialise_task task = {.log = log,
+                                 .chronicle = recovery,
+                                 .acknowledged = created ? NO_STORE : 0,
+                                 .begun = 0,
+                                 .seed = seed,
+                                 .states = RECOVERY_STATES,
+                                 .scratch = scratch,
+                                 .keep = m->task->keep,
+                                 .context = context,
+                                 .is_recovery = true};
   prove_log(log, recovery, task.acknowledged, task.begun);
   if (!enough_violations()) materialise(&task);
 }
@@ -109,11 +123,13 @@ static void cut_recovery(const materialiser *m, const record_log *log, const chr
 static void look_at(materialiser *m, disk *d, const crash_state *s, uint64_t seed) {
   char path[PATH_MAX];
   dice dice = {seed};
-  bool cut = !m->is_recovery && dice_below(&dice, RECOVERY_EVERY) == 0;
+  bool cut = !m->task->is_recovery && dice_below(&dice, RECOVERY_EVERY) == 0;
   chronicle recovery;
   record_log log;
   const expectation e = {m->task->chronicle, d->acknowledged, d->begun};
-  check_options options = {.go_on = cut || dice_chance(&dice, GO_ON_PERCENT), .seed = seed, .recovery = cut ? &recovery : NULL};
+  check_options options = {.go_on = cut || dice_chance(&dice, GO_ON_PERCENT),
+                           .seed = seed,
+                           .recovery = cut ? &recovery : NULL};
   snprintf(path, sizeof path, "%s/" STORE_NAME, m->image.root);
   if (m->save_only) {
     save(m, d, s, &e, seed);
@@ -123,7 +139,7 @@ static void look_at(materialiser *m, disk *d, const crash_state *s, uint64_t see
   record_start(&log, m->image.root, !cut);
   bool good = check_store(path, &e, &options);
   record_stop();
-  atomic_fetch_add(m->is_recovery ? &totals->recovery_states : &totals->states, 1);
+  atomic_fetch_add(m->task->is_recovery ? &totals->recovery_states : &totals->states, 1);
   image_wrote(&m->image, &log);
   if (!good) save(m, d, s, &e, seed);
   else if (cut) cut_recovery(m, &log, &recovery, options.created, seed);
@@ -138,7 +154,7 @@ static void look_at_moment(materialiser *m, disk *d, uint64_t number, uint64_t f
     crash_state s;
     if (number + i < first) continue;
     choices_make(&c, i, &s);
-    if (!m->is_recovery) {
+    if (!m->task->is_recovery) {
       atomic_store(&totals->state, number + i);
       alarm(HANG_SECONDS);
     }
@@ -165,7 +181,8 @@ static void look_at_states(materialiser *m, uint64_t first, uint64_t end) {
   image_end(&m->image);
 }
 
-/* ---- all of them ------------------------------------------------------------------------------------------------------ */
+/* ---- all of them
+ * ------------------------------------------------------------------------------------------------------ */
 
 static int in_a_child(materialiser *m, uint64_t first, uint64_t end) {
   int status;
@@ -200,9 +217,9 @@ static void look_at_all(materialiser *m) {
 }
 
 void materialise(const materialise_task *t) {
-  materialiser m = {.task = t, .is_recovery = strstr(t->context, " recovery") != NULL};
+  materialiser m = {.task = t};
   share_out(&m);
-  if (m.is_recovery) look_at_states(&m, 0, m.total);
+  if (t->is_recovery) look_at_states(&m, 0, m.total);
   else look_at_all(&m);
   free(m.quota);
 }
@@ -214,7 +231,8 @@ void materialise_replay(const char *path, const char *scratch) {
   expectation e = {.chronicle = &c};
   snprintf(from, sizeof from, "%s/how", path);
   FILE *f = fopen(from, "r");
-  if (!f || fscanf(f, "%" SCNu64 " %199[^\n]", &seed, context) != 2) give_up("%s cannot be read: is it what a failing state left?", from);
+  if (!f || fscanf(f, "%" SCNu64 " %199[^\n]", &seed, context) != 2)
+    give_up("%s cannot be read: is it what a failing state left?", from);
   fclose(f);
   violation_context("replay of %s", context);
   snprintf(from, sizeof from, "%s/expected", path);

@@ -15,8 +15,15 @@
 enum { SECTOR = 512 };
 
 /* What a durable catalog says: who is there, at which version, with which snapshots. */
-typedef struct { uint64_t id, version; char name[256]; bool named, recorded; } found_instance;
-typedef struct { uint64_t instance, version; char name[256]; } found_snapshot;
+typedef struct {
+  uint64_t id, version;
+  char name[256];
+  bool named, recorded;
+} found_instance;
+typedef struct {
+  uint64_t instance, version;
+  char name[256];
+} found_snapshot;
 
 enum { FOUND_MAX = 16 };
 
@@ -29,21 +36,23 @@ typedef struct {
 typedef struct {
   const chronicle *chronicle;
   disk disk;
-  int data;                           /* the data file looked at; -1: none has a whole meta page yet */
+  int data; /* the data file looked at; -1: none has a whole meta page yet */
   walker_metas metas;
-  uint64_t *reachable;                /* a bit per page, of the durable meta page */
-  uint64_t pages;                     /* how many bits */
-  uint64_t txn_id;                    /* of the durable meta page */
-  uint32_t of;                        /* the file that reachable and before are of */
-  uint64_t *before;                   /* the same of the meta page that was durable before it; NULL: none yet */
+  uint64_t *reachable; /* a bit per page, of the durable meta page */
+  uint64_t pages;      /* how many bits */
+  uint64_t txn_id;     /* of the durable meta page */
+  uint32_t of;         /* the file that reachable and before are of */
+  uint64_t *before;    /* the same of the meta page that was durable before it; NULL: none yet */
   uint64_t before_pages;
-  int64_t durable;                    /* the newest moment that the durable meta page can be; NO_STORE: none */
-  const uint8_t *bytes;               /* during a walk */
+  int64_t durable;      /* the newest moment that the durable meta page can be; NO_STORE: none */
+  const uint8_t *bytes; /* during a walk */
   found_catalog catalog;
+  bool is_deep; /* a line of layers was as long as it may be: the next restore copies */
   char damage[256];
 } proof;
 
-/* ---- what the durable meta page reaches ---------------------------------------------------------------------------- */
+/* ---- what the durable meta page reaches
+ * ---------------------------------------------------------------------------- */
 
 static int note_finding(void *env, uint64_t page, const char *text) {
   proof *p = env;
@@ -54,7 +63,8 @@ static int note_finding(void *env, uint64_t page, const char *text) {
 static int note_page(void *env, const char *table, walker_page_kind kind, uint64_t first, uint64_t count) {
   proof *p = env;
   (void)table, (void)kind;
-  for (uint64_t page = first; page < first + count && page < p->pages; page++) p->reachable[page / 64] |= 1ull << page % 64;
+  for (uint64_t page = first; page < first + count && page < p->pages; page++)
+    p->reachable[page / 64] |= 1ull << page % 64;
   return 0;
 }
 
@@ -64,6 +74,15 @@ static found_instance *instance_with(found_catalog *c, uint64_t id) {
   if (c->instances == FOUND_MAX) give_up("more instances than there were");
   c->instance[c->instances] = (found_instance){.id = id};
   return &c->instance[c->instances++];
+}
+
+static int note_layer(proof *p, bytes value) {
+  layer_record layer;
+  int status = layer_record_decode(value, &layer);
+  if (status) return status;
+  if (layer.depth > LAYER_DEPTH_MAX) return note_finding(p, 0, "a layer is deeper than layers may be");
+  if (layer.depth == LAYER_DEPTH_MAX) p->is_deep = true;
+  return 0;
 }
 
 static int note_record(proof *p, catalog_kind kind, uint64_t id, const char *name, bytes value) {
@@ -100,17 +119,21 @@ static int note_row(void *env, const char *table, bytes key, walker_place value)
   char name[256];
   if (strcmp(table, "catalog") != 0) return 0;
   if (catalog_key_decode(key, &kind, &id, name) != 0) return note_finding(env, 0, pagestore_detail());
-  if (kind != CATALOG_NAME && kind != CATALOG_INSTANCE && kind != CATALOG_SNAPSHOT) return 0;
-  if (note_record(p, kind, id, name, (bytes){p->bytes + value.at, value.size}) != 0)
-    return note_finding(env, value.at / DISK_PAGE, pagestore_detail());
-  return 0;
+  bytes record = {p->bytes + value.at, value.size};
+  int status = 0;
+  if (kind == CATALOG_LAYER) status = note_layer(p, record);
+  else if (kind == CATALOG_NAME || kind == CATALOG_INSTANCE || kind == CATALOG_SNAPSHOT)
+    status = note_record(p, kind, id, name, record);
+  return status ? note_finding(env, value.at / DISK_PAGE, pagestore_detail()) : 0;
 }
 
-/* ---- which moment that is -------------------------------------------------------------------------------------------- */
+/* ---- which moment that is
+ * -------------------------------------------------------------------------------------------- */
 
 static bool has_snapshot(const found_catalog *c, uint64_t instance, const moment_snapshot *s) {
   for (uint32_t i = 0; i < c->snapshots; i++)
-    if (c->snapshot[i].instance == instance && c->snapshot[i].version == s->of->number && !strcmp(c->snapshot[i].name, s->name))
+    if (c->snapshot[i].instance == instance && c->snapshot[i].version == s->of->number &&
+        !strcmp(c->snapshot[i].name, s->name))
       return true;
   return false;
 }
@@ -190,7 +213,8 @@ static bool look_at_durable(proof *p, uint32_t file) {
   if (!p->reachable) give_up("no memory for a proof");
   p->catalog = (found_catalog){0};
   p->damage[0] = 0;
-  if (walker_walk(f->mirror, &p->metas, p->metas.newest, &callbacks, &summary) != 0) return reject(p, "I1", pagestore_detail());
+  if (walker_walk(f->mirror, &p->metas, p->metas.newest, &callbacks, &summary) != 0)
+    return reject(p, "I1", pagestore_detail());
   if (p->damage[0]) return reject(p, "I1", p->damage);
   /* The first transaction makes the tables, the second the store's record: until it is acknowledged nothing needs to be there. */
   int64_t before = p->durable;
@@ -202,9 +226,12 @@ static bool look_at_durable(proof *p, uint32_t file) {
   return true;
 }
 
-/* ---- single events ------------------------------------------------------------------------------------------------------ */
+/* ---- single events
+ * ------------------------------------------------------------------------------------------------------ */
 
-static bool has_page(const uint64_t *set, uint64_t pages, uint64_t page) { return page < pages && set[page / 64] >> page % 64 & 1; }
+static bool has_page(const uint64_t *set, uint64_t pages, uint64_t page) {
+  return page < pages && set[page / 64] >> page % 64 & 1;
+}
 
 static bool is_reachable(const proof *p, uint64_t page) {
   return page == p->metas.newest || has_page(p->reachable, p->pages, page);
@@ -215,9 +242,11 @@ static bool was_reachable(const proof *p, uint64_t page) {
 }
 
 static bool meta_write(const proof *p, const event *e) {
-  if (disk_has_pending(&p->disk, e->file, PENDING_WRITE)) return reject(p, "I2", "a meta page is written while data is pending");
+  if (disk_has_pending(&p->disk, e->file, PENDING_WRITE))
+    return reject(p, "I2", "a meta page is written while data is pending");
   if (!e->at_once) return reject(p, "I2", "a meta page is written without O_DSYNC");
-  if (e->offset / SECTOR != (e->offset + e->size - 1) / SECTOR) return reject(p, "I2", "a meta page is written across sectors");
+  if (e->offset / SECTOR != (e->offset + e->size - 1) / SECTOR)
+    return reject(p, "I2", "a meta page is written across sectors");
   return true;
 }
 
@@ -241,11 +270,13 @@ static bool acknowledgement(const proof *p, const event *e) {
     const disk_pending *at = &p->disk.pending[i];
     const event *of = &p->disk.log->events[at->event];
     if (at->kind != PENDING_COMES || p->disk.log->file[of->file].is_lock) continue;
-    snprintf(text, sizeof text, "acknowledged, but the name '%s' is not durable", of->kind == EVENT_RENAME ? of->to_name : of->name);
+    snprintf(text, sizeof text, "acknowledged, but the name '%s' is not durable",
+             of->kind == EVENT_RENAME ? of->to_name : of->name);
     return reject(p, "I4", text);
   }
   if (p->durable >= (int64_t)e->seal) return true;
-  snprintf(text, sizeof text, "seal %llu is acknowledged, but %lld is durable", (unsigned long long)e->seal, (long long)p->durable);
+  snprintf(text, sizeof text, "seal %llu is acknowledged, but %lld is durable", (unsigned long long)e->seal,
+           (long long)p->durable);
   return reject(p, "I3", text);
 }
 
@@ -278,13 +309,15 @@ void prove_log(const record_log *log, const chronicle *c, int64_t acknowledged, 
   p->durable = NO_STORE;
   disk_begin(&p->disk, log, true, acknowledged, begun);
   /* What lies elsewhere is left of a creation that was cut off, and may be anything. */
-  int store = tree_find(&p->disk.tree, 0, STORE_NAME), data = store < 0 ? -1 : tree_find(&p->disk.tree, (uint32_t)store, "data.mdb");
+  int store = tree_find(&p->disk.tree, 0, STORE_NAME),
+      data = store < 0 ? -1 : tree_find(&p->disk.tree, (uint32_t)store, "data.mdb");
   bool good = data < 0 || look_at_durable(p, (uint32_t)data);
   while (good && p->disk.at < log->count) {
     event_kind kind = log->events[p->disk.at].kind;
     good = prove_event(p);
     if (good && (kind == EVENT_WRITE || kind == EVENT_DONE || kind == EVENT_SYNC)) atomic_fetch_add(&totals->proved, 1);
   }
+  if (p->is_deep) totals_saw(SAW_DEEPEST);
   disk_end(&p->disk);
   free(p->reachable);
   free(p->before);

@@ -18,10 +18,13 @@ enum { FDS_MAX = 1024 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t released = PTHREAD_COND_INITIALIZER;
-static record_log *active;           /* NULL: nothing is recorded. Changes only while no library call runs */
+static record_log *active; /* NULL: nothing is recorded. Changes only while no library call runs */
 static bool held;
-static _Thread_local bool paused;
-static struct { uint16_t file_plus_1; bool at_once; } fds[FDS_MAX];
+static _Thread_local bool paused;   /* the log's own calls */
+static struct {
+  uint16_t file_plus_1;
+  bool at_once;
+} fds[FDS_MAX];
 
 bool record_enter(void) {
   if (!active || paused) return false;
@@ -30,7 +33,6 @@ bool record_enter(void) {
 }
 
 void record_leave(void) { pthread_mutex_unlock(&lock); }
-void record_pause(bool pause) { paused = pause; }
 
 /* ---- files ------------------------------------------------------------------------------------------------------ */
 
@@ -168,7 +170,8 @@ void record_unmodelled(const char *call, int file) {
   violation("%s of '%s': not modelled", call, active->file[file].path);
 }
 
-/* ---- entries ------------------------------------------------------------------------------------------------------- */
+/* ---- entries
+ * ------------------------------------------------------------------------------------------------------- */
 
 /* What the name names at this moment: one look for the directory, one for the entry. */
 static int look(int dirfd, const char *path, char below[PATH_MAX], struct stat *st) {
@@ -235,7 +238,8 @@ void record_renamed(const record_entry *from, int dirfd, const char *to) {
   change_paths(old, below);
 }
 
-/* ---- holding ------------------------------------------------------------------------------------------------------- */
+/* ---- holding
+ * ------------------------------------------------------------------------------------------------------- */
 
 void record_wait_while_held(int file) {
   if (file == NOT_RECORDED || active->file[file].is_directory) return;
@@ -255,7 +259,8 @@ void record_release(void) {
   pthread_mutex_unlock(&lock);
 }
 
-/* ---- start and stop ------------------------------------------------------------------------------------------------- */
+/* ---- start and stop
+ * ------------------------------------------------------------------------------------------------- */
 
 static void load_bytes(record_log *log, record_file *f) {
   char path[PATH_MAX];
@@ -276,11 +281,13 @@ static void take_down_entry(record_log *log, uint32_t directory, const char *nam
   const char *above = log->file[directory].path;
   struct stat st;
   snprintf(below, sizeof below, "%s%s%s", above, *above ? "/" : "", name);
-  if (snprintf(path, sizeof path, "%s/%s", log->root, below) >= (int)sizeof path || stat(path, &st) != 0) give_up("%s is not there", path);
+  if (snprintf(path, sizeof path, "%s/%s", log->root, below) >= (int)sizeof path || stat(path, &st) != 0)
+    give_up("%s is not there", path);
   int file = file_with(log, st.st_ino);
   bool is_new = file == NOT_RECORDED;
   if (is_new) file = file_add(log, below, &st);
-  if (log->initial_count == RECORD_FILES_MAX || strlen(name) >= sizeof log->initial[0].name) give_up("too many or too long names");
+  if (log->initial_count == RECORD_FILES_MAX || strlen(name) >= sizeof log->initial[0].name)
+    give_up("too many or too long names");
   record_name *n = &log->initial[log->initial_count++];
   *n = (record_name){.directory = directory, .file = (uint32_t)file};
   strcpy(n->name, name);

@@ -6,7 +6,7 @@
  * Invariants:
  * - a WRITE stands in the log before the SYNC or DONE that makes it durable, in the order of the calls;
  * - a call that is not modelled (a shared writable mapping of a data file, ftruncate of one, copy_file_range ...) is
- *   a violation; so is a file that after all differs from what its log says (images_compare_with_log);
+ *   a violation; so is a file that after all differs from what its log says (image_is_log);
  * - lock.mdb is LMDB's table of readers, rebuilt at each first open: its bytes are not recorded, its entry is.
  *
  * Thread: the wrapped calls and the marks from any; start, stop, hold and release from one.
@@ -19,47 +19,50 @@
 #include <stdint.h>
 
 typedef enum {
-  EVENT_WRITE,    /* bytes of `file`, pending from here on */
-  EVENT_DONE,     /* the O_DSYNC write `write` returned: it is durable */
-  EVENT_SYNC,     /* fsync or fdatasync of `file` returned: what was pending of it before is durable */
-  EVENT_MAKE,     /* entry `name` of `directory` is `file`, which is new */
-  EVENT_RENAME,   /* entry `name` of `directory` is `to_name` of `to_directory` now */
-  EVENT_REMOVE,   /* entry `name` of `directory` is gone */
-  EVENT_BEGIN,    /* the host is about to seal `seal` */
-  EVENT_ACK,      /* the library has said that `seal` is durable */
+  EVENT_WRITE,  /* bytes of `file`, pending from here on */
+  EVENT_DONE,   /* the O_DSYNC write `write` returned: it is durable */
+  EVENT_SYNC,   /* fsync or fdatasync of `file` returned: what was pending of it before is durable */
+  EVENT_MAKE,   /* entry `name` of `directory` is `file`, which is new */
+  EVENT_RENAME, /* entry `name` of `directory` is `to_name` of `to_directory` now */
+  EVENT_REMOVE, /* entry `name` of `directory` is gone */
+  EVENT_BEGIN,  /* the host is about to seal `seal` */
+  EVENT_ACK,    /* the library has said that `seal` is durable */
 } event_kind;
 
 typedef struct {
   event_kind kind;
-  bool at_once;                       /* WRITE: through O_DSYNC */
+  bool at_once; /* WRITE: through O_DSYNC */
   uint32_t file, directory, to_directory;
   uint64_t offset, size;
-  uint8_t *bytes;                     /* WRITE: NULL in a brief log */
+  uint8_t *bytes; /* WRITE: NULL in a brief log */
   uint64_t write, seal;
   char name[64], to_name[64];
 } event;
 
 /* A file or directory below the root; the root is number 0. */
 typedef struct {
-  uint64_t inode;                     /* 0: removed */
+  uint64_t inode; /* 0: removed */
   bool is_directory, is_lock;
-  char path[160];                     /* below the root, as of now; "" for the root */
-  uint8_t *initial;                   /* its bytes at record_start; NULL: it was not there, or is not recorded */
+  char path[160];   /* below the root, as of now; "" for the root */
+  uint8_t *initial; /* its bytes at record_start; NULL: it was not there, or is not recorded */
   uint64_t initial_bytes;
 } record_file;
 
-typedef struct { uint32_t directory, file; char name[64]; } record_name;
+typedef struct {
+  uint32_t directory, file;
+  char name[64];
+} record_name;
 
 enum { RECORD_FILES_MAX = 64 };
 
 typedef struct {
   char root[160];
-  bool brief;                         /* where writes went, not what was written: to know what to put back */
+  bool brief; /* where writes went, not what was written: to know what to put back */
   event *events;
   uint64_t count, room;
   record_file file[RECORD_FILES_MAX];
   uint32_t files;
-  record_name initial[RECORD_FILES_MAX];  /* the names at record_start: a file may have two */
+  record_name initial[RECORD_FILES_MAX]; /* the names at record_start: a file may have two */
   uint32_t initial_count;
 } record_log;
 
@@ -67,13 +70,10 @@ typedef struct {
 void record_start(record_log *, const char *root, bool brief);
 void record_stop(void);
 void record_free(record_log *);
-void record_mark(event_kind, uint64_t seal);   /* BEGIN or ACK; nothing when nothing is recorded */
+void record_mark(event_kind, uint64_t seal); /* BEGIN or ACK; nothing when nothing is recorded */
 
 /* From hold to release whoever syncs a recorded data file waits, so that commits gather behind it. */
 void record_hold(void);
 void record_release(void);
-
-/* Harness code's own calls on files below the root: not recorded on this thread. */
-void record_pause(bool paused);
 
 #endif

@@ -38,7 +38,8 @@ static const char *place_to_keep(const run_options *o) {
   return given ? given : "/tmp";
 }
 
-static void run_workload(const run_options *o, const char *scratch, uint64_t number, uint64_t workloads, uint64_t commits) {
+static void run_workload(const run_options *o, const char *scratch, uint64_t number, uint64_t workloads,
+                         uint64_t commits) {
   char root[600], context[100];
   uint64_t seed = seed_of(o->seed, number + 2);
   workload_kind kind = (workload_kind)(number % WORKLOAD_KINDS);
@@ -52,13 +53,18 @@ static void run_workload(const run_options *o, const char *scratch, uint64_t num
   if (!image_is_log(&log, root)) violation("a file differs from what its log says: something was not recorded");
   remove_all(root);
   prove_log(&log, &c, NO_STORE, 0);
-  printf("  workload %" PRIu64 " (%s, seed %" PRIu64 "): %" PRIu64 " events, %" PRIu64 " moments\n", number, workload_names[kind], seed,
-         log.count, c.count);
-  const materialise_task task = {
-      .log = &log, .chronicle = &c, .acknowledged = NO_STORE, .begun = 0, .seed = seed,
-      .states = o->states * (number + 1) / workloads - o->states * number / workloads,
-      .scratch = scratch, .keep = place_to_keep(o), .context = context};
-  if (!enough_violations()) materialise(&task);
+  printf("  workload %" PRIu64 " (%s, seed %" PRIu64 "): %" PRIu64 " events, %" PRIu64 " moments\n", number,
+         workload_names[kind], seed, log.count, c.count);
+  const materialise_task task = {.log = &log,
+                                 .chronicle = &c,
+                                 .acknowledged = NO_STORE,
+                                 .begun = 0,
+                                 .seed = seed,
+                                 .states = o->states * (number + 1) / workloads - o->states * number / workloads,
+                                 .scratch = scratch,
+                                 .keep = place_to_keep(o),
+                                 .context = context};
+  if (task.states && !enough_violations()) materialise(&task);
   record_free(&log);
   chronicle_free(&c);
 }
@@ -77,7 +83,8 @@ static void run_in_a_child(const run_options *o, uint64_t number, uint64_t workl
   }
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
   scratch_remove(scratch);
-  if (WIFSIGNALED(status)) violation("the library ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+  if (WIFSIGNALED(status))
+    violation("the library ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
   else if (WEXITSTATUS(status)) exit(WEXITSTATUS(status));
 }
 

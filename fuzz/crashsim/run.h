@@ -6,10 +6,10 @@
 
 typedef struct {
   uint64_t seed, commits, states;
-  const char *keep;                   /* where failing states are left; NULL: TMPDIR or /tmp */
+  const char *keep; /* where failing states are left; NULL: TMPDIR or /tmp */
 } run_options;
 
-void run_seed(const run_options *);   /* several short workloads; what was seen is in the totals */
-void run_replay(const char *path);    /* what a failing state left: looks at it once more */
+void run_seed(const run_options *); /* several short workloads; what was seen is in the totals */
+void run_replay(const char *path);  /* what a failing state left: looks at it once more */
 
 #endif

@@ -14,10 +14,22 @@ void totals_begin(void) {
 }
 
 void totals_print_sights(void) {
-  static const char *const names[SAW_COUNT] = {
-      "groups of several seals", "transactions of trash", "commit_all", "snapshots", "drops", "restores", "forks", "upgrades", "deletions",
-      "reopenings", "full maps", "states without a store", "states at a moment behind the acknowledged one"};
-  for (int s = 0; s < SAW_COUNT; s++) printf("%s%s %llu", s ? ", " : "seen: ", names[s], (unsigned long long)atomic_load(&totals->saw[s]));
+  static const char *const names[SAW_COUNT] = {"groups of several seals",
+                                               "transactions of trash",
+                                               "commit_all",
+                                               "snapshots",
+                                               "drops",
+                                               "restores",
+                                               "forks",
+                                               "upgrades",
+                                               "deletions",
+                                               "reopenings",
+                                               "full maps",
+                                               "logs with the deepest layers",
+                                               "states without a store",
+                                               "states at a moment behind the acknowledged one"};
+  for (int s = 0; s < SAW_COUNT; s++)
+    printf("%s%s %llu", s ? ", " : "seen: ", names[s], (unsigned long long)atomic_load(&totals->saw[s]));
   printf("\n");
 }
 

@@ -12,20 +12,33 @@
 
 /* What a run must have met to be worth something, counted. */
 typedef enum {
-  SAW_GROUP, SAW_TRASH, SAW_COMMIT_ALL, SAW_SNAPSHOT, SAW_DROP, SAW_RESTORE, SAW_FORK, SAW_UPGRADE, SAW_DELETE, SAW_REOPEN, SAW_FULL_MAP,
-  SAW_NO_STORE, SAW_LATER, SAW_COUNT
+  SAW_GROUP,
+  SAW_TRASH,
+  SAW_COMMIT_ALL,
+  SAW_SNAPSHOT,
+  SAW_DROP,
+  SAW_RESTORE,
+  SAW_FORK,
+  SAW_UPGRADE,
+  SAW_DELETE,
+  SAW_REOPEN,
+  SAW_FULL_MAP,
+  SAW_DEEPEST,
+  SAW_NO_STORE,
+  SAW_LATER,
+  SAW_COUNT
 } sight;
 
 typedef struct {
   _Atomic uint64_t commits, barriers, proved, states, recovery_states, violations;
-  _Atomic uint64_t state;          /* the number of the crash state that is being looked at, within its log */
-  _Atomic uint64_t saved;          /* failing states left behind for a replay */
+  _Atomic uint64_t state; /* the number of the crash state that is being looked at, within its log */
+  _Atomic uint64_t saved; /* failing states left behind for a replay */
   _Atomic uint64_t saw[SAW_COUNT];
-  char context[256];               /* which workload, which state: printed with each violation */
+  char context[256]; /* which workload, which state: printed with each violation */
 } totals_shared;
 extern totals_shared *totals;
 
-enum { VIOLATIONS_MAX = 10 };      /* then the run ends: one fault shows in very many states */
+enum { VIOLATIONS_MAX = 10 }; /* then the run ends: one fault shows in very many states */
 
 void totals_begin(void);
 static inline void totals_saw(sight s) { atomic_fetch_add(&totals->saw[s], 1); }

@@ -10,7 +10,7 @@
 #include "totals.h"
 #include "workload_ops.h"
 
-const char *const workload_names[WORKLOAD_KINDS] = {"plain", "made inside", "full map"};
+const char *const workload_names[WORKLOAD_KINDS] = {"plain", "made inside", "full map", "deep layers"};
 
 /* ---- seals ----------------------------------------------------------------------------------------------------- */
 
@@ -113,9 +113,10 @@ int guest_open(workload *w, guest *g, bool create) {
   const moment_instance *is = &chronicle_last(w->chronicle)->instance[g - w->guest];
   pagestore_instance *handle;
   if (create) g->serial = ++w->serial;
-  const pagestore_instance_options *options =
-      PAGESTORE_WITH(pagestore_instance_options, .flags = create ? PAGESTORE_CREATE | PAGESTORE_EXCLUSIVE : 0,
-                     .user = (void *)(uintptr_t)g->serial);
+  const pagestore_instance_options *options = PAGESTORE_WITH(pagestore_instance_options,
+                                                             .flags = create ? PAGESTORE_CREATE | PAGESTORE_EXCLUSIVE
+                                                                             : 0,
+                                                             .user = (void *)(uintptr_t)g->serial);
   int status = pagestore_instance_open(w->store, is->name, options, &handle);
   if (status) return workload_failed(w, "instance_open", status), status;
   version *nothing = is->of ? NULL : version_new();
@@ -127,9 +128,12 @@ int guest_open(workload *w, guest *g, bool create) {
 /* ---- the store --------------------------------------------------------------------------------------------------- */
 
 int workload_open(workload *w, bool create) {
-  pagestore_options options = {
-      .size = sizeof options, .flags = create ? PAGESTORE_CREATE : 0, .map_bytes = w->map_bytes,
-      .tracker = w->tracker, .env = w, .on_durable = on_durable};
+  pagestore_options options = {.size = sizeof options,
+                               .flags = create ? PAGESTORE_CREATE : 0,
+                               .map_bytes = w->map_bytes,
+                               .tracker = w->tracker,
+                               .env = w,
+                               .on_durable = on_durable};
   int status = pagestore_open(w->path, &options, &w->store);
   if (status) return workload_failed(w, "open", status), status;
   for (int i = 0; i < INSTANCES; i++)
@@ -162,7 +166,8 @@ static void look_at_all(workload *w) {
 
 static const pagestore_tracker trackers[] = {PAGESTORE_TRACK_AUTO, PAGESTORE_TRACK_AUTO, PAGESTORE_TRACK_MPROTECT};
 
-void workload_run(workload_kind kind, uint64_t seed, uint64_t commits, const char *root, record_log *log, chronicle *h) {
+void workload_run(workload_kind kind, uint64_t seed, uint64_t commits, const char *root, record_log *log,
+                  chronicle *h) {
   workload *w = calloc(1, sizeof *w);
   if (!w) give_up("no memory for a workload");
   w->dice.state = seed;
@@ -178,6 +183,7 @@ void workload_run(workload_kind kind, uint64_t seed, uint64_t commits, const cha
   record_mark(EVENT_BEGIN, 0);
   if (workload_open(w, true) == 0) record_mark(EVENT_ACK, 0);
   uint64_t steps = 0;
+  if (kind == WORKLOAD_DEEP && !w->broken) workload_go_deep(w);
   while (w->commits < commits && steps++ < commits * 40 && !w->broken) workload_step(w);
   if (w->store) workload_close(w);
   if (!w->broken) look_at_all(w);

@@ -7,13 +7,13 @@
 
 #include "totals.h"
 
-#define TRY(w, call) \
-  do { \
-    int status_ = (call); \
-    if (status_) { \
-      workload_failed(w, #call, status_); \
-      return; \
-    } \
+#define TRY(w, call)                                                                                                   \
+  do {                                                                                                                 \
+    int status_ = (call);                                                                                              \
+    if (status_) {                                                                                                     \
+      workload_failed(w, #call, status_);                                                                              \
+      return;                                                                                                          \
+    }                                                                                                                  \
   } while (0)
 
 /* ---- choosing -------------------------------------------------------------------------------------------------- */
@@ -33,7 +33,9 @@ static guest *free_guest(workload *w) {
 }
 
 static moment_instance *moment_of(workload *w, moment *m, const guest *g) { return &m->instance[g - w->guest]; }
-static const moment_instance *present_of(workload *w, const guest *g) { return &chronicle_last(w->chronicle)->instance[g - w->guest]; }
+static const moment_instance *present_of(workload *w, const guest *g) {
+  return &chronicle_last(w->chronicle)->instance[g - w->guest];
+}
 
 /* Whoever waits for the flusher must not hold it. */
 static void let_go(workload *w) {
@@ -54,9 +56,9 @@ static pagestore_memory *use(workload *w, guest *g, int number) {
   const memory_spec *spec = &memory_specs[number];
   model_memory *model = &g->work->memory[number];
   uint64_t pages = w->kind == WORKLOAD_FULL_MAP ? spec->pages_most : spec->pages;
-  const pagestore_memory_options *options =
-      PAGESTORE_WITH(pagestore_memory_options, .flags = spec->flags, .pages = pages, .max_pages = spec->max_pages,
-                     .guard_bytes = PAGESTORE_PAGE);
+  const pagestore_memory_options *options = PAGESTORE_WITH(pagestore_memory_options, .flags = spec->flags,
+                                                           .pages = pages, .max_pages = spec->max_pages,
+                                                           .guard_bytes = PAGESTORE_PAGE);
   int status = pagestore_memory_open(g->handle, spec->name, options, &g->memory[number]);
   if (status) return workload_failed(w, "memory_open", status), NULL;
   if (!model->present || (g->upgraded && model->pages == 0)) {
@@ -169,10 +171,8 @@ static void upgrade(workload *w, guest *g) {
   totals_saw(SAW_UPGRADE);
 }
 
-static void restore(workload *w, guest *g) {
-  const moment_instance *is = present_of(w, g);
-  if (!is->snapshots) return;
-  const moment_snapshot *s = &is->snapshot[dice_below(&w->dice, is->snapshots)];
+static void restore(workload *w, guest *g, uint32_t number) {
+  const moment_snapshot *s = &present_of(w, g)->snapshot[number];
   let_go(w);
   TRY(w, pagestore_restore(g->handle, s->name));
   version_release(g->work);
@@ -281,31 +281,30 @@ static void op_upgrade(workload *w) {
   commit(w, g, some_flags(w));
 }
 
-/* ---- snapshots ----------------------------------------------------------------------------------------------------- */
+/* ---- snapshots
+ * ----------------------------------------------------------------------------------------------------- */
 
-static void op_snapshot(workload *w) {
-  guest *g = some_guest(w);
+static void snapshot(workload *w, guest *g, unsigned flags) {
   char name[NAME_BYTES];
-  if (!g || g->committed->number == 0 || present_of(w, g)->snapshots == SNAPSHOTS) return;
   snprintf(name, sizeof name, "s%llu", (unsigned long long)++w->serial);
-  unsigned flags = some_flags(w);
   moment *m = seal_begin(w);
   moment_add_snapshot(moment_of(w, m, g), name, g->committed);
   seal_mark(w);
-  if (!sealed(w, "snapshot_create", pagestore_snapshot_create(g->handle, name, flags), flags)) return;
-  totals_saw(SAW_SNAPSHOT);
-  if (!dice_chance(&w->dice, 60)) return;
+  if (sealed(w, "snapshot_create", pagestore_snapshot_create(g->handle, name, flags), flags)) totals_saw(SAW_SNAPSHOT);
+}
+
+static void op_snapshot(workload *w) {
+  guest *g = some_guest(w);
+  if (!g || g->committed->number == 0 || present_of(w, g)->snapshots == SNAPSHOTS) return;
+  snapshot(w, g, some_flags(w));
+  if (w->broken || !w->store || !g->handle || !dice_chance(&w->dice, 60)) return;
   change_surely(w, g);
   commit(w, g, some_flags(w));
 }
 
-static void op_drop(workload *w) {
-  guest *g = some_guest(w);
-  if (!g || !present_of(w, g)->snapshots) return;
-  uint32_t number = (uint32_t)dice_below(&w->dice, present_of(w, g)->snapshots);
+static void drop_snapshot(workload *w, guest *g, uint32_t number, unsigned flags) {
   char name[NAME_BYTES];
   strcpy(name, present_of(w, g)->snapshot[number].name);
-  unsigned flags = some_flags(w);
   moment *m = seal_begin(w);
   moment_drop_snapshot(moment_of(w, m, g), number);
   seal_mark(w);
@@ -313,15 +312,22 @@ static void op_drop(workload *w) {
   sealed(w, "snapshot_drop", pagestore_snapshot_drop(w->store, present_of(w, g)->name, name, flags), flags);
 }
 
+static void op_drop(workload *w) {
+  guest *g = some_guest(w);
+  if (!g || !present_of(w, g)->snapshots) return;
+  drop_snapshot(w, g, (uint32_t)dice_below(&w->dice, present_of(w, g)->snapshots), some_flags(w));
+}
+
 static void op_restore(workload *w) {
   guest *g = some_guest(w);
-  if (!g) return;
-  restore(w, g);
+  if (!g || !present_of(w, g)->snapshots) return;
+  restore(w, g, (uint32_t)dice_below(&w->dice, present_of(w, g)->snapshots));
   if (!w->broken && dice_chance(&w->dice, 50)) change_surely(w, g);
   commit(w, g, some_flags(w));
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------ */
+/* ---- life
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static void op_create(workload *w) {
   guest *g = free_guest(w);
@@ -335,8 +341,8 @@ static void op_fork(workload *w) {
   pagestore_instance *handle;
   if (!from || !to) return;
   to->serial = ++w->serial;
-  const pagestore_instance_options *options =
-      PAGESTORE_WITH(pagestore_instance_options, .user = (void *)(uintptr_t)to->serial);
+  const pagestore_instance_options *options = PAGESTORE_WITH(pagestore_instance_options,
+                                                             .user = (void *)(uintptr_t)to->serial);
   TRY(w, pagestore_fork(from->handle, present_of(w, to)->name, options, &handle));
   version *first = version_clone(from->committed);
   first->number = 0;
@@ -402,7 +408,23 @@ static void op_reopen(workload *w) {
   if (!w->broken) workload_open(w, false);
 }
 
-/* ---- after a crash --------------------------------------------------------------------------------------------------- */
+enum { DEEP_RESTORES = 34 };
+
+void workload_go_deep(workload *w) {
+  while (!w->broken && !some_guest(w)) op_create(w);
+  guest *g = some_guest(w);
+  for (int n = 0; n < DEEP_RESTORES && !w->broken; n++) {
+    change_surely(w, g);
+    commit(w, g, PAGESTORE_ASYNC);
+    if (present_of(w, g)->snapshots == SNAPSHOTS) drop_snapshot(w, g, 0, PAGESTORE_ASYNC);
+    if (!w->broken) snapshot(w, g, PAGESTORE_ASYNC);
+    if (!w->broken) restore(w, g, present_of(w, g)->snapshots - 1);
+    if (!w->broken) commit(w, g, n % 8 ? PAGESTORE_ASYNC : 0);
+  }
+}
+
+/* ---- after a crash
+ * --------------------------------------------------------------------------------------------------- */
 
 void workload_commit_twice(workload *w) {
   for (int n = 0; n < 2 && !w->broken; n++) {
@@ -413,12 +435,17 @@ void workload_commit_twice(workload *w) {
   }
 }
 
-/* ---- any of them ----------------------------------------------------------------------------------------------------- */
+/* ---- any of them
+ * ----------------------------------------------------------------------------------------------------- */
 
-typedef struct { unsigned weight; void (*run)(workload *); } operation;
+typedef struct {
+  unsigned weight;
+  void (*run)(workload *);
+} operation;
 static const operation operations[] = {
-    {24, op_commit}, {12, op_burst}, {8, op_commit_all}, {4, op_rollback}, {8, op_upgrade}, {20, op_snapshot}, {8, op_drop},
-    {16, op_restore}, {12, op_create}, {12, op_fork}, {8, op_delete}, {5, op_view}, {5, op_sync}, {5, op_reopen},
+    {24, op_commit},   {12, op_burst}, {8, op_commit_all}, {4, op_rollback}, {8, op_upgrade},
+    {20, op_snapshot}, {8, op_drop},   {16, op_restore},   {12, op_create},  {12, op_fork},
+    {8, op_delete},    {5, op_view},   {5, op_sync},       {5, op_reopen},
 };
 
 void workload_step(workload *w) {

@@ -12,9 +12,9 @@
 
 #include "record_internal.h"
 
-#define WRAPPED(result, name, ...) \
-  result __real_##name(__VA_ARGS__); \
-  result __wrap_##name(__VA_ARGS__); \
+#define WRAPPED(result, name, ...)                                                                                     \
+  result __real_##name(__VA_ARGS__);                                                                                   \
+  result __wrap_##name(__VA_ARGS__);                                                                                   \
   result __wrap_##name(__VA_ARGS__)
 
 /* ---- opening and closing ----------------------------------------------------------------------------------- */
@@ -28,30 +28,30 @@ static int opened(int fd, int flags) {
   return fd;
 }
 
-#define OPEN(name) \
-  WRAPPED(int, name, const char *path, int flags, ...) { \
-    va_list arguments; \
-    va_start(arguments, flags); \
-    mode_t mode = mode_of(flags, arguments); \
-    va_end(arguments); \
-    if (!record_enter()) return __real_##name(path, flags, mode); \
-    int fd = opened(__real_##name(path, flags, mode), flags); \
-    record_leave(); \
-    return fd; \
+#define OPEN(name)                                                                                                     \
+  WRAPPED(int, name, const char *path, int flags, ...) {                                                               \
+    va_list arguments;                                                                                                 \
+    va_start(arguments, flags);                                                                                        \
+    mode_t mode = mode_of(flags, arguments);                                                                           \
+    va_end(arguments);                                                                                                 \
+    if (!record_enter()) return __real_##name(path, flags, mode);                                                      \
+    int fd = opened(__real_##name(path, flags, mode), flags);                                                          \
+    record_leave();                                                                                                    \
+    return fd;                                                                                                         \
   }
 OPEN(open)
 OPEN(open64)
 
-#define OPENAT(name) \
-  WRAPPED(int, name, int dirfd, const char *path, int flags, ...) { \
-    va_list arguments; \
-    va_start(arguments, flags); \
-    mode_t mode = mode_of(flags, arguments); \
-    va_end(arguments); \
-    if (!record_enter()) return __real_##name(dirfd, path, flags, mode); \
-    int fd = opened(__real_##name(dirfd, path, flags, mode), flags); \
-    record_leave(); \
-    return fd; \
+#define OPENAT(name)                                                                                                   \
+  WRAPPED(int, name, int dirfd, const char *path, int flags, ...) {                                                    \
+    va_list arguments;                                                                                                 \
+    va_start(arguments, flags);                                                                                        \
+    mode_t mode = mode_of(flags, arguments);                                                                           \
+    va_end(arguments);                                                                                                 \
+    if (!record_enter()) return __real_##name(dirfd, path, flags, mode);                                               \
+    int fd = opened(__real_##name(dirfd, path, flags, mode), flags);                                                   \
+    record_leave();                                                                                                    \
+    return fd;                                                                                                         \
   }
 OPENAT(openat)
 OPENAT(openat64)
@@ -66,13 +66,13 @@ WRAPPED(int, close, int fd) {
 
 /* ---- bytes ---------------------------------------------------------------------------------------------------- */
 
-#define PWRITE(name) \
-  WRAPPED(ssize_t, name, int fd, const void *from, size_t length, off_t at) { \
-    if (!record_enter()) return __real_##name(fd, from, length, at); \
-    ssize_t done = __real_##name(fd, from, length, at); \
-    if (done > 0) record_wrote(fd, (uint64_t)at, from, (uint64_t)done); \
-    record_leave(); \
-    return done; \
+#define PWRITE(name)                                                                                                   \
+  WRAPPED(ssize_t, name, int fd, const void *from, size_t length, off_t at) {                                          \
+    if (!record_enter()) return __real_##name(fd, from, length, at);                                                   \
+    ssize_t done = __real_##name(fd, from, length, at);                                                                \
+    if (done > 0) record_wrote(fd, (uint64_t)at, from, (uint64_t)done);                                                \
+    record_leave();                                                                                                    \
+    return done;                                                                                                       \
   }
 PWRITE(pwrite)
 PWRITE(pwrite64)
@@ -105,28 +105,28 @@ WRAPPED(ssize_t, writev, int fd, const struct iovec *parts, int count) {
   return done;
 }
 
-#define PWRITEV(name) \
-  WRAPPED(ssize_t, name, int fd, const struct iovec *parts, int count, off_t at) { \
-    if (!record_enter()) return __real_##name(fd, parts, count, at); \
-    ssize_t done = __real_##name(fd, parts, count, at); \
-    wrote_parts(fd, parts, count, at, done); \
-    record_leave(); \
-    return done; \
+#define PWRITEV(name)                                                                                                  \
+  WRAPPED(ssize_t, name, int fd, const struct iovec *parts, int count, off_t at) {                                     \
+    if (!record_enter()) return __real_##name(fd, parts, count, at);                                                   \
+    ssize_t done = __real_##name(fd, parts, count, at);                                                                \
+    wrote_parts(fd, parts, count, at, done);                                                                           \
+    record_leave();                                                                                                    \
+    return done;                                                                                                       \
   }
 PWRITEV(pwritev)
 PWRITEV(pwritev64)
 
 /* ---- barriers ------------------------------------------------------------------------------------------------- */
 
-#define SYNC(name) \
-  WRAPPED(int, name, int fd) { \
-    if (!record_enter()) return __real_##name(fd); \
-    int file = record_file_of(fd); \
-    record_wait_while_held(file); \
-    int result = __real_##name(fd); \
-    if (result == 0) record_synced(file); \
-    record_leave(); \
-    return result; \
+#define SYNC(name)                                                                                                     \
+  WRAPPED(int, name, int fd) {                                                                                         \
+    if (!record_enter()) return __real_##name(fd);                                                                     \
+    int file = record_file_of(fd);                                                                                     \
+    record_wait_while_held(file);                                                                                      \
+    int result = __real_##name(fd);                                                                                    \
+    if (result == 0) record_synced(file);                                                                              \
+    record_leave();                                                                                                    \
+    return result;                                                                                                     \
   }
 SYNC(fdatasync)
 SYNC(fsync)
@@ -226,10 +226,10 @@ static void mapped(int prot, int flags, int fd) {
   if (fd >= 0 && is_shared && prot & PROT_WRITE) unmodelled("a shared writable mapping", fd);
 }
 
-#define MMAP(name) \
-  WRAPPED(void *, name, void *at, size_t length, int prot, int flags, int fd, off_t offset) { \
-    mapped(prot, flags, fd); \
-    return __real_##name(at, length, prot, flags, fd, offset); \
+#define MMAP(name)                                                                                                     \
+  WRAPPED(void *, name, void *at, size_t length, int prot, int flags, int fd, off_t offset) {                          \
+    mapped(prot, flags, fd);                                                                                           \
+    return __real_##name(at, length, prot, flags, fd, offset);                                                         \
   }
 MMAP(mmap)
 MMAP(mmap64)
