@@ -2,25 +2,21 @@
 #include "probes.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "image.h"
+
 #define GUARD_BYTES (1ull << 20)
+enum { HANG_SECONDS = 300 };
 
 /* ---- children -------------------------------------------------------------------------------------- */
 
 static char scratch[160]; /* of the probe that runs, with everything it makes */
-
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at) {
-  (void)st, (void)type, (void)at;
-  return remove(path);
-}
 
 /* In memory where there is such a file system: nothing here is about the disk. */
 static bool make_scratch(void) {
@@ -38,13 +34,14 @@ static void run_probe(const char *name, void (*probe)(dice *), uint64_t seed) {
   pid_t child = fork();
   if (child == 0) {
     dice d = {seed};
+    alarm(HANG_SECONDS);
     probe(&d);
     _exit(0);
   }
   if (child < 0 || waitpid(child, &status, 0) != child) give_up("no process for a probe");
   if (WIFSIGNALED(status)) violation("ended by signal %d", WTERMSIG(status));
   else if (WEXITSTATUS(status) != 0 && violations() == before) violation("ended with status %d", WEXITSTATUS(status));
-  nftw(scratch, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+  remove_all(scratch);
 }
 
 uint64_t probes_run(uint64_t seed) {
@@ -101,15 +98,10 @@ void probe_open_store(probe_host *h) {
   PROBE_OK(pagestore_open(h->path, &h->options, &h->store));
 }
 
-void probe_open_memory(probe_host *h, pagestore_instance *i, pagestore_memory **m, uint8_t **base) {
-  pagestore_memory_options o = {
-      .size = sizeof o,
-      .pages = PROBE_PAGES,
-      .max_pages = 2 * PROBE_PAGES,
-      .guard_bytes = GUARD_BYTES,
-      .dirty_limit = h->dirty_limit,
-  };
-  PROBE_OK(pagestore_memory_open(i, "m", &o, m));
+void probe_open_memory(pagestore_instance *i, pagestore_memory **m, uint8_t **base) {
+  const pagestore_memory_options *options = PAGESTORE_WITH(pagestore_memory_options, .pages = PROBE_PAGES,
+                                                           .max_pages = 2 * PROBE_PAGES, .guard_bytes = GUARD_BYTES);
+  PROBE_OK(pagestore_memory_open(i, "m", options, m));
   *base = pagestore_memory_base(*m);
 }
 
@@ -117,7 +109,7 @@ void probe_open(probe_host *h) {
   probe_open_store(h);
   PROBE_OK(pagestore_instance_open(h->store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE),
                                    &h->instance));
-  probe_open_memory(h, h->instance, &h->memory, &h->base);
+  probe_open_memory(h->instance, &h->memory, &h->base);
 }
 
 void probe_close(probe_host *h) {

@@ -35,6 +35,7 @@ void probe_acknowledgements(dice *d) {
   for (int round = 0; round < 6; round++) {
     uint64_t version, commits = gate_commits();
     h.base[dice_below(d, PROBE_PAGES * PAGESTORE_PAGE)] ^= 1;
+    gate_set(GATE_SLOW);
     PROBE_OK(pagestore_commit(h.instance, 0, &version));
     PROBE(gate_commits() > commits, "a commit returned before the transaction of its version %llu was committed",
           (unsigned long long)version);
@@ -92,7 +93,7 @@ static void hold_flush(held_flush *f, dice *d) {
   PROBE_OK(pagestore_commit(h->instance, 0, NULL));
   PROBE_OK(pagestore_instance_open(h->store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ),
                                    &f->view));
-  probe_open_memory(h, f->view, &f->view_memory, &f->view_base);
+  probe_open_memory(f->view, &f->view_memory, &f->view_base);
   probe_fill(bytes, sizeof bytes, f->now);
   for (unsigned block = 0; block < 16; block++)
     if (f->mask >> block & 1)
@@ -116,7 +117,7 @@ static void look(held_flush *f, way by, const char *when) {
   case BY_VIEW:
     PROBE_OK(pagestore_instance_open(h->store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ),
                                      &view));
-    probe_open_memory(h, view, &m, &base);
+    probe_open_memory(view, &m, &base);
     memcpy(bytes, base + at, sizeof bytes);
     pagestore_instance_close(view);
     break;
