@@ -102,6 +102,10 @@ void zero_marker_encode(page_key, uint8_t out[ZERO_MARKER_BYTES]);
 
 typedef struct { uint8_t byte[CATALOG_RECORD_BYTES_MAX]; size_t size; } catalog_record;
 
+/* On disk a record is bound to its key: names are in keys alone, and nothing else would tell a damaged one. Binds
+ * what was encoded; once more: takes it back, before decoding. */
+void catalog_record_bind(catalog_record *, bytes key);
+
 /* Unknown incompatible bits: the store is refused; unknown read-only bits: opened for reading only; unknown
  * compatible: ignored. */
 #define FEATURE_INCOMPATIBLE_LOG 1ull

@@ -8,8 +8,8 @@
  *   6   2  whole length     32  8  compatible                              32  8 instance        32  28 resume key
  *   8   .. body             40  16 store id                                                      60  4  zero
  *   end 8  XXH3-64 of all   56  8  next layer
- *          before it        64  8  next instance
- *                           72  8  next trash
+ *          before it, xor   64  8  next instance
+ *          XXH3-64 of key   72  8  next trash
  *                           80  8  flush transaction
  *                           88  8  created
  *
@@ -109,6 +109,12 @@ static void *record_begin(catalog_record *out, catalog_kind kind, size_t body_by
 static void record_end(catalog_record *out) {
   size_t covered = out->size - CHECKSUM_BYTES;
   put_le64(out->byte + covered, XXH3_64bits(out->byte, covered));
+}
+
+void catalog_record_bind(catalog_record *r, bytes key) {
+  if (r->size < CHECKSUM_BYTES) return;
+  uint8_t *checksum = r->byte + r->size - CHECKSUM_BYTES;
+  put_le64(checksum, get_le64(checksum) ^ XXH3_64bits(key.data, key.size));
 }
 
 static bool record_is(bytes from, catalog_kind kind) {
