@@ -93,6 +93,9 @@ typedef enum { ROW_PAGE, ROW_ZERO } row_kind;
 int row_check(bytes value, page_key, id128 store, row_kind *);
 /* The blocks of `mask` against the header's checksums: the mask of those that are damaged. */
 uint16_t page_damaged_blocks(bytes page_record, uint64_t page, uint16_t mask);
+/* For rows whose key is lost: what a header in order says of itself, and its seal. ECORRUPT */
+int page_header_identity(const uint8_t header[PAGE_HEADER_BYTES], page_key *, id128 *store);
+uint64_t page_header_seal_of(const uint8_t header[PAGE_HEADER_BYTES]);
 static inline const uint8_t *page_record_bytes(bytes record) {
   return (const uint8_t *)record.data + PAGE_HEADER_BYTES;
 }
