@@ -61,6 +61,7 @@ int command_stat(const invocation *);
 int command_log(const invocation *);
 int command_dump(const invocation *);
 int command_diff(const invocation *);
+int command_check(const invocation *);
 int command_help(const invocation *);
 int command_version(const invocation *);
 

@@ -1,5 +1,6 @@
 /* commands.c - the table of commands: their words in help, options, bounds on operands, functions. */
 #include "command.h"
+#include "progress.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -37,6 +38,19 @@ static const option diff_options[] = {
     OPTION_END,
 };
 
+#define OPTION_UNTRUSTED                                                                           \
+  { "untrusted", 'u', NULL, "look at a sealed copy in memory, in a child that can do next to nothing" }
+
+static const option check_options[] = {
+    {"deep", 'd', NULL, "read every page: all blocks against their checksums"},
+    {"explain", 'e', "OFFSET", "what the byte at this offset of data.mdb belongs to"},
+    OPTION_UNTRUSTED,
+    OPTION_PROGRESS,
+    OPTION_JSON,
+    OPTION_HELP,
+    OPTION_END,
+};
+
 const command commands[] = {
     {"ls", "STORE", "list the instances of a store",
      "Each instance by name: its version, memory pages, what of them is stored, its module hash.\n",
@@ -61,6 +75,17 @@ const command commands[] = {
      "TO to the present. Blocks of 4 KiB whose bytes differ, sizes of memories, metadata and the\n"
      "module. Ends with 1 if anything differs.\n",
      diff_options, 2, 4, command_diff},
+    {"check", "STORE", "whether a store is damaged, and where",
+     "Reads the file by itself, without LMDB: both meta pages, every tree page, the free list, every\n"
+     "record and page header, and whether they agree; --deep: every block. Prints a verdict, then\n"
+     "findings: instance, memory, page and version where it concerns one, else the LMDB page and its\n"
+     "offset, and what to do next. A note is no damage: no reader looks there. Ends with 0 if clean,\n"
+     "1 if damaged, 3 if it could not look. Beside a busy writer it registers as a reader of LMDB, and\n"
+     "the file grows until it is done; --untrusted wants no writer.\n"
+     "JSON: store, verdict (clean, damaged), damages, notes, deep, transaction, file_bytes,\n"
+     "lmdb_pages_used, lmdb_pages_free, lmdb_pages_lost, instances, snapshots, pages, findings: each\n"
+     "level (damage, note), instance, memory, page, version, lmdb_page, offset, text, next.\n",
+     check_options, 1, 1, command_check},
     {"help", "[COMMAND]", "how to use the program, or a command", "", help_options, 0, 1,
      command_help},
     {"version", "", "the version of the program and its library", "", help_options, 0, 0,
