@@ -228,6 +228,8 @@ static int page_record_check(const page_header *h, page_key key, id128 store) {
   return same ? 0 : PAGESTORE_ECORRUPT;
 }
 
+bool zero_marker_begins(const uint8_t at[ZERO_MARKER_BYTES]) { return memcmp(at, zero_magic, sizeof zero_magic) == 0; }
+
 static uint64_t zero_marker_checksum(const zero_marker *z, uint64_t version) {
   return XXH3_64bits_withSeed(z, offsetof(zero_marker, checksum), version);
 }

@@ -95,6 +95,9 @@ int row_check(bytes value, page_key, id128 store, row_kind *);
 uint16_t page_damaged_blocks(bytes page_record, uint64_t page, uint16_t mask);
 /* For rows whose key is lost: what a header in order says of itself, and its seal. ECORRUPT */
 int page_header_identity(const uint8_t header[PAGE_HEADER_BYTES], page_key *, id128 *store);
+/* Where a scan of damaged pages finds rows: whether a marker, or a catalog record of *size bytes, may begin here. */
+bool zero_marker_begins(const uint8_t at[ZERO_MARKER_BYTES]);
+bool catalog_record_begins(const uint8_t *at, size_t room, size_t *size);
 uint64_t page_header_seal_of(const uint8_t header[PAGE_HEADER_BYTES]);
 static inline const uint8_t *page_record_bytes(bytes record) {
   return (const uint8_t *)record.data + PAGE_HEADER_BYTES;

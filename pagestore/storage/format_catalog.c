@@ -132,6 +132,14 @@ static bytes record_body(bytes from) {
   return (bytes){frame + 1, covered - sizeof *frame};
 }
 
+bool catalog_record_begins(const uint8_t *at, size_t room, size_t *size) {
+  const record_frame *frame = (const record_frame *)at;
+  if (room < sizeof *frame + CHECKSUM_BYTES) return false;
+  if (memcmp(frame->magic, record_magic, sizeof record_magic) != 0) return false;
+  *size = get_le16(frame->length);
+  return *size >= sizeof *frame + CHECKSUM_BYTES && *size <= min_u64(room, CATALOG_RECORD_BYTES_MAX);
+}
+
 static const void *record_open(bytes from, catalog_kind kind, size_t body_bytes) {
   if (!record_is(from, kind)) return NULL;
   const record_frame *frame = from.data;

@@ -1,4 +1,4 @@
-/* check.c - whether a store is what its writers made it: the verdict first, then what was found, each with what to do. */
+/* check.c - whether a store is what its writers made it: a verdict, then what was found, each with what to do. */
 #include <inttypes.h>
 #include <pagestore.h>
 #include <stdio.h>

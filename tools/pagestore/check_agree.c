@@ -16,8 +16,8 @@ static const char next_recover[] = "`pagestore recover STORE DST` saves what is 
 #define DAMAGE(a, ...) findings_add(&(a)->found, FINDING_DAMAGE, next_recover, __VA_ARGS__)
 typedef unsigned long long number;
 
-static void put_instance(const audit *a, finding *f, uint64_t instance) {
-  const kept_name *name = kept_name_of(&a->kept, instance);
+static void put_instance(const kept *k, finding *f, uint64_t instance) {
+  const kept_name *name = kept_name_of(k, instance);
   if (f && name) snprintf(f->instance, sizeof f->instance, "%s", name->name);
 }
 
@@ -82,7 +82,7 @@ static void check_stored(audit *a, const kept_state *s, const kept_line *line, c
   }
   if (pages <= m->stored_pages && m->stored_pages <= pages + unsure) return;
   finding *f = DAMAGE(a, "%llu pages are stored, its record says %llu", (number)pages, (number)m->stored_pages);
-  put_instance(a, f, s->instance);
+  put_instance(&a->kept, f, s->instance);
   if (!f) return;
   snprintf(f->memory, sizeof f->memory, "%s", m->name);
   f->version = s->record.version;
@@ -94,7 +94,7 @@ static int load_state(audit *a, kept_state *s) {
   int err = kept_load(&a->kept, a->fd, s, &damage);
   if (err != PAGESTORE_ECORRUPT) return err;
   finding *f = DAMAGE(a, "its table of memories or its metadata, stored as pages, cannot be read");
-  put_instance(a, f, s->instance);
+  put_instance(&a->kept, f, s->instance);
   if (!f) return 0;
   f->version = s->record.version;
   f->has_version = true;
@@ -108,7 +108,7 @@ static int check_state(audit *a, kept_state *s) {
   finding *f = NULL;
   if (!kept_layer_of(k, s->record.layer))
     f = DAMAGE(a, "stands on layer %llu, which is missing", (number)s->record.layer);
-  put_instance(a, f, s->instance);
+  put_instance(&a->kept, f, s->instance);
   f = NULL;
   if (!present)
     f = DAMAGE(a, "snapshot '%.100s' is of instance %llu, which is missing", s->snapshot, (number)s->instance);
@@ -116,7 +116,7 @@ static int check_state(audit *a, kept_state *s) {
     f = DAMAGE(a, "snapshot '%.100s' is newer than the present", s->snapshot);
   else if (!s->snapshot[0] && !kept_name_of(k, s->instance))
     f = DAMAGE(a, "instance %llu has no name", (number)s->instance);
-  put_instance(a, f, s->instance);
+  put_instance(&a->kept, f, s->instance);
   if (!s->snapshot[0]) check_id(a, "instance", s->instance, k->store.next_instance);
   int err = load_state(a, s);
   if (err || !s->whole || a->summary.findings || !kept_line_of(k, s->record.layer, s->record.version, &line))
@@ -149,7 +149,7 @@ static void check_rows(audit *a) {
     if (told || !present || key->version <= present->record.version) continue;
     finding *f = DAMAGE(a, "there are pages of version %llu, the present is %llu", (number)key->version,
                         (number)present->record.version);
-    put_instance(a, f, present->instance);
+    put_instance(&a->kept, f, present->instance);
     told = true;
   }
 }
@@ -165,12 +165,11 @@ static const kept_row *row_of(const kept *k, const finding *f) {
 }
 
 /* The present comes first in each instance's states, the layer's own instance before others. */
-static void name_finding(const audit *a, finding *f) {
-  const kept *k = &a->kept;
+void agree_name(const kept *k, finding *f) {
   const kept_row *row = row_of(k, f);
   const kept_layer *layer = kept_layer_of(k, f->layer);
   const kept_state *s = row ? kept_seen_by(k, row) : NULL;
-  if (s || layer) put_instance(a, f, s ? s->instance : layer->record.instance);
+  if (s || layer) put_instance(k, f, s ? s->instance : layer->record.instance);
   const memory_entry *m = s ? state_memory_by_id(s->record.state, f->memory_id) : NULL;
   if (m) snprintf(f->memory, sizeof f->memory, "%s", m->name);
   else if (f->memory_id == SYSTEM_MEMORY) snprintf(f->memory, sizeof f->memory, "(metadata and table)");
@@ -187,7 +186,7 @@ int agree_check(audit *a) {
   if (err) return err;
   check_rows(a);
   for (size_t i = 0; i < a->found.count; i++)
-    if (a->found.at[i].has_page) name_finding(a, &a->found.at[i]);
+    if (a->found.at[i].has_page) agree_name(&a->kept, &a->found.at[i]);
   return 0;
 }
 
@@ -217,33 +216,36 @@ static int take_store(void *env, const char *table, bytes key, walker_place plac
   return 1;
 }
 
+bool agree_store(int fd, const walker_metas *metas, unsigned meta, store_record *out) {
+  store_search search = {.fd = fd};
+  walker_callbacks callbacks = {.env = &search, .finding = ignore, .row = take_store};
+  walker_summary summary;
+  if (metas->meta[meta].usable) (void)walker_walk(fd, metas, meta, &callbacks, &summary);
+  if (search.found) *out = search.record;
+  return search.found;
+}
+
 /* LMDB reads it only to compare transaction ids. If the newest one's id has become smaller than its own, LMDB goes back
  * by a commit without a word; then the trees under it still say which transaction wrote them. A meta write that failed
  * leaves the same picture. */
-int agree_check_other(audit *a) {
+void agree_check_other(audit *a) {
   unsigned other = !a->meta;
   uint64_t newest = a->metas->meta[a->meta].txn_id, its = a->metas->meta[other].txn_id;
   const char *harmless = "nothing need be done; the next commit writes it anew";
-  store_search search = {.fd = a->fd};
-  walker_callbacks callbacks = {.env = &search, .finding = ignore, .row = take_store};
-  walker_summary summary;
-  if (a->metas->meta[other].usable) {
-    int err = walker_walk(a->fd, a->metas, other, &callbacks, &summary);
-    if (err && err != PAGESTORE_EABORTED) return err;
-  }
+  store_record record;
+  bool found = agree_store(a->fd, a->metas, other, &record);
   finding *f = NULL;
-  if (search.found && search.record.flush_txn_id > newest)
+  if (found && record.flush_txn_id > newest)
     f = findings_add(
         &a->found, FINDING_DAMAGE,
         "`pagestore recover STORE DST` takes the newer state; or open the store and go on from the older one",
         "meta page %u says transaction %llu, but leads to what transaction %llu wrote: it is damaged, or its write "
         "failed",
-        other, (number)its, (number)search.record.flush_txn_id);
+        other, (number)its, (number)record.flush_txn_id);
   else if (!a->metas->meta[other].usable)
     f = findings_add(&a->found, FINDING_NOTE, harmless, "the superseded meta page %u contradicts itself", other);
-  else if (its >= 2 && (!search.found || search.record.flush_txn_id != its))
+  else if (its >= 2 && (!found || record.flush_txn_id != its))
     f = findings_add(&a->found, FINDING_NOTE, harmless, "the superseded meta page %u does not lead to transaction %llu",
                      other, (number)its);
   if (f) f->lmdb_page = other, f->offset = other * (uint64_t)LMDB_PAGE_BYTES;
-  return 0;
 }

@@ -6,7 +6,11 @@
 
 /* After the walk, with everything sorted; also names instance and memory in the findings about pages. ENOMEM EFORMAT */
 int agree_check(audit *);
+/* Instance and memory of a finding about a page whose row is not good. */
+void agree_name(const kept *, finding *);
 /* The superseded meta page. */
-int agree_check_other(audit *);
+void agree_check_other(audit *);
+/* The store record that a usable meta page leads to; false: none. */
+bool agree_store(int fd, const walker_metas *, unsigned meta, store_record *);
 
 #endif

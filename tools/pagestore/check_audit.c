@@ -1,4 +1,4 @@
-/* check_audit.c - the walk and the rows. The contract is in check_audit.h, the agreement of records in check_agree.c. */
+/* check_audit.c - the walk and the rows. The contract is in check_audit.h; whether records agree: check_agree.c. */
 #include "check_audit.h"
 
 #include <pagestore.h>
@@ -37,13 +37,13 @@ finding *findings_add(findings *f, finding_level level, const char *next, const 
 }
 
 /* Where the finding is in the file. */
-static void put_place(finding *f, uint64_t at) {
+void findings_put_place(finding *f, uint64_t at) {
   if (!f) return;
   f->offset = at;
   f->lmdb_page = at / LMDB_PAGE_BYTES;
 }
 
-static void put_key(finding *f, const page_key *key) {
+void findings_put_key(finding *f, const page_key *key) {
   if (!f) return;
   f->has_page = f->has_version = true;
   f->layer = key->layer;
@@ -54,8 +54,9 @@ static void put_key(finding *f, const page_key *key) {
 
 static int note_structure(void *env, uint64_t page, const char *text) {
   audit *a = env;
+  if (a->also) (void)a->also->finding(a->also->env, page, text);
   finding *f = findings_add(&a->found, FINDING_DAMAGE, next_recover, "%s", text);
-  if (page != LMDB_NO_PAGE) put_place(f, page * LMDB_PAGE_BYTES);
+  if (page != LMDB_NO_PAGE) findings_put_place(f, page * LMDB_PAGE_BYTES);
   return 0;
 }
 
@@ -70,7 +71,7 @@ static int note_lost(void *env, uint64_t first, uint64_t count) {
                       : findings_add(&a->found, FINDING_NOTE, next_roomy,
                                      "%llu LMDB pages from %llu on are lost: neither in use nor free",
                                      (unsigned long long)count, (unsigned long long)first);
-  put_place(f, first * LMDB_PAGE_BYTES);
+  findings_put_place(f, first * LMDB_PAGE_BYTES);
   return 0;
 }
 
@@ -102,8 +103,8 @@ static int judge_row(audit *a, kept_row *row, const uint8_t *value) {
     finding *f = findings_add(&a->found, FINDING_DAMAGE, next_recover,
                               row->size == PAGE_RECORD_BYTES ? "the page's header does not match its checksum and key"
                                                              : "a zero marker does not match its checksum and key");
-    put_place(f, row->at);
-    put_key(f, &row->key);
+    findings_put_place(f, row->at);
+    findings_put_key(f, &row->key);
     return 0;
   }
   if (kind == ROW_ZERO || !a->deep) return 0;
@@ -113,8 +114,8 @@ static int judge_row(audit *a, kept_row *row, const uint8_t *value) {
   list_blocks(row->damaged, blocks, sizeof blocks);
   finding *f = findings_add(&a->found, FINDING_DAMAGE, next_recover,
                             "%u of its blocks do not match their checksums: %s", mask_count(row->damaged), blocks);
-  put_place(f, row->at + PAGE_HEADER_BYTES + (uint64_t)__builtin_ctz(row->damaged) * BLOCK_BYTES);
-  put_key(f, &row->key);
+  findings_put_place(f, row->at + PAGE_HEADER_BYTES + (uint64_t)__builtin_ctz(row->damaged) * BLOCK_BYTES);
+  findings_put_key(f, &row->key);
   return 0;
 }
 
@@ -128,9 +129,9 @@ static int take_page_row(audit *a, bytes key, walker_place place) {
                               err ? "a row of the table of pages has a key of %llu bytes"
                                   : "a row of the table of pages has %llu bytes, which no row has",
                               (unsigned long long)(err ? key.size : place.size));
-    put_place(f, place.at);
+    findings_put_place(f, place.at);
     if (err) return 0;
-    put_key(f, &row.key);
+    findings_put_key(f, &row.key);
     row.health = KEPT_ROW_UNREADABLE;
     row.size = PAGE_RECORD_BYTES;
     return kept_add_row(&a->kept, row);
@@ -139,8 +140,8 @@ static int take_page_row(audit *a, bytes key, walker_place place) {
   if (!a->deep) place.size = min_u64(place.size, PAGE_HEADER_BYTES);
   if (walker_read(a->fd, place, value) != 0) {
     finding *f = findings_add(&a->found, FINDING_DAMAGE, next_recover, "the row's value cannot be read");
-    put_place(f, place.at);
-    put_key(f, &row.key);
+    findings_put_place(f, place.at);
+    findings_put_key(f, &row.key);
     row.health = KEPT_ROW_UNREADABLE;
   } else {
     (void)judge_row(a, &row, value);
@@ -156,7 +157,7 @@ static int take_catalog_row(audit *a, bytes key, walker_place place) {
   if (place.size <= sizeof value && walker_read(a->fd, place, value) == 0)
     err = kept_add_catalog(&a->kept, key, (bytes){value, place.size}, text);
   if (err != PAGESTORE_ECORRUPT) return err;
-  put_place(findings_add(&a->found, FINDING_DAMAGE, next_recover, "%s", text), place.at);
+  findings_put_place(findings_add(&a->found, FINDING_DAMAGE, next_recover, "%s", text), place.at);
   return 0;
 }
 
@@ -168,13 +169,15 @@ typedef struct {
 
 static int note_row(void *env, const char *table, bytes key, walker_place place) {
   walk *w = env;
+  const walker_callbacks *also = w->audit->also;
   explain_row(w->audit, table, key, place);
+  if (also) (void)also->row(also->env, table, key, place);
   if (strcmp(table, "pages") == 0) w->status = take_page_row(w->audit, key, place);
   else if (strcmp(table, "catalog") == 0) w->status = take_catalog_row(w->audit, key, place);
   else if (strcmp(table, "log") == 0)
-    put_place(findings_add(&w->audit->found, FINDING_DAMAGE, next_recover,
-                           "the table of log records, which is not used yet, has a row"),
-              place.at);
+    findings_put_place(findings_add(&w->audit->found, FINDING_DAMAGE, next_recover,
+                                    "the table of log records, which is not used yet, has a row"),
+                       place.at);
   return w->status;
 }
 
@@ -197,7 +200,8 @@ static int note_row_lost(void *env, const char *table, bytes key) {
   walk *w = env;
   kept_row row = {.size = PAGE_RECORD_BYTES, .health = KEPT_ROW_UNREADABLE, .damaged = ALL_BLOCKS};
   if (strcmp(table, "pages") != 0 || page_key_decode(key, &row.key) != 0) return 0;
-  put_key(findings_add(&w->audit->found, FINDING_DAMAGE, next_recover, "the page's bytes cannot be found"), &row.key);
+  findings_put_key(findings_add(&w->audit->found, FINDING_DAMAGE, next_recover, "the page's bytes cannot be found"),
+                   &row.key);
   w->status = kept_add_row(&w->audit->kept, row);
   return w->status;
 }
@@ -211,13 +215,20 @@ static int walk_lost(void *env, uint64_t first, uint64_t count) {
 }
 
 static int walk_page(void *env, const char *table, walker_page_kind kind, uint64_t first, uint64_t count) {
-  explain_page(((walk *)env)->audit, table, kind, first, count);
-  return 0;
+  audit *a = ((walk *)env)->audit;
+  explain_page(a, table, kind, first, count);
+  return a->also ? a->also->page(a->also->env, table, kind, first, count) : 0;
 }
 
 static int walk_freed(void *env, uint64_t txn_id, uint64_t page) {
-  explain_freed(((walk *)env)->audit, txn_id, page);
-  return 0;
+  audit *a = ((walk *)env)->audit;
+  explain_freed(a, txn_id, page);
+  return a->also ? a->also->freed(a->also->env, txn_id, page) : 0;
+}
+
+static int walk_gap(void *env, const char *table, bytes low, bytes high) {
+  audit *a = ((walk *)env)->audit;
+  return a->also ? a->also->gap(a->also->env, table, low, high) : 0;
 }
 
 static int walk_all(audit *a) {
@@ -230,6 +241,7 @@ static int walk_all(audit *a) {
       .freed = walk_freed,
       .table = note_table,
       .row_lost = note_row_lost,
+      .gap = walk_gap,
       .lost = walk_lost,
   };
   int err = walker_walk(a->fd, a->metas, a->meta, &callbacks, &a->summary);
@@ -250,7 +262,7 @@ int audit_run(audit *a) {
   if (err) return err;
   kept_sort(&a->kept);
   err = agree_check(a);
-  if (!err && a->other) err = agree_check_other(a);
+  if (!err && a->other) agree_check_other(a);
   explain_end(a);
   return err;
 }

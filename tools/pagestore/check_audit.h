@@ -48,6 +48,7 @@ typedef struct {
   uint64_t explain;                            /* an offset in the file, or NO_OFFSET */
   void (*progress)(void *env, uint64_t bytes); /* of values read since the last call. May be NULL */
   void *env;
+  const walker_callbacks *also; /* recover's: finding, page, freed, gap and row are told to it, too. May be NULL */
   /* out */
   kept kept;
   findings found;
@@ -59,6 +60,9 @@ typedef struct {
 /* 0: looked at everything, however much was found. EIO ENOMEM; EFORMAT: uses features that this program does not know */
 int audit_run(audit *);
 void audit_free(audit *);
+
+void findings_put_place(finding *, uint64_t at); /* an offset in the file. NULL allowed, as below */
+void findings_put_key(finding *, const page_key *);
 
 /* A finding without a place; the caller may fill more in. NULL: only counted, or no memory. */
 finding *findings_add(findings *, finding_level, const char *next, const char *format, ...)

@@ -64,8 +64,8 @@ int sandbox_copy(int fd) {
   BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)
 #define ARGUMENT(i) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[i]))
 
-/* Refused, not fatal: what libc tries and can do without (its own files, its random seed, the terminal's size). fstat of a
- * descriptor is newfstatat; mmap never with PROT_EXEC. */
+/* Refused, not fatal: what libc tries and can do without (its own files, its random seed, the terminal's size). fstat
+ * of a descriptor is newfstatat; mmap never with PROT_EXEC. */
 static struct sock_filter filter[] = {
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
