@@ -157,8 +157,7 @@ static void check_rows(audit *a) {
 static const kept_row *row_of(const kept *k, const finding *f) {
   for (size_t i = 0; i < k->rows.count; i++) {
     const page_key *key = &k->rows.at[i].key;
-    if (k->rows.at[i].health != KEPT_ROW_GOOD && key->layer == f->layer && key->memory == f->memory_id &&
-        key->page == f->page && key->version == f->version)
+    if (key->page == f->page && key->version == f->version && key->layer == f->layer && key->memory == f->memory_id)
       return &k->rows.at[i];
   }
   return NULL;

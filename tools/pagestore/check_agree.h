@@ -6,7 +6,7 @@
 
 /* After the walk, with everything sorted; also names instance and memory in the findings about pages. ENOMEM EFORMAT */
 int agree_check(audit *);
-/* Instance and memory of a finding about a page whose row is not good. */
+/* Instance and memory of a finding about a page. */
 void agree_name(const kept *, finding *);
 /* The superseded meta page. */
 void agree_check_other(audit *);

@@ -150,7 +150,9 @@ static int take_page_row(audit *a, bytes key, walker_place place) {
   return kept_add_row(&a->kept, row);
 }
 
+/* Recover takes them itself, mended where that is possible. */
 static int take_catalog_row(audit *a, bytes key, walker_place place) {
+  if (a->also) return 0;
   uint8_t value[CATALOG_RECORD_BYTES_MAX];
   char text[KEPT_TEXT] = "a catalog record is longer than any can be, or cannot be read";
   int err = PAGESTORE_ECORRUPT;
@@ -185,6 +187,7 @@ static int note_table(void *env, const char *table, const walker_tree *tree) {
   walk *w = env;
   audit *a = w->audit;
   a->total_bytes = a->deep ? tree->overflow_pages * LMDB_PAGE_BYTES : tree->entries * PAGE_HEADER_BYTES;
+  if (strcmp(table, "pages") == 0) a->page_rows_wanted = tree->entries;
   bool *known = strcmp(table, "catalog") == 0 ? &w->catalog
                 : strcmp(table, "pages") == 0 ? &w->pages
                 : strcmp(table, "log") == 0   ? &w->log

@@ -53,6 +53,7 @@ typedef struct {
   kept kept;
   findings found;
   walker_summary summary;
+  uint64_t page_rows_wanted;                       /* as the tree's record says */
   uint64_t pages_checked, lost_pages, total_bytes; /* total: that will be read, about */
   char explained[600];
 } audit;

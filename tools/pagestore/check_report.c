@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "complain.h"
-#include "report.h"
 #include "text.h"
 
 static cell of_none(void) { return (cell){.none = true}; }
@@ -76,6 +75,11 @@ static void add_finding(report *r, const finding *f) {
                 });
 }
 
+void check_report_findings(report *r, const findings *f) {
+  report_sheet(r, "findings", finding_columns, sizeof finding_columns / sizeof *finding_columns);
+  for (size_t i = 0; i < f->count; i++) add_finding(r, &f->at[i]);
+}
+
 static int print_json(const invocation *v, const audit *a, const walker_metas *m, int code) {
   report *r = report_new(true);
   if (!r) return EXIT_FAILED;
@@ -95,8 +99,7 @@ static int print_json(const invocation *v, const audit *a, const walker_metas *m
   report_fact(r, (column){"snapshots", CELL_NUMBER}, of_number(snapshots));
   report_fact(r, (column){"pages", CELL_NUMBER}, of_number(a->pages_checked));
   if (a->explain != NO_OFFSET) report_fact(r, (column){"explained", CELL_TEXT}, of_text(a->explained));
-  report_sheet(r, "findings", finding_columns, sizeof finding_columns / sizeof *finding_columns);
-  for (size_t i = 0; i < a->found.count; i++) add_finding(r, &a->found.at[i]);
+  check_report_findings(r, &a->found);
   return report_finish(r, code);
 }
 

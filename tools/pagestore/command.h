@@ -5,7 +5,7 @@
  * returns an exit code.
  *
  * Invariant: operands are counted and options known before `run` is called; no command changes a
- * store.
+ * store that is there.
  * Thread:    the program has one, besides those of the library.
  */
 #ifndef PROGRAM_COMMAND_H
@@ -62,6 +62,7 @@ int command_log(const invocation *);
 int command_dump(const invocation *);
 int command_diff(const invocation *);
 int command_check(const invocation *);
+int command_recover(const invocation *);
 int command_help(const invocation *);
 int command_version(const invocation *);
 

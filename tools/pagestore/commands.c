@@ -51,6 +51,16 @@ static const option check_options[] = {
     OPTION_END,
 };
 
+static const option recover_options[] = {
+    {"older", 'o', NULL, "where a page is lost, put the bytes of the newest older version that is kept"},
+    {"zero", 'z', NULL, "where a page is lost, put zeros"},
+    OPTION_UNTRUSTED,
+    OPTION_PROGRESS,
+    OPTION_JSON,
+    OPTION_HELP,
+    OPTION_END,
+};
+
 const command commands[] = {
     {"ls", "STORE", "list the instances of a store",
      "Each instance by name: its version, memory pages, what of them is stored, its module hash.\n",
@@ -86,6 +96,18 @@ const command commands[] = {
      "lmdb_pages_used, lmdb_pages_free, lmdb_pages_lost, instances, snapshots, pages, findings: each\n"
      "level (damage, note), instance, memory, page, version, lmdb_page, offset, text, next.\n",
      check_options, 1, 1, command_check},
+    {"recover", "STORE NEW", "a new store of all that is whole in a damaged one",
+     "Reads the file by itself and writes NEW, which must not exist; STORE is not changed, and nobody\n"
+     "may have it open for writing. Instances, memories, snapshots, metadata and versions are kept as\n"
+     "far as they are whole; where tree pages or both meta pages are destroyed, the file is searched\n"
+     "for records whose checksums hold. What is lost stays lost: reading such a page of NEW fails,\n"
+     "as it did in STORE, unless --older or --zero replaces it; with both, --older goes first.\n"
+     "Prints what was lost in each memory. Ends with 0 if nothing was lost, 1 if something was, 3 if\n"
+     "there is nothing to save or NEW cannot be written.\n"
+     "JSON: store, verdict (whole, losses), instances, pages_saved, pages_lost, pages_mended, lost:\n"
+     "each instance, memory, pages_damaged, pages_replaced, pages_unknown, version_first,\n"
+     "version_last; findings: as of check.\n",
+     recover_options, 2, 2, command_recover},
     {"help", "[COMMAND]", "how to use the program, or a command", "", help_options, 0, 1,
      command_help},
     {"version", "", "the version of the program and its library", "", help_options, 0, 0,
