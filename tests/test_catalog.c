@@ -220,6 +220,25 @@ static void damage_is_told_by_name(void **env) {
   state_release(s);
 }
 
+/* Names are in keys alone: one that became another name must not pass for it. */
+static void a_record_under_another_key_is_damage(void **env) {
+  bench *b = *env;
+  bytes value;
+  uint64_t id;
+  char name[256] = "";
+  catalog_key alpha = catalog_key_name("alpha"), alpla = catalog_key_name("alpla");
+  db_txn *txn = begin(&b->f);
+  assert_int_equal(catalog_put_name(txn, "alpha", 1), 0);
+  assert_int_equal(db_get(txn, DB_CATALOG, (bytes){alpha.byte, alpha.size}, &value), 0);
+  catalog_record copy = {.size = value.size};
+  memcpy(copy.byte, value.data, value.size);
+  assert_int_equal(db_delete(txn, DB_CATALOG, (bytes){alpha.byte, alpha.size}), 0);
+  assert_int_equal(db_put(txn, DB_CATALOG, (bytes){alpla.byte, alpla.size}, (bytes){copy.byte, copy.size}), 0);
+  assert_int_equal(catalog_find((db_reader){.txn = txn}, "alpla", &id), PAGESTORE_ECORRUPT);
+  assert_int_equal(catalog_next_name((db_reader){.txn = txn}, "", name, &id), PAGESTORE_ECORRUPT);
+  db_abort(txn);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -230,6 +249,7 @@ int main(void) {
       TEST(a_snapshot_keeps_its_paged_parts),
       TEST(snapshots_are_walked_by_instance_and_all),
       TEST(damage_is_told_by_name),
+      TEST(a_record_under_another_key_is_damage),
   };
   return cmocka_run_group_tests_name("catalog", tests, NULL, NULL);
 }

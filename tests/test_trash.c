@@ -2,6 +2,8 @@
  * judged like any other. Long mixed runs: test_writer_model.c. */
 #include "storage_fixture.h"
 
+#include "storage/record.h"
+
 typedef struct {
   fixture f;
   layers *layers;
@@ -45,7 +47,7 @@ static void put_present(bench *b, uint64_t instance, uint64_t layer) {
   assert_int_equal(state_new(&r.state), 0);
   state_record_encode(&r, &encoded);
   db_txn *txn = begin(&b->f);
-  assert_int_equal(db_put(txn, DB_CATALOG, (bytes){key.byte, key.size}, (bytes){encoded.byte, encoded.size}), 0);
+  assert_int_equal(record_put(txn, &key, &encoded), 0);
   commit(txn);
   state_release(r.state);
 }

@@ -74,6 +74,7 @@ static void write_image(size_t size) {
 
 typedef struct {
   uint64_t findings, rows, records, branches, leaves, runs, freed, stop_after;
+  uint64_t tables, entries, rows_lost, gaps, lost, lost_first;
   const char *wanted;
   bool said;
   char first[256];
@@ -122,10 +123,49 @@ static int on_freed(void *env, uint64_t txn_id, uint64_t page) {
   return 0;
 }
 
+static int on_table(void *env, const char *table, const walker_tree *t) {
+  met *m = env;
+  assert_true(strcmp(table, "catalog") == 0 || strcmp(table, "log") == 0 || strcmp(table, "pages") == 0);
+  m->tables++;
+  m->entries += t->entries;
+  return 0;
+}
+
+static int on_row_lost(void *env, const char *table, bytes key) {
+  assert_string_equal(table, "pages");
+  assert_int_equal(key.size, PAGE_KEY_BYTES);
+  ((met *)env)->rows_lost++;
+  return 0;
+}
+
+static int on_gap(void *env, const char *table, bytes low, bytes high) {
+  (void)table;
+  assert_true(low.size <= 511 && high.size <= 511);
+  ((met *)env)->gaps++;
+  return 0;
+}
+
+static int on_lost(void *env, uint64_t first, uint64_t count) {
+  met *m = env;
+  m->lost += count;
+  m->lost_first = first;
+  return 0;
+}
+
 static int walk_scratch(unsigned which, bool rows, met *m, walker_summary *summary) {
   walker_metas metas;
   int err = walker_check_meta(scratch_fd, "store", &metas);
-  walker_callbacks callbacks = {.env = m, .finding = on_finding, .row = rows ? on_row : NULL, .page = on_page, .freed = on_freed};
+  walker_callbacks callbacks = {
+      .env = m,
+      .finding = on_finding,
+      .row = rows ? on_row : NULL,
+      .page = on_page,
+      .freed = on_freed,
+      .table = on_table,
+      .row_lost = on_row_lost,
+      .gap = on_gap,
+      .lost = on_lost,
+  };
   if (err && !metas.meta[which].usable) return err;
   return walker_walk(scratch_fd, &metas, which, &callbacks, summary);
 }
@@ -153,6 +193,9 @@ static void test_clean(void **state) {
     assert_int_equal(summary.pages_free, m.freed);
     assert_int_equal(summary.pages_reachable + summary.pages_free + summary.pages_lost + 2, metas.meta[which].last_page + 1);
     assert_int_equal(summary.pages_lost, 0);
+    assert_int_equal(m.lost + m.gaps + m.rows_lost, 0);
+    assert_int_equal(m.tables, 3);
+    assert_int_equal(m.entries, m.rows);
     assert_int_equal(m.rows, 2 * ROWS + (which == metas.newest ? 4 : 3));
     assert_int_equal(m.records, 2 * (ROWS / 64 + 1));
     assert_true(m.branches >= 1 && m.leaves > 4 && m.freed > 0);
@@ -346,6 +389,42 @@ static void test_findings(void **state) {
   expect_finding(root + 12, "\377\377", 2, "bounds");
   expect_finding(root + 10, "\2", 1, "branch");
   expect_finding(root + 16, "\20\0", 2, "out of bounds");
+  uint16_t lower_upper = get_le16(image + root + 14) - 2;
+  expect_finding(root + 14, &lower_upper, 2, "do not fill it");
+}
+
+static met walk_changed(size_t at, const void *what, size_t size) {
+  met m = {0};
+  walker_summary summary;
+  write_image(image_bytes);
+  assert_int_equal(pwrite(scratch_fd, what, size, (off_t)at), size);
+  assert_ok(walk_scratch(newest_meta(), false, &m, &summary));
+  m.rows = summary.rows;
+  return m;
+}
+
+/* What is not met is told as such: a child out of range, a run out of range, a number too high, a row of the free list too short. */
+static void test_what_is_missing(void **state) {
+  (void)state;
+  static const uint8_t far[8] = {0, 0, 0, 1};
+  size_t record_at = pages_record(), root = get_le64(image + record_at + 40) * PAGE;
+  const uint8_t *child = image + root + get_le16(image + root + 16);
+  met whole = walk_changed(24, image + 24, 1), m = walk_changed((size_t)(child - image), far, 4);
+  assert_true(m.gaps == 1 && m.rows < whole.rows && whole.gaps == 0);
+  size_t leaf = (get_le32(child) | (uint64_t)get_le16(child + 4) << 32) * PAGE;
+  const uint8_t *node = image + leaf + get_le16(image + leaf + 16);
+  assert_int_equal(get_le16(node + 4), 1); /* page 0's record, in a run */
+  m = walk_changed((size_t)(node - image) + 8 + PAGE_KEY_BYTES, far, 8);
+  assert_true(m.rows_lost == 1 && m.gaps == 0 && m.rows + 1 == whole.rows);
+  uint64_t last = get_le64(image + newest_meta() * PAGE + 136) + 5;
+  m = walk_changed(newest_meta() * PAGE + 136, &last, 8);
+  assert_true(m.lost >= 5 && m.findings == 0);
+  uint8_t empty_list[48];
+  memset(empty_list, 0, 40);
+  memset(empty_list + 40, 255, 8);
+  empty_list[1] = PAGE >> 8, empty_list[4] = 8;
+  m = walk_changed(newest_meta() * PAGE + 40, empty_list, 48);
+  assert_true(m.lost >= whole.freed && m.findings == 0);
 }
 
 /* LMDB numbers pages at the end and may give them back unwritten: such a file ends early and is whole. */
@@ -389,6 +468,7 @@ int main(void) {
       cmocka_unit_test(test_one_damaged_meta),
       cmocka_unit_test(test_meta_txn_bits),
       cmocka_unit_test(test_findings),
+      cmocka_unit_test(test_what_is_missing),
       cmocka_unit_test(test_flipped_bytes),
       cmocka_unit_test(test_replaced_pages),
       cmocka_unit_test(test_short_but_whole),

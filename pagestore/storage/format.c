@@ -198,17 +198,37 @@ static bool all_zero(const uint8_t *at, size_t count) {
   return count == 0 || (at[0] == 0 && memcmp(at, at + 1, count - 1) == 0);
 }
 
-/* The identity is compared last: it is only worth something once the checksum holds. */
-static int page_record_check(const page_header *h, page_key key, id128 store) {
+int page_header_identity(const uint8_t header[PAGE_HEADER_BYTES], page_key *key, id128 *store) {
+  const page_header *h = (const page_header *)header;
   if (memcmp(h->magic, page_magic, sizeof page_magic) != 0) return PAGESTORE_ECORRUPT;
   if (get_le32(h->kind) != ROW_KIND_PAGE) return PAGESTORE_ECORRUPT;
   if (get_le64(h->checksum) != header_checksum(h)) return PAGESTORE_ECORRUPT;
   if (!all_zero(h->hashes, sizeof *h - offsetof(page_header, hashes))) return PAGESTORE_ECORRUPT;
-  bool same = get_le64(h->layer) == key.layer && get_le32(h->memory) == key.memory &&
-              get_le64(h->page) == key.page && get_le64(h->version) == key.version &&
-              memcmp(h->store, store.byte, sizeof store.byte) == 0;
+  *key = (page_key){
+      .layer = get_le64(h->layer),
+      .memory = get_le32(h->memory),
+      .page = get_le64(h->page),
+      .version = get_le64(h->version),
+  };
+  memcpy(store->byte, h->store, sizeof store->byte);
+  return 0;
+}
+
+uint64_t page_header_seal_of(const uint8_t header[PAGE_HEADER_BYTES]) {
+  return get_le64(((const page_header *)header)->checksum);
+}
+
+/* The identity is compared last: it is only worth something once the checksum holds. */
+static int page_record_check(const page_header *h, page_key key, id128 store) {
+  page_key found;
+  id128 found_store;
+  if (page_header_identity((const uint8_t *)h, &found, &found_store) != 0) return PAGESTORE_ECORRUPT;
+  bool same = found.layer == key.layer && found.memory == key.memory && found.page == key.page &&
+              found.version == key.version && memcmp(found_store.byte, store.byte, sizeof store.byte) == 0;
   return same ? 0 : PAGESTORE_ECORRUPT;
 }
+
+bool zero_marker_begins(const uint8_t at[ZERO_MARKER_BYTES]) { return memcmp(at, zero_magic, sizeof zero_magic) == 0; }
 
 static uint64_t zero_marker_checksum(const zero_marker *z, uint64_t version) {
   return XXH3_64bits_withSeed(z, offsetof(zero_marker, checksum), version);

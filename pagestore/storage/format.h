@@ -93,6 +93,12 @@ typedef enum { ROW_PAGE, ROW_ZERO } row_kind;
 int row_check(bytes value, page_key, id128 store, row_kind *);
 /* The blocks of `mask` against the header's checksums: the mask of those that are damaged. */
 uint16_t page_damaged_blocks(bytes page_record, uint64_t page, uint16_t mask);
+/* For rows whose key is lost: what a header in order says of itself, and its seal. ECORRUPT */
+int page_header_identity(const uint8_t header[PAGE_HEADER_BYTES], page_key *, id128 *store);
+/* Where a scan of damaged pages finds rows: whether a marker, or a catalog record of *size bytes, may begin here. */
+bool zero_marker_begins(const uint8_t at[ZERO_MARKER_BYTES]);
+bool catalog_record_begins(const uint8_t *at, size_t room, size_t *size);
+uint64_t page_header_seal_of(const uint8_t header[PAGE_HEADER_BYTES]);
 static inline const uint8_t *page_record_bytes(bytes record) {
   return (const uint8_t *)record.data + PAGE_HEADER_BYTES;
 }
@@ -101,6 +107,10 @@ void zero_marker_encode(page_key, uint8_t out[ZERO_MARKER_BYTES]);
 /* ---- catalog records ------------------------------------------------------------------------- */
 
 typedef struct { uint8_t byte[CATALOG_RECORD_BYTES_MAX]; size_t size; } catalog_record;
+
+/* On disk a record is bound to its key: names are in keys alone, and nothing else would tell a damaged one. Binds
+ * what was encoded; once more: takes it back, before decoding. */
+void catalog_record_bind(catalog_record *, bytes key);
 
 /* Unknown incompatible bits: the store is refused; unknown read-only bits: opened for reading only; unknown
  * compatible: ignored. */

@@ -8,8 +8,8 @@
  *   6   2  whole length     32  8  compatible                              32  8 instance        32  28 resume key
  *   8   .. body             40  16 store id                                                      60  4  zero
  *   end 8  XXH3-64 of all   56  8  next layer
- *          before it        64  8  next instance
- *                           72  8  next trash
+ *          before it, xor   64  8  next instance
+ *          XXH3-64 of key   72  8  next trash
  *                           80  8  flush transaction
  *                           88  8  created
  *
@@ -111,6 +111,12 @@ static void record_end(catalog_record *out) {
   put_le64(out->byte + covered, XXH3_64bits(out->byte, covered));
 }
 
+void catalog_record_bind(catalog_record *r, bytes key) {
+  if (r->size < CHECKSUM_BYTES) return;
+  uint8_t *checksum = r->byte + r->size - CHECKSUM_BYTES;
+  put_le64(checksum, get_le64(checksum) ^ XXH3_64bits(key.data, key.size));
+}
+
 static bool record_is(bytes from, catalog_kind kind) {
   const record_frame *frame = from.data;
   return from.size >= sizeof *frame + CHECKSUM_BYTES &&
@@ -124,6 +130,14 @@ static bytes record_body(bytes from) {
   size_t covered = from.size - CHECKSUM_BYTES;
   if (get_le64((const uint8_t *)from.data + covered) != XXH3_64bits(from.data, covered)) return (bytes){0};
   return (bytes){frame + 1, covered - sizeof *frame};
+}
+
+bool catalog_record_begins(const uint8_t *at, size_t room, size_t *size) {
+  const record_frame *frame = (const record_frame *)at;
+  if (room < sizeof *frame + CHECKSUM_BYTES) return false;
+  if (memcmp(frame->magic, record_magic, sizeof record_magic) != 0) return false;
+  *size = get_le16(frame->length);
+  return *size >= sizeof *frame + CHECKSUM_BYTES && *size <= min_u64(room, CATALOG_RECORD_BYTES_MAX);
 }
 
 static const void *record_open(bytes from, catalog_kind kind, size_t body_bytes) {

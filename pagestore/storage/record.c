@@ -9,7 +9,7 @@
 #include "base/status.h"
 
 typedef struct {
-  bytes key, value;           /* in the mapping */
+  bytes key, value;           /* in the mapping; the key of an exact read is the caller's */
   catalog_key *key_copy;      /* NULL: not wanted */
   catalog_record *copy;
 } copy_job;
@@ -19,6 +19,7 @@ static int copy_guarded(void *env) {
   if (job->value.size > CATALOG_RECORD_BYTES_MAX) return PAGESTORE_ECORRUPT;
   memcpy(job->copy->byte, job->value.data, job->value.size);
   job->copy->size = job->value.size;
+  catalog_record_bind(job->copy, job->key);
   if (job->key_copy == NULL) return 0;
   if (job->key.size > CATALOG_KEY_BYTES_MAX) return PAGESTORE_ECORRUPT;
   memcpy(job->key_copy->byte, job->key.data, job->key.size);
@@ -27,8 +28,8 @@ static int copy_guarded(void *env) {
 }
 
 int record_get(db_reader reader, const catalog_key *key, catalog_record *out) {
-  copy_job job = {.copy = out};
-  int err = db_read_get(reader, DB_CATALOG, (bytes){key->byte, key->size}, &job.value);
+  copy_job job = {.key = {key->byte, key->size}, .copy = out};
+  int err = db_read_get(reader, DB_CATALOG, job.key, &job.value);
   return err != 0 ? err : db_read_guarded(reader, copy_guarded, &job);
 }
 
@@ -63,5 +64,8 @@ int record_next_layer(db_reader reader, uint64_t from, uint64_t *id, layer_recor
 }
 
 int record_put(db_txn *txn, const catalog_key *key, const catalog_record *r) {
-  return db_put(txn, DB_CATALOG, (bytes){key->byte, key->size}, record_bytes(r));
+  bytes at = {key->byte, key->size};
+  catalog_record bound = *r;
+  catalog_record_bind(&bound, at);
+  return db_put(txn, DB_CATALOG, at, record_bytes(&bound));
 }

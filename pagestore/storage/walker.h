@@ -36,8 +36,9 @@ typedef struct {
 typedef struct {
   uint64_t file_bytes;
   walker_meta meta[LMDB_METAS];
-  unsigned newest;             /* the one that LMDB takes: the higher txn_id. Usable if check_meta returned 0; the older
-                                * need not be */
+  /* The one that LMDB takes: the higher txn_id. Usable if check_meta returned 0. The older has then a sound head and
+   * the transaction id before, but its trees may contradict themselves: ask meta[].usable. */
+  unsigned newest;
 } walker_metas;
 
 /* The quick look at every open: EFORMAT (empty, not LMDB's, another data version or page size), ECORRUPT
@@ -65,11 +66,21 @@ typedef struct {
   int (*page)(void *env, const char *table, walker_page_kind, uint64_t first, uint64_t count);
   /* An entry of the free list: freed by this transaction. Non-zero stops. May be NULL. */
   int (*freed)(void *env, uint64_t txn_id, uint64_t page);
+  /* A named table whose record is in order, before its pages. Non-zero stops. May be NULL. */
+  int (*table)(void *env, const char *table, const walker_tree *);
+  /* A row whose key is in order but whose value cannot be located (a finding has told). Non-zero stops. May be NULL. */
+  int (*row_lost)(void *env, const char *table, bytes key);
+  /* Rows with low <= key < high may not have been met (a finding has told). data NULL: from the first, to the last.
+   * Non-zero stops. May be NULL. */
+  int (*gap)(void *env, const char *table, bytes low, bytes high);
+  /* Pages that are numbered but neither reachable nor free, after all else; those behind the file's end come last,
+   * as one run. Not called where the walk had findings. Non-zero stops. May be NULL. */
+  int (*lost)(void *env, uint64_t first, uint64_t count);
 } walker_callbacks;
 
 typedef struct {
   uint64_t findings, pages_reachable, pages_free, rows;
-  uint64_t pages_lost;         /* neither reachable nor free: no harm but the room */
+  uint64_t pages_lost;         /* numbered, but neither reachable nor free: no harm but the room */
 } walker_summary;
 
 /* Every page that is reachable from a meta page, of a store at rest: a writer at work may change the older meta's

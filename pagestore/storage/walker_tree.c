@@ -25,6 +25,7 @@ typedef struct {
   walker_summary *summary;
   uint64_t pages;                /* the bitmaps' size: page numbers that are both in use and in the file */
   uint64_t *reachable, *freed;
+  uint64_t beyond;               /* pages behind the file's end that are reachable or free */
   uint8_t *levels;               /* 2 * WALKER_DEPTH_MAX pages */
   bool stopped;
 } walk;
@@ -50,6 +51,11 @@ __attribute__((format(printf, 3, 4))) static void found(walk *w, uint64_t page, 
   if (w->callbacks->finding(w->callbacks->env, page, text)) w->stopped = true;
 }
 
+static void tell_gap(walk *w, const char *table, bytes low, bytes high) {
+  const walker_callbacks *c = w->callbacks;
+  if (c->gap && !w->stopped && c->gap(c->env, table, low, high)) w->stopped = true;
+}
+
 /* ---- page numbers ---------------------------------------------------------------------------- */
 
 static bool bit_get(const uint64_t *bits, uint64_t i) { return bits[i / 64] >> i % 64 & 1; }
@@ -73,6 +79,7 @@ static bool claim(walk *w, const tree *t, walker_page_kind kind, uint64_t first,
   }
   for (uint64_t i = 0; i < count && first + i < w->pages; i++) bit_set(w->reachable, first + i);
   w->summary->pages_reachable += count;
+  w->beyond += first + count > w->pages ? first + count - max_u64(first, w->pages) : 0;
   if (c->page && c->page(c->env, t->name, kind, first, count)) w->stopped = true;
   if (first + count <= w->pages) return !w->stopped;
   found(w, first, "table %s: page %llu is beyond the end of the file", t->name, (unsigned long long)first);
@@ -141,6 +148,8 @@ static void note_freed(walk *w, uint64_t page, uint64_t txn_id, uint64_t id) {
   if (id < w->pages) {
     if (bit_get(w->freed, id)) found(w, page, "free list: page %llu is free twice", (unsigned long long)id);
     bit_set(w->freed, id);
+  } else {
+    w->beyond++;
   }
   if (c->freed && c->freed(c->env, txn_id, id)) w->stopped = true;
 }
@@ -202,12 +211,17 @@ static void walk_named(walk *w, uint64_t page, const uint8_t *bytes_of_page, con
   }
   walker_tree_decode(bytes_of_page + node->value_at, &t.record);
   const char *damage = walker_tree_damage(&t.record, w->meta->last_page);
-  if (damage)
+  if (damage) {
     found(w, page, "table %s: %s", name, damage);
-  else if (t.record.flags & LMDB_TREE_FLAGS)
+  } else if (t.record.flags & LMDB_TREE_FLAGS) {
     found(w, page, "table %s: has flags that are never used (%#x)", name, t.record.flags);
-  else
-    walk_tree(w, &t);
+  } else {
+    const walker_callbacks *c = w->callbacks;
+    if (c->table && c->table(c->env, name, &t.record)) w->stopped = true;
+    if (!w->stopped) walk_tree(w, &t);
+    return;
+  }
+  tell_gap(w, name, (bytes){0}, (bytes){0});
 }
 
 static void walk_row(walk *w, tree *t, uint64_t page, const uint8_t *bytes_of_page, const walker_node *node) {
@@ -222,7 +236,11 @@ static void walk_row(walk *w, tree *t, uint64_t page, const uint8_t *bytes_of_pa
     found(w, page, "table %s: a row with duplicates or a table in it, which are never used", t->name);
     return;
   }
-  if (!locate_value(w, t, page, bytes_of_page, node, &value)) return;
+  if (!locate_value(w, t, page, bytes_of_page, node, &value)) {
+    if (t->role == TREE_NAMED && c->row_lost && !w->stopped && c->row_lost(c->env, t->name, node->key))
+      w->stopped = true;
+    return;
+  }
   if (t->role == TREE_FREE) {
     walk_free_row(w, page, node, value);
     return;
@@ -256,11 +274,13 @@ static void walk_child(walk *w, tree *t, uint64_t page, unsigned level, key_boun
   bool is_leaf = level + 2 == t->record.depth;
   walker_page_kind kind = is_leaf ? WALKER_LEAF : WALKER_BRANCH;
   if (claim(w, t, kind, node->child, 1, page)) walk_page(w, t, node->child, level + 1, bounds);
+  else if (!w->stopped) tell_gap(w, t->name, bounds.low, bounds.high);
 }
 
 static void walk_nodes(walk *w, tree *t, uint64_t page, unsigned level, key_bounds bounds, uint16_t kind) {
   const uint8_t *bytes_of_page = t->levels + level * LMDB_PAGE_BYTES;
   uint64_t taken[LMDB_PAGE_BYTES / 128] = {0};
+  unsigned filled = 0, broken = 0;
   for (unsigned i = 0; i < walker_page_nodes(bytes_of_page) && !w->stopped; i++) {
     walker_node node;
     bool has_key = kind == LMDB_LEAF || i > 0;
@@ -270,12 +290,18 @@ static void walk_nodes(walk *w, tree *t, uint64_t page, unsigned level, key_boun
     if (!damage && has_key && !key_is_in_place(t, &bounds, node.key)) damage = "keys are out of order";
     if (damage) {
       found(w, page, "table %s: %s", t->name, damage);
+      broken++;
       continue;
     }
+    filled += node.size;
     if (has_key) bounds.before = node.key;
     if (kind == LMDB_LEAF) walk_row(w, t, page, bytes_of_page, &node);
     else walk_child(w, t, page, level, bounds, &node, i);
   }
+  if (w->stopped) return;
+  if (broken) tell_gap(w, t->name, bounds.low, bounds.high);
+  else if (filled != LMDB_PAGE_BYTES - (unsigned)get_le16(bytes_of_page + LMDB_UPPER_AT))
+    found(w, page, "table %s: its nodes do not fill it up to their bound", t->name);
 }
 
 static void walk_page(walk *w, tree *t, uint64_t page, unsigned level, key_bounds bounds) {
@@ -284,9 +310,10 @@ static void walk_page(walk *w, tree *t, uint64_t page, unsigned level, key_bound
   uint16_t kind = level + 1 == t->record.depth ? LMDB_LEAF : LMDB_BRANCH;
   if (kind == LMDB_LEAF) t->counted.leaf_pages++;
   else t->counted.branch_pages++;
-  if (!read_page(w, t, page, to, LMDB_PAGE_BYTES)) return;
-  const char *damage = walker_page_damage(to, page, kind);
+  bool is_read = read_page(w, t, page, to, LMDB_PAGE_BYTES);
+  const char *damage = is_read ? walker_page_damage(to, page, kind) : NULL;
   if (damage) found(w, page, "table %s: %s", t->name, damage);
+  if (!is_read || damage) tell_gap(w, t->name, bounds.low, bounds.high);
   else walk_nodes(w, t, page, level, bounds, kind);
 }
 
@@ -305,17 +332,30 @@ static void walk_tree(walk *w, tree *t) {
   if (t->record.root == LMDB_NO_PAGE) return;
   walker_page_kind kind = t->record.depth == 1 ? WALKER_LEAF : WALKER_BRANCH;
   if (claim(w, t, kind, t->record.root, 1, LMDB_NO_PAGE)) walk_page(w, t, t->record.root, 0, (key_bounds){0});
+  else if (!w->stopped) tell_gap(w, t->name, (bytes){0}, (bytes){0});
   if (w->summary->findings == findings_before && !w->stopped) compare_counts(w, t);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
+static void tell_lost(walk *w, uint64_t first, uint64_t count) {
+  const walker_callbacks *c = w->callbacks;
+  if (count == 0 || w->stopped) return;
+  w->summary->pages_lost += count;
+  if (c->lost && w->summary->findings == 0 && c->lost(c->env, first, count)) w->stopped = true;
+}
+
 static void compare_free_and_reachable(walk *w) {
+  uint64_t run = 0;
   for (uint64_t page = LMDB_METAS; page < w->pages && !w->stopped; page++) {
     bool reachable = bit_get(w->reachable, page), freed = bit_get(w->freed, page);
     if (reachable && freed) found(w, page, "free list: page %llu is free and in use", (unsigned long long)page);
-    if (!reachable && !freed) w->summary->pages_lost++;
+    if (!reachable && !freed) run++;
+    else tell_lost(w, page - run, run), run = 0;
   }
+  tell_lost(w, w->pages - run, run);
+  uint64_t numbered = w->meta->last_page + 1 - min_u64(w->pages, w->meta->last_page + 1);
+  tell_lost(w, w->pages, numbered - min_u64(w->beyond, numbered));
 }
 
 static void walk_trees(walk *w) {

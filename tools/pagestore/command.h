@@ -79,6 +79,8 @@ int command_completion(const invocation *);
 int command_new_example(const invocation *);
 int command_plot(const invocation *);
 int command_wasm(const invocation *);
+int command_check(const invocation *);
+int command_recover(const invocation *);
 int command_help(const invocation *);
 int command_version(const invocation *);
 

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "progress.h"
+
 #define OPTION_HELP                                                                                \
   { "help", 'h', NULL, "what this command does and takes" }
 #define OPTION_JSON                                                                                \
@@ -14,6 +16,8 @@
   { "yes", 'y', NULL, "do it without a question" }
 #define OPTION_DRY                                                                                 \
   { "dry-run", 'n', NULL, "show what would be done, and change nothing" }
+#define OPTION_UNTRUSTED                                                                           \
+  { "untrusted", 'u', NULL, "look at a sealed copy in memory, in a child that can do next to nothing" }
 #define OPTION_END                                                                                 \
   { NULL, 0, NULL, NULL }
 
@@ -177,6 +181,26 @@ static const char wasm_text[] =
     "  sections  section, name, at, bytes\n"
     "`at` is an offset in the file.\n";
 
+static const option check_options[] = {
+    {"deep", 'd', NULL, "read every page: all blocks against their checksums"},
+    {"explain", 'e', "OFFSET", "what the byte at this offset of data.mdb belongs to"},
+    OPTION_UNTRUSTED,
+    OPTION_PROGRESS,
+    OPTION_JSON,
+    OPTION_HELP,
+    OPTION_END,
+};
+
+static const option recover_options[] = {
+    {"older", 'o', NULL, "where a page is lost, put the bytes of the newest older version that is kept"},
+    {"zero", 'z', NULL, "where a page is lost, put zeros"},
+    OPTION_UNTRUSTED,
+    OPTION_PROGRESS,
+    OPTION_JSON,
+    OPTION_HELP,
+    OPTION_END,
+};
+
 const command commands[] = {
     {"ls", "STORE", "list the instances of a store",
      "Each instance by name: its version, memory pages, what of them is stored, its module hash.\n",
@@ -269,6 +293,29 @@ const command commands[] = {
      command_completion},
     {"wasm", "inspect MODULE | native IN", "look into a Wasm module, or make its memory the host's",
      wasm_text, wasm_options, 2, 2, command_wasm},
+    {"check", "STORE", "whether a store is damaged, and where",
+     "Reads the file by itself, without LMDB: both meta pages, every tree page, the free list, every\n"
+     "record and page header, and whether they agree; --deep: every block. Prints a verdict, then\n"
+     "findings: instance, memory, page and version where it concerns one, else the LMDB page and its\n"
+     "offset, and what to do next. A note is no damage: no reader looks there. Ends with 0 if clean,\n"
+     "1 if damaged, 3 if it could not look. Beside a busy writer it registers as a reader of LMDB, and\n"
+     "the file grows until it is done; --untrusted wants no writer.\n"
+     "JSON: store, verdict (clean, damaged), damages, notes, deep, transaction, file_bytes,\n"
+     "lmdb_pages_used, lmdb_pages_free, lmdb_pages_lost, instances, snapshots, pages, findings: each\n"
+     "level (damage, note), instance, memory, page, version, lmdb_page, offset, text, next.\n",
+     check_options, 1, 1, command_check},
+    {"recover", "STORE NEW", "a new store of all that is whole in a damaged one",
+     "Reads the file by itself and writes NEW, which must not exist; STORE is not changed, and nobody\n"
+     "may have it open for writing. Instances, memories, snapshots, metadata and versions are kept as\n"
+     "far as they are whole; where tree pages or both meta pages are destroyed, the file is searched\n"
+     "for records whose checksums hold. What is lost stays lost: reading such a page of NEW fails,\n"
+     "as it did in STORE, unless --older or --zero replaces it; with both, --older goes first.\n"
+     "Prints what was lost in each memory. Ends with 0 if nothing was lost, 1 if something was, 3 if\n"
+     "there is nothing to save or NEW cannot be written.\n"
+     "JSON: store, verdict (whole, losses), instances, pages_saved, pages_lost, pages_mended, lost:\n"
+     "each instance, memory, pages_damaged, pages_replaced, pages_unknown, version_first,\n"
+     "version_last; findings: as of check.\n",
+     recover_options, 2, 2, command_recover},
     {"help", "[COMMAND]", "how to use the program, or a command", "", manual_options, 0, 1,
      command_help},
     {"version", "", "the version of the program and its library", "", help_options, 0, 0,

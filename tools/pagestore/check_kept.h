@@ -1,0 +1,89 @@
+/* check_kept.h - what a store's file holds, in memory: the catalog decoded, the page rows by key and place.
+ *
+ * For check and recover, which read the file by themselves: no LMDB, no library handle. 56 bytes a row.
+ *
+ * Invariants: layers and states are sorted once kept_sort has run, rows by key; a lookup goes through a line as
+ *             a reader's does (storage/pagemap.h). Nothing decoded is trusted beyond its own checksum: layers may
+ *             be missing or stand on themselves, and lines end there.
+ * Thread:     the program's.
+ */
+#ifndef PROGRAM_CHECK_KEPT_H
+#define PROGRAM_CHECK_KEPT_H
+
+#include "storage/format.h"
+#include "storage/layers.h"
+
+enum { KEPT_TEXT = 200 };
+
+typedef enum { KEPT_ROW_GOOD, KEPT_ROW_DAMAGED, KEPT_ROW_UNREADABLE } kept_health;
+
+typedef struct {
+  page_key key;
+  uint64_t at;      /* of the value in the file */
+  uint32_t size;    /* PAGE_RECORD_BYTES or ZERO_MARKER_BYTES */
+  uint16_t damaged; /* blocks */
+  uint8_t health;
+  uint8_t origin; /* recover's own */
+} kept_row;
+
+typedef struct {
+  uint64_t id;
+  layer_record record;
+} kept_layer;
+typedef struct {
+  uint64_t id;
+  trash_record record;
+} kept_trash;
+typedef struct {
+  uint64_t instance;
+  char name[256];
+} kept_name;
+typedef struct {
+  uint64_t instance;
+  char snapshot[256]; /* "": the present */
+  state_record record;
+  bool whole; /* nothing is paged, or it has been loaded */
+} kept_state;
+
+#define KEPT_LIST(type)                                                                                                \
+  struct {                                                                                                             \
+    type *at;                                                                                                          \
+    size_t count, room;                                                                                                \
+  }
+typedef struct {
+  bool has_store;
+  store_record store;
+  KEPT_LIST(kept_name) names;
+  KEPT_LIST(kept_state) states;
+  KEPT_LIST(kept_layer) layers;
+  KEPT_LIST(kept_trash) trash;
+  KEPT_LIST(kept_row) rows;
+} kept;
+
+void kept_free(kept *);
+
+/* A row of the catalog as it is on disk. 0; ENOMEM; ECORRUPT: `text` says what it is, and it is not kept. */
+int kept_add_catalog(kept *, bytes key, bytes value, char text[KEPT_TEXT]);
+int kept_add_row(kept *, kept_row); /* ENOMEM */
+void kept_sort(kept *);             /* rows of one key stay in the order they came */
+
+const kept_name *kept_name_of(const kept *, uint64_t instance);                   /* or NULL */
+kept_state *kept_state_of(const kept *, uint64_t instance, const char *snapshot); /* or NULL */
+kept_layer *kept_layer_of(const kept *, uint64_t id);                             /* or NULL */
+
+typedef struct {
+  unsigned depth;
+  line_step steps[LAYER_DEPTH_MAX + 1];
+} kept_line;
+/* false: a layer is missing, or they stand on each other; the line is as long as it was good for. */
+bool kept_line_of(const kept *, uint64_t layer, uint64_t bound, kept_line *);
+/* What a reader finds; NULL: zeros. */
+kept_row *kept_lookup(const kept *, const kept_line *, uint32_t memory, uint64_t page);
+/* The next page >= from with a row; false: no more. */
+bool kept_next(const kept *, const kept_line *, uint32_t memory, uint64_t from, uint64_t *page);
+/* Loads what lies in memory 0. ECORRUPT with *damage the row (NULL: a row is missing); ENOMEM EIO. */
+int kept_load(const kept *, int fd, kept_state *, const kept_row **damage);
+/* An instance's or snapshot's version that shows the row; NULL: none does. */
+const kept_state *kept_seen_by(const kept *, const kept_row *);
+
+#endif

@@ -1,0 +1,234 @@
+/* recover_complete.c - records that other records ask for: from older copies in the file, else put together. The contract
+ * is in recover_salvage.h. */
+#include "recover_salvage.h"
+
+#include <pagestore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/units.h"
+
+typedef unsigned long long number;
+static const char next_look[] = "look at it with `pagestore stat`, and compare with a backup";
+
+static int put(salvage *s, const catalog_key *key, catalog_record *value) {
+  bytes k = {key->byte, key->size};
+  catalog_record_bind(value, k);
+  int err = salvage_take_record(s, k, (bytes){value->byte, value->size});
+  kept_sort(&s->audit.kept);
+  return err;
+}
+
+/* ---- layers ---------------------------------------------------------------------------------- */
+
+static int make_layer(salvage *s, uint64_t id, uint64_t instance) {
+  catalog_key key = catalog_key_id(CATALOG_LAYER, id);
+  catalog_record value;
+  layer_record_encode(&(layer_record){.depth = 1, .instance = instance}, &value);
+  findings_add(&s->lost, FINDING_DAMAGE, next_look, "the record of layer %llu is lost: it stands on nothing now",
+               (number)id);
+  return put(s, &key, &value);
+}
+
+/* Each round adds one, so it ends. */
+static uint64_t missing_layer(const kept *k, uint64_t *instance) {
+  for (size_t i = 0; i < k->states.count; i++) {
+    *instance = k->states.at[i].instance;
+    if (!kept_layer_of(k, k->states.at[i].record.layer)) return k->states.at[i].record.layer;
+  }
+  for (size_t i = 0; i < k->layers.count; i++) {
+    *instance = k->layers.at[i].record.instance;
+    uint64_t parent = k->layers.at[i].record.parent;
+    if (parent && !kept_layer_of(k, parent)) return parent;
+  }
+  return 0;
+}
+
+/* ---- instances ------------------------------------------------------------------------------- */
+
+/* The layer of an instance whose record is lost: its newest. */
+static uint64_t layer_of(const kept *k, uint64_t instance) {
+  uint64_t newest = 0;
+  for (size_t i = 0; i < k->layers.count; i++)
+    if (k->layers.at[i].record.instance == instance) newest = max_u64(newest, k->layers.at[i].id);
+  return newest;
+}
+
+static bool is_in_line(const kept_line *line, uint64_t layer) {
+  for (unsigned i = 0; i < line->depth; i++)
+    if (line->steps[i].layer == layer) return true;
+  return false;
+}
+
+/* With the id that its rows have. */
+static int add_memory(state *s, uint32_t id, memory_entry **out) {
+  char name[32];
+  uint32_t next = s->next_memory;
+  snprintf(name, sizeof name, "memory-%u", id);
+  s->next_memory = id;
+  int err = state_memory_add(s, name, out);
+  if (s->next_memory < next) s->next_memory = next;
+  return err;
+}
+
+/* Memories by their ids, as large as their rows reach. */
+static int state_from_rows(const kept *k, state_record *r) {
+  kept_line line;
+  kept_line_of(k, r->layer, BOUND_OPEN, &line);
+  for (size_t i = 0; i < k->rows.count; i++) {
+    const kept_row *row = &k->rows.at[i];
+    if (!is_in_line(&line, row->key.layer)) continue;
+    if (row->key.layer == r->layer) r->version = max_u64(r->version, row->key.version);
+    if (row->key.memory == SYSTEM_MEMORY || row->key.memory == UINT32_MAX || row->key.page >= 1ull << 47) continue;
+    memory_entry *m = state_memory_by_id(r->state, row->key.memory);
+    if (!m && add_memory(r->state, row->key.memory, &m) != 0) return PAGESTORE_ENOMEM;
+    m->pages = max_u64(m->pages, row->key.page + 1);
+    m->max_pages = max_u64(m->pages, 65536);
+    m->flags = m->max_pages > 65536 ? PAGESTORE_MEMORY64 : 0;
+  }
+  for (uint32_t i = 0; i < r->state->memory_count; i++) {
+    memory_entry *m = &r->state->memories[i];
+    uint64_t page = 0;
+    for (uint64_t from = 0; kept_next(k, &line, m->id, from, &page); from = page + 1)
+      m->stored_pages += kept_lookup(k, &line, m->id, page)->size == PAGE_RECORD_BYTES;
+  }
+  return 0;
+}
+
+static int make_instance(salvage *s, uint64_t id) {
+  kept *k = &s->audit.kept;
+  state_record r = {.layer = layer_of(k, id), .version = 1};
+  catalog_key key = catalog_key_id(CATALOG_INSTANCE, id);
+  catalog_record value;
+  int err = state_new(&r.state);
+  if (err) return err;
+  for (size_t i = 0; i < k->states.count; i++)
+    if (k->states.at[i].instance == id) r.version = max_u64(r.version, k->states.at[i].record.version);
+  if (r.layer == 0) r.layer = k->store.next_layer++;
+  err = state_from_rows(k, &r);
+  if (!err) {
+    state_record_encode(&r, &value);
+    if (r.table_paged) err = PAGESTORE_ENOMEM; /* thousands of memories without a table */
+  }
+  if (!err) err = put(s, &key, &value);
+  state_release(r.state);
+  finding *f = findings_add(
+      &s->lost, FINDING_DAMAGE, next_look,
+      "its record is lost: memories are named by number, metadata is gone, pages are of the newest "
+      "version there is");
+  const kept_name *name = kept_name_of(k, id);
+  if (f && name) snprintf(f->instance, sizeof f->instance, "%s", name->name);
+  return err;
+}
+
+static int make_name(salvage *s, uint64_t id) {
+  char name[32];
+  catalog_record value;
+  snprintf(name, sizeof name, "recovered-%llu", (number)id);
+  catalog_key key = catalog_key_name(name);
+  name_record_encode(id, &value);
+  finding *f = findings_add(&s->lost, FINDING_DAMAGE, next_look, "the name of instance %llu is lost", (number)id);
+  if (f) snprintf(f->instance, sizeof f->instance, "%s", name);
+  return put(s, &key, &value);
+}
+
+/* ---- what asks for what ---------------------------------------------------------------------- */
+
+typedef enum { NOTHING_MISSING, NAME_MISSING, INSTANCE_MISSING, LAYER_MISSING } missing;
+
+static missing what_is_missing(const kept *k, uint64_t *id, uint64_t *instance) {
+  for (size_t i = 0; i < k->names.count; i++)
+    if (!kept_state_of(k, *id = k->names.at[i].instance, "")) return INSTANCE_MISSING;
+  for (size_t i = 0; i < k->states.count; i++) {
+    *id = k->states.at[i].instance;
+    if (!kept_state_of(k, *id, "")) return INSTANCE_MISSING;
+    if (!kept_name_of(k, *id)) return NAME_MISSING;
+  }
+  *id = missing_layer(k, instance);
+  return *id ? LAYER_MISSING : NOTHING_MISSING;
+}
+
+/* A key that the records ask for, from what a scan of the whole file has found. Older copies of an instance's record: the
+ * newest version. */
+static bool is_asked_for(const salvage_record *r, missing what, uint64_t id) {
+  catalog_kind kind;
+  uint64_t its;
+  char name[256];
+  catalog_record copy = r->value;
+  if (catalog_key_decode((bytes){r->key.byte, r->key.size}, &kind, &its, name) != 0) return false;
+  if (what == LAYER_MISSING) return kind == CATALOG_LAYER && its == id;
+  if (what == INSTANCE_MISSING) return kind == CATALOG_INSTANCE && its == id;
+  catalog_record_bind(&copy, (bytes){r->key.byte, r->key.size});
+  return kind == CATALOG_NAME && name_record_decode((bytes){copy.byte, copy.size}, &its) == 0 && its == id;
+}
+
+static uint64_t version_of(const salvage_record *r) {
+  state_record found;
+  catalog_record copy = r->value;
+  catalog_record_bind(&copy, (bytes){r->key.byte, r->key.size});
+  if (state_record_decode((bytes){copy.byte, copy.size}, &found) != 0) return 0;
+  state_release(found.state);
+  return found.version;
+}
+
+static const salvage_record *older_copy(const salvage *old, missing what, uint64_t id) {
+  const salvage_record *best = NULL;
+  for (size_t i = 0; i < old->records.count; i++) {
+    const salvage_record *r = &old->records.at[i];
+    if (is_asked_for(r, what, id) && (!best || version_of(r) > version_of(best))) best = r;
+  }
+  return best;
+}
+
+static int fill_in(salvage *s, const salvage *old, missing what, uint64_t id, uint64_t instance) {
+  const salvage_record *r = older_copy(old, what, id);
+  if (r) {
+    if (what == INSTANCE_MISSING)
+      findings_add(
+          &s->lost, FINDING_DAMAGE, next_look,
+          "the record of instance %llu is lost: sizes and metadata are those of version %llu, pages may be newer",
+          (number)id, (number)version_of(r));
+    else findings_add(&s->lost, FINDING_NOTE, "nothing need be done", "a lost record was found in an older copy");
+    int err = salvage_take_record(s, (bytes){r->key.byte, r->key.size}, (bytes){r->value.byte, r->value.size});
+    kept_sort(&s->audit.kept);
+    return err;
+  }
+  switch (what) {
+  case LAYER_MISSING: return make_layer(s, id, instance);
+  case INSTANCE_MISSING: return make_instance(s, id);
+  default: return make_name(s, id);
+  }
+}
+
+static void complete_store(salvage *s) {
+  kept *k = &s->audit.kept;
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  store_record *r = &k->store;
+  if (!k->has_store) {
+    *r = (store_record){
+        .id = r->id, .format_version = FORMAT_VERSION, .next_layer = 1, .next_instance = 1, .next_trash = 1};
+    r->created_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    findings_add(&s->lost, FINDING_NOTE, "nothing need be done", "the store record was lost and made anew");
+  }
+  for (size_t i = 0; i < k->layers.count; i++) r->next_layer = max_u64(r->next_layer, k->layers.at[i].id + 1);
+  for (size_t i = 0; i < k->rows.count; i++) r->next_layer = max_u64(r->next_layer, k->rows.at[i].key.layer + 1);
+  for (size_t i = 0; i < k->states.count; i++)
+    r->next_instance = max_u64(r->next_instance, k->states.at[i].instance + 1);
+  for (size_t i = 0; i < k->trash.count; i++) r->next_trash = max_u64(r->next_trash, k->trash.at[i].id + 1);
+}
+
+int salvage_complete(salvage *s) {
+  uint64_t id, instance = 0;
+  complete_store(s);
+  if (what_is_missing(&s->audit.kept, &id, &instance) == NOTHING_MISSING) return 0;
+  salvage old = {.fd = s->fd, .file_pages = s->file_pages, .every_copy = true};
+  int err = salvage_scan(&old, true);
+  missing what;
+  while (!err && (what = what_is_missing(&s->audit.kept, &id, &instance)) != NOTHING_MISSING)
+    err = fill_in(s, &old, what, id, instance);
+  salvage_free(&old);
+  return err;
+}

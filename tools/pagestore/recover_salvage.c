@@ -1,0 +1,206 @@
+/* recover_salvage.c - the walk, and the rows that come out. The contract is in recover_salvage.h. */
+#include "recover_salvage.h"
+
+#include <pagestore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/units.h"
+#include "check_agree.h"
+#include "storage/walker_page.h"
+
+static const char next_none[] = "nothing need be done";
+
+static void bit_set(uint64_t *bits, uint64_t i) { bits[i / 64] |= 1ull << i % 64; }
+
+/* ---- what the walk meets --------------------------------------------------------------------- */
+
+static int note_finding(void *env, uint64_t page, const char *text) {
+  salvage *s = env;
+  if (page < s->file_pages) bit_set(s->suspect, page);
+  if (strncmp(text, "free list", 9) == 0 || strncmp(text, "table free", 10) == 0) s->exact = false;
+  return 0;
+}
+
+static int note_page(void *env, const char *table, walker_page_kind kind, uint64_t first, uint64_t count) {
+  salvage *s = env;
+  (void)table, (void)kind;
+  for (uint64_t i = 0; i < count && first + i < s->file_pages; i++) bit_set(s->reached, first + i);
+  return 0;
+}
+
+static int note_freed(void *env, uint64_t txn_id, uint64_t page) {
+  salvage *s = env;
+  (void)txn_id;
+  if (page < s->file_pages) bit_set(s->freed, page);
+  return 0;
+}
+
+static int add_gap(salvage *s, salvage_gap gap) {
+  if (s->gaps.count == s->gaps.room) {
+    size_t room = s->gaps.room ? s->gaps.room * 2 : 8;
+    salvage_gap *grown = realloc(s->gaps.at, room * sizeof *grown);
+    if (!grown) return PAGESTORE_ENOMEM;
+    s->gaps.at = grown;
+    s->gaps.room = room;
+  }
+  s->gaps.at[s->gaps.count++] = gap;
+  return 0;
+}
+
+static const salvage_gap whole_table = {.high = {UINT64_MAX, UINT32_MAX, UINT64_MAX, 0}};
+
+/* A key that cannot be taken apart bounds nothing. */
+static int note_gap(void *env, const char *table, bytes low, bytes high) {
+  salvage *s = env;
+  salvage_gap gap = whole_table;
+  if (strcmp(table, "catalog") == 0 || strcmp(table, "log") == 0 || strcmp(table, "free") == 0) return 0;
+  if (!low.data || page_key_decode(low, &gap.low) != 0) gap.low = whole_table.low;
+  if (!high.data || page_key_decode(high, &gap.high) != 0) gap.high = whole_table.high;
+  return add_gap(s, gap);
+}
+
+/* A record's length is its own to say: its row's may be damaged. */
+static int note_row(void *env, const char *table, bytes key, walker_place place) {
+  salvage *s = env;
+  catalog_record r;
+  if (strcmp(table, "pages") == 0 && place.size != PAGE_RECORD_BYTES && place.size != ZERO_MARKER_BYTES)
+    return note_finding(s, place.at / LMDB_PAGE_BYTES, "");
+  if (strcmp(table, "catalog") != 0) return 0;
+  uint64_t left = LMDB_PAGE_BYTES - place.at % LMDB_PAGE_BYTES;
+  size_t size = (size_t)min_u64(left, sizeof r.byte), own;
+  if (walker_read(s->fd, (walker_place){place.at, size}, r.byte) != 0) return 0;
+  r.size = catalog_record_begins(r.byte, size, &own) && place.size > size ? own : (size_t)min_u64(place.size, size);
+  if (salvage_take_record(s, key, (bytes){r.byte, r.size}) == 0) return 0;
+  catalog_kind kind;
+  uint64_t id;
+  char name[256] = "";
+  bool known = catalog_key_decode(key, &kind, &id, name) == 0;
+  if (known && kind != CATALOG_SNAPSHOT) return 0; /* others ask for it, if anybody needs it */
+  findings_add(&s->lost, FINDING_DAMAGE, "compare with a backup", "snapshot '%.100s' is lost: its record is damaged",
+               name);
+  return 0;
+}
+
+static int walk(salvage *s) {
+  walker_callbacks also = {
+      .env = s, .finding = note_finding, .row = note_row, .page = note_page, .freed = note_freed, .gap = note_gap};
+  s->audit = (audit){.fd = s->fd,
+                     .metas = &s->metas,
+                     .meta = s->meta,
+                     .deep = true,
+                     .explain = NO_OFFSET,
+                     .progress = s->progress,
+                     .env = s->progress_env,
+                     .also = &also};
+  int err = audit_run(&s->audit);
+  s->audit.also = NULL;
+  return err;
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+static bool read_row(const salvage *s, const kept_row *r, uint8_t value[PAGE_RECORD_BYTES]) {
+  return r->health != KEPT_ROW_UNREADABLE && walker_read(s->fd, (walker_place){r->at, r->size}, value) == 0;
+}
+
+/* Puts keys right that the values know better, and says what is whole. */
+static void settle_row(salvage *s, kept_row *r) {
+  static uint8_t value[PAGE_RECORD_BYTES];
+  page_key own;
+  id128 store;
+  if (r->health == KEPT_ROW_GOOD && r->origin == ORIGIN_TREE) return;
+  if (!read_row(s, r, value)) {
+    r->health = KEPT_ROW_UNREADABLE;
+    r->damaged = ALL_BLOCKS;
+    return;
+  }
+  if (r->size == ZERO_MARKER_BYTES) {
+    r->health = mend_marker(&r->key, value) ? KEPT_ROW_GOOD : KEPT_ROW_DAMAGED;
+    return;
+  }
+  bool knows = page_header_identity(value, &own, &store) == 0 &&
+               memcmp(&store, &s->audit.kept.store.id, sizeof store) == 0;
+  if (knows) r->key = own;
+  r->damaged = 0;
+  bool mended = mend_page(r->key, s->audit.kept.store.id, value, &r->damaged) != MEND_DAMAGED;
+  r->health = mended ? KEPT_ROW_GOOD : KEPT_ROW_DAMAGED;
+}
+
+static bool is_same(const page_key *a, const page_key *b) {
+  return a->layer == b->layer && a->memory == b->memory && a->page == b->page && a->version == b->version;
+}
+
+/* One row a key: a good one before others, then the tree's. */
+static void drop_doubles(kept *k) {
+  size_t kept_rows = 0;
+  for (size_t i = 0; i < k->rows.count; i++) {
+    kept_row *last = kept_rows ? &k->rows.at[kept_rows - 1] : NULL, *r = &k->rows.at[i];
+    if (!last || !is_same(&last->key, &r->key)) k->rows.at[kept_rows++] = *r;
+    else if (last->health != KEPT_ROW_GOOD && r->health == KEPT_ROW_GOOD) *last = *r;
+  }
+  k->rows.count = kept_rows;
+}
+
+static int load_states(salvage *s) {
+  kept *k = &s->audit.kept;
+  int err = 0;
+  for (size_t i = 0; i < k->states.count && !err; i++) {
+    const kept_row *damage;
+    err = kept_load(k, s->fd, &k->states.at[i], &damage);
+    if (err == PAGESTORE_ECORRUPT) err = 0; /* its pages are told as lost */
+  }
+  return err;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+static uint64_t rows_of_tree(const salvage *s) { return s->chosen ? s->audit.page_rows_wanted : UINT64_MAX; }
+
+static int begin(salvage *s) {
+  int status = walker_check_meta(s->fd, "the store", &s->given);
+  if (status == PAGESTORE_EIO || (status == PAGESTORE_EFORMAT && s->given.file_bytes >= LMDB_METAS * LMDB_PAGE_BYTES))
+    return status;
+  s->file_pages = s->given.file_bytes / LMDB_PAGE_BYTES;
+  size_t words = s->file_pages / 64 + 1;
+  s->reached = calloc(words, sizeof *s->reached);
+  s->freed = calloc(words, sizeof *s->freed);
+  s->suspect = calloc(words, sizeof *s->suspect);
+  if (!s->reached || !s->freed || !s->suspect) return PAGESTORE_ENOMEM;
+  if (status) findings_add(&s->lost, FINDING_NOTE, next_none, "%s", pagestore_detail());
+  return salvage_choose(s);
+}
+
+int salvage_run(salvage *s) {
+  kept *k = &s->audit.kept;
+  int err = begin(s);
+  if (!err && s->chosen) err = walk(s);
+  if (err) return err;
+  if (!s->chosen && (err = add_gap(s, whole_table)) != 0) return err;
+  s->rows_wanted = rows_of_tree(s);
+  bool whole = s->chosen && s->audit.summary.findings == 0;
+  if (!whole && (err = salvage_scan(s, false)) != 0) return err;
+  if (!k->has_store && k->rows.count == 0 && k->names.count == 0) return PAGESTORE_EFORMAT;
+  for (size_t i = 0; i < k->rows.count; i++) settle_row(s, &k->rows.at[i]);
+  kept_sort(k);
+  drop_doubles(k);
+  if ((err = salvage_complete(s)) != 0) return err;
+  if ((err = load_states(s)) != 0) return err;
+  if (!whole && !s->exact)
+    findings_add(
+        &s->lost, FINDING_NOTE, "compare with a backup where it matters",
+        "what is free in the file is not known: rows that had been deleted may be among those that were found");
+  return salvage_account(s);
+}
+
+void salvage_free(salvage *s) {
+  audit_free(&s->audit);
+  free(s->reached);
+  free(s->freed);
+  free(s->suspect);
+  free(s->gaps.at);
+  free(s->records.at);
+  free(s->losses.at);
+  free(s->lost.at);
+}

@@ -1,0 +1,92 @@
+/* recover_salvage.h - all that can be had out of a damaged file, as rows for a new one.
+ *
+ *   choose    the newest state that a meta page leads to; if none does, the newest main tree that lies in the file
+ *   walk      as check does, noting which LMDB pages are in use, free, suspect, and which key ranges were not met
+ *   scan      if anything was not met: the suspect pages, and those that are neither met nor free, which is where what
+ *             is missing must be; without a free list to trust, all pages that were not met
+ *   mend      a record or header whose checksum proves which one byte is wrong; a page whose header alone is damaged
+ *   account   each memory's stored pages against its table; where rows are missing and nobody knows which, the pages
+ *             of the unmet ranges that have no row get a marker that cannot be read
+ *   emit      every row; a damaged one so that reading it fails, or replaced on demand
+ *
+ * Invariant: no reader of the new store gets bytes whose checksums did not match, nor zeros or older bytes for what was
+ *            lost, unless it was asked for (RECOVER_OLDER, RECOVER_ZERO).
+ * Thread:    one at a time (scratch records are static).
+ */
+#ifndef PROGRAM_RECOVER_SALVAGE_H
+#define PROGRAM_RECOVER_SALVAGE_H
+
+#include "check_audit.h"
+
+enum { RECOVER_OLDER = 1, RECOVER_ZERO = 2 };
+enum { ORIGIN_TREE, ORIGIN_SCAN, ORIGIN_MARK }; /* kept_row.origin: MARK: put for what was lost */
+
+/* Pages of memories, both ends included. */
+typedef struct {
+  page_key low, high;
+} salvage_gap;
+
+/* A catalog row as it goes into the new store. */
+typedef struct {
+  catalog_key key;
+  catalog_record value;
+} salvage_record;
+
+typedef struct {
+  char instance[256], memory[256];
+  uint64_t pages, unknown, replaced, version_min, version_max;
+} salvage_loss;
+
+typedef struct {
+  int fd;
+  unsigned flags;
+  void (*progress)(void *env, uint64_t bytes);
+  void *progress_env;
+  /* out */
+  audit audit;               /* audit.kept: what was saved */
+  walker_metas given, metas; /* of the file; that the walk used */
+  unsigned meta;
+  bool every_copy;    /* records of one key are all kept */
+  bool chosen, exact; /* exact: what is free is known */
+  uint64_t file_pages, *reached, *freed, *suspect;
+  uint64_t rows_wanted; /* of the table of pages; UINT64_MAX: not known */
+  KEPT_LIST(salvage_gap) gaps;
+  KEPT_LIST(salvage_record) records;
+  KEPT_LIST(salvage_loss) losses;
+  findings lost; /* damage: lost; notes: mended, replaced, put together */
+  uint64_t pages_saved, pages_lost, pages_mended;
+} salvage;
+
+typedef int (*salvage_put)(void *env, db_table, bytes key, bytes value);
+
+/* fd and flags set, the rest zero. 0; EFORMAT (nothing of a store in it, or of another format) ENOMEM EIO */
+int salvage_run(salvage *);
+/* All rows but the store record, by table and key. */
+int salvage_emit(salvage *, salvage_put, void *env);
+void salvage_free(salvage *);
+
+/* ---- the parts ------------------------------------------------------------------------------- */
+
+int salvage_choose(salvage *); /* recover_choose.c */
+int salvage_scan(salvage *,
+                 bool everything); /* recover_scan.c; everything: catalog records of all pages, for those missing */
+int salvage_take_record(salvage *, bytes key, bytes value); /* kept if it is good or can be mended; ECORRUPT ENOMEM */
+int salvage_complete(salvage *);                            /* recover_complete.c: records that others ask for */
+int salvage_account(salvage *);                             /* recover_account.c */
+salvage_loss *salvage_loss_of(salvage *, const page_key *, const kept_row *);
+
+/* ---- recover_mend.c -------------------------------------------------------------------------- */
+
+/* Changes one byte of key or value, if that makes it good. */
+bool mend_record(catalog_key *, catalog_record *);
+/* Whether a marker is good, or becomes so by one byte of key or value. */
+bool mend_marker(page_key *, uint8_t value[ZERO_MARKER_BYTES]);
+typedef enum { MEND_GOOD, MEND_MENDED, MEND_DAMAGED } mend_result;
+/* A page record whose blocks are all in place. DAMAGED: the header is made anew, so that damaged blocks (*blocks) cannot
+ * be read and the others can. */
+mend_result mend_page(page_key, id128 store, uint8_t value[PAGE_RECORD_BYTES], uint16_t *blocks);
+/* Values that cannot be read, and ones of given bytes. */
+void mend_make_unreadable(page_key, uint8_t marker[ZERO_MARKER_BYTES]);
+void mend_make_page(page_key, id128 store, uint8_t value[PAGE_RECORD_BYTES]); /* over the bytes that are there */
+
+#endif

@@ -1,0 +1,155 @@
+/* recover_scan.c - rows out of LMDB pages that the walk could not use. The contract is in recover_salvage.h.
+ *
+ * A page record tells its key itself. Markers and catalog records lie in leaf pages, right behind their key: a leaf's
+ * nodes are packed from `upper` to its end, and what lies before is of rows that were deleted. */
+#include "recover_salvage.h"
+
+#include <pagestore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/units.h"
+#include "storage/walker_page.h"
+
+static bool bit_get(const uint64_t *bits, uint64_t i) { return bits && bits[i / 64] >> i % 64 & 1; }
+
+/* ---- records --------------------------------------------------------------------------------- */
+
+static bool has_record(const salvage *s, const catalog_key *key) {
+  for (size_t i = 0; i < s->records.count; i++)
+    if (s->records.at[i].key.size == key->size && memcmp(s->records.at[i].key.byte, key->byte, key->size) == 0)
+      return true;
+  return false;
+}
+
+static int keep_record(salvage *s, const catalog_key *key, const catalog_record *value) {
+  char text[KEPT_TEXT];
+  if (!s->every_copy && has_record(s, key)) return 0;
+  if (s->records.count == s->records.room) {
+    size_t room = s->records.room ? s->records.room * 2 : 64;
+    salvage_record *grown = realloc(s->records.at, room * sizeof *grown);
+    if (!grown) return PAGESTORE_ENOMEM;
+    s->records.at = grown;
+    s->records.room = room;
+  }
+  int err = kept_add_catalog(&s->audit.kept, (bytes){key->byte, key->size}, (bytes){value->byte, value->size}, text);
+  if (!err) s->records.at[s->records.count++] = (salvage_record){*key, *value};
+  return err;
+}
+
+int salvage_take_record(salvage *s, bytes key, bytes value) {
+  salvage_record r = {.key.size = key.size, .value.size = value.size};
+  if (key.size > sizeof r.key.byte || value.size > sizeof r.value.byte) return PAGESTORE_ECORRUPT;
+  memcpy(r.key.byte, key.data, key.size);
+  memcpy(r.value.byte, value.data, value.size);
+  salvage_record was = r;
+  if (!mend_record(&r.key, &r.value)) return PAGESTORE_ECORRUPT;
+  if (memcmp(&was, &r, sizeof r) != 0)
+    findings_add(&s->lost, FINDING_NOTE, "nothing need be done", "a catalog record had one wrong byte and was mended");
+  return keep_record(s, &r.key, &r.value);
+}
+
+/* A record that is good with one of the keys that may stand before it; not mended: noise must not become a record. */
+static int scan_record(salvage *s, const uint8_t *page, unsigned at) {
+  salvage_record r;
+  char text[KEPT_TEXT];
+  if (!catalog_record_begins(page + at, LMDB_PAGE_BYTES - at, &r.value.size)) return 0;
+  memcpy(r.value.byte, page + at, r.value.size);
+  for (unsigned size = 1; size <= CATALOG_KEY_BYTES_MAX && size <= at; size++) {
+    kept trial = {0};
+    memcpy(r.key.byte, page + at - size, size);
+    r.key.size = size;
+    int err = kept_add_catalog(&trial, (bytes){r.key.byte, size}, (bytes){r.value.byte, r.value.size}, text);
+    kept_free(&trial);
+    if (err == 0) return keep_record(s, &r.key, &r.value);
+    if (err == PAGESTORE_ENOMEM) return err;
+  }
+  return 0;
+}
+
+/* ---- markers --------------------------------------------------------------------------------- */
+
+static int scan_marker(salvage *s, const uint8_t *page, uint64_t number, unsigned at) {
+  kept_row row = {.at = number * LMDB_PAGE_BYTES + at, .size = ZERO_MARKER_BYTES, .origin = ORIGIN_SCAN};
+  uint8_t value[ZERO_MARKER_BYTES];
+  if (at < PAGE_KEY_BYTES || at + ZERO_MARKER_BYTES > LMDB_PAGE_BYTES || !zero_marker_begins(page + at)) return 0;
+  memcpy(value, page + at, sizeof value);
+  (void)page_key_decode((bytes){page + at - PAGE_KEY_BYTES, PAGE_KEY_BYTES}, &row.key);
+  return mend_marker(&row.key, value) ? kept_add_row(&s->audit.kept, row) : 0;
+}
+
+/* ---- pages ----------------------------------------------------------------------------------- */
+
+/* From where on nodes lie: upper, if a chain of nodes leads from there to the page's end; else the lowest offset. */
+static unsigned nodes_begin(const uint8_t page[LMDB_PAGE_BYTES]) {
+  unsigned lower = get_le16(page + LMDB_LOWER_AT), upper = get_le16(page + LMDB_UPPER_AT), lowest = LMDB_PAGE_BYTES;
+  unsigned at = upper;
+  while (upper >= LMDB_PAGE_HEADER_BYTES && at + LMDB_NODE_HEADER_BYTES <= LMDB_PAGE_BYTES) {
+    uint64_t value = get_le16(page + at + 4) & NODE_LARGE ? sizeof(uint64_t) : get_le32(page + at);
+    uint64_t size = align_up(LMDB_NODE_HEADER_BYTES + get_le16(page + at + 6) + value, 2);
+    if (size > LMDB_PAGE_BYTES) break;
+    at += (unsigned)size;
+  }
+  if (at == LMDB_PAGE_BYTES && upper < LMDB_PAGE_BYTES) return upper;
+  for (unsigned i = LMDB_PAGE_HEADER_BYTES; i + 2 <= lower && lower <= LMDB_PAGE_BYTES; i += 2) {
+    unsigned offset = get_le16(page + i);
+    if (offset >= lower && offset < lowest) lowest = offset;
+  }
+  return lowest == LMDB_PAGE_BYTES ? LMDB_PAGE_HEADER_BYTES : lowest;
+}
+
+typedef enum { SCAN_ROWS = 1, SCAN_RECORDS = 2 } scan_for;
+
+static int scan_leaf(salvage *s, const uint8_t page[LMDB_PAGE_BYTES], uint64_t number, unsigned what) {
+  int err = 0;
+  for (unsigned at = nodes_begin(page); at < LMDB_PAGE_BYTES && !err; at++) {
+    if (what & SCAN_ROWS) err = scan_marker(s, page, number, at);
+    if (!err && what & SCAN_RECORDS) err = scan_record(s, page, at);
+  }
+  return err;
+}
+
+/* The pages of the run that begins here; 0: none does. */
+static int scan_run(salvage *s, const uint8_t page[LMDB_PAGE_BYTES], uint64_t number, uint64_t *pages) {
+  id128 store;
+  kept_row row = {.at = number * LMDB_PAGE_BYTES + LMDB_PAGE_HEADER_BYTES,
+                  .size = PAGE_RECORD_BYTES,
+                  .origin = ORIGIN_SCAN};
+  *pages = 0;
+  if (page_header_identity(page + LMDB_PAGE_HEADER_BYTES, &row.key, &store) != 0) return 0;
+  if (!s->audit.kept.has_store && !s->audit.pages_checked) s->audit.kept.store.id = store;
+  if (memcmp(&store, &s->audit.kept.store.id, sizeof store) != 0) return 0;
+  s->audit.pages_checked++;
+  *pages = walker_run_pages(PAGE_RECORD_BYTES);
+  return kept_add_row(&s->audit.kept, row);
+}
+
+static int scan_page(salvage *s, uint64_t number, bool everything, uint64_t *skip) {
+  uint8_t page[LMDB_PAGE_BYTES];
+  bool met = bit_get(s->reached, number), suspect = bit_get(s->suspect, number);
+  *skip = 1;
+  if (walker_read(s->fd, (walker_place){number * LMDB_PAGE_BYTES, sizeof page}, page) != 0) return 0;
+  bool leaf = get_le64(page) == number && get_le16(page + LMDB_FLAGS_AT) == LMDB_LEAF;
+  if (everything) return leaf ? scan_leaf(s, page, number, SCAN_RECORDS) : 0;
+  if ((met && !suspect) || (s->exact && !met && bit_get(s->freed, number))) return 0;
+  if (!met || suspect) {
+    uint64_t pages;
+    int err = scan_run(s, page, number, &pages);
+    if (err || pages) {
+      *skip = max_u64(pages, 1);
+      return err;
+    }
+  }
+  return suspect || leaf ? scan_leaf(s, page, number, SCAN_ROWS | SCAN_RECORDS) : 0;
+}
+
+int salvage_scan(salvage *s, bool everything) {
+  int err = 0;
+  uint64_t skip = 1;
+  for (uint64_t p = LMDB_METAS; p < s->file_pages && !err; p += skip) {
+    err = scan_page(s, p, everything, &skip);
+    if (s->progress) s->progress(s->progress_env, skip * LMDB_PAGE_BYTES);
+  }
+  return err;
+}
