@@ -42,7 +42,7 @@ bool file_create(file *f, const char *path) {
   return false;
 }
 
-bool file_open(file *f, const char *path) {
+bool file_open_in(file *f, const char *path) {
   *f = (file){.path = path, .fd = STDIN_FILENO};
   if (strcmp(path, "-") != 0) f->fd = open(path, O_RDONLY | O_CLOEXEC);
   if (f->fd < 0) return fail_file(f, "cannot be opened", "check the name and the permissions");

@@ -19,7 +19,7 @@ typedef struct {
 
 /* Nothing is overwritten: false if the path is taken. A terminal takes no binary output. */
 bool file_create(file *, const char *path);
-bool file_open(file *, const char *path);
+bool file_open_in(file *, const char *path);
 bool file_put(file *, const void *bytes, size_t length);
 /* Zeros, or a hole where the file may have one. */
 bool file_put_zeros(file *, uint64_t length);

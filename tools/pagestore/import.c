@@ -136,7 +136,7 @@ static int into_instance(const invocation *v, pagestore_store *store, import *m)
 int command_import(const invocation *v) {
   static import m;
   pagestore_store *store;
-  if (!file_open(&m.in, v->operand[3])) return EXIT_FAILED;
+  if (!file_open_in(&m.in, v->operand[3])) return EXIT_FAILED;
   int code = option_given(v, "create") ? change_open_or_make(v, v->operand[0], &store) : change_open(v, &store);
   if (code == EXIT_OK) code = change_close(store, into_instance(v, store, &m));
   file_finish(&m.in, true);

@@ -1,5 +1,5 @@
-/* recover_complete.c - records that other records ask for: from older copies in the file, else put together. The contract
- * is in recover_salvage.h. */
+/* recover_complete.c - records that other records ask for: from older copies in the file, else put together. The
+ * contract is in recover_salvage.h. */
 #include "recover_salvage.h"
 
 #include <pagestore.h>
@@ -150,8 +150,8 @@ static missing what_is_missing(const kept *k, uint64_t *id, uint64_t *instance) 
   return *id ? LAYER_MISSING : NOTHING_MISSING;
 }
 
-/* A key that the records ask for, from what a scan of the whole file has found. Older copies of an instance's record: the
- * newest version. */
+/* A key that the records ask for, from what a scan of the whole file has found. Older copies of an instance's record:
+ * the newest version. */
 static bool is_asked_for(const salvage_record *r, missing what, uint64_t id) {
   catalog_kind kind;
   uint64_t its;

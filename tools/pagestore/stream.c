@@ -162,7 +162,7 @@ static int receive_into(const invocation *v, receiving *r, pagestore_store *stor
 int command_receive(const invocation *v) {
   static receiving r;
   pagestore_store *store;
-  if (!file_open(&r.in, v->operands > 2 ? v->operand[2] : "-")) return EXIT_FAILED;
+  if (!file_open_in(&r.in, v->operands > 2 ? v->operand[2] : "-")) return EXIT_FAILED;
   int code = begin(&r) ? EXIT_OK : EXIT_FAILED;
   if (code == EXIT_OK)
     code = option_given(v, "create") ? change_open_or_make(v, v->operand[0], &store) : change_open(v, &store);
