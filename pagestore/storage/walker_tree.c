@@ -224,6 +224,13 @@ static void walk_named(walk *w, uint64_t page, const uint8_t *bytes_of_page, con
   tell_gap(w, name, (bytes){0}, (bytes){0});
 }
 
+static void tell_row_lost(walk *w, const tree *t, uint64_t page, bytes key) {
+  const walker_callbacks *c = w->callbacks;
+  if (w->stopped || t->role == TREE_FREE) return;
+  found(w, page, "table %s: the value of a row cannot be found", t->name);
+  if (c->row_lost && !w->stopped && c->row_lost(c->env, t->name, key)) w->stopped = true;
+}
+
 static void walk_row(walk *w, tree *t, uint64_t page, const uint8_t *bytes_of_page, const walker_node *node) {
   const walker_callbacks *c = w->callbacks;
   walker_place value;
@@ -232,13 +239,10 @@ static void walk_row(walk *w, tree *t, uint64_t page, const uint8_t *bytes_of_pa
     walk_named(w, page, bytes_of_page, node);
     return;
   }
-  if (node->flags & ~NODE_LARGE) {
-    found(w, page, "table %s: a row with duplicates or a table in it, which are never used", t->name);
-    return;
-  }
-  if (!locate_value(w, t, page, bytes_of_page, node, &value)) {
-    if (t->role == TREE_NAMED && c->row_lost && !w->stopped && c->row_lost(c->env, t->name, node->key))
-      w->stopped = true;
+  bool is_plain = !(node->flags & ~NODE_LARGE);
+  if (!is_plain) found(w, page, "table %s: a row with duplicates or a table in it, which are never used", t->name);
+  if (!is_plain || !locate_value(w, t, page, bytes_of_page, node, &value)) {
+    tell_row_lost(w, t, page, node->key);
     return;
   }
   if (t->role == TREE_FREE) {

@@ -187,6 +187,7 @@ static int note_table(void *env, const char *table, const walker_tree *tree) {
   walk *w = env;
   audit *a = w->audit;
   a->total_bytes = a->deep ? tree->overflow_pages * LMDB_PAGE_BYTES : tree->entries * PAGE_HEADER_BYTES;
+  if (strcmp(table, "catalog") == 0) a->catalog_rows_wanted = tree->entries;
   if (strcmp(table, "pages") == 0) a->page_rows_wanted = tree->entries;
   bool *known = strcmp(table, "catalog") == 0 ? &w->catalog
                 : strcmp(table, "pages") == 0 ? &w->pages
@@ -249,7 +250,8 @@ static int walk_all(audit *a) {
   };
   int err = walker_walk(a->fd, a->metas, a->meta, &callbacks, &a->summary);
   if (w.status || (err && err != PAGESTORE_EABORTED)) return w.status ? w.status : err;
-  if (!w.catalog || !w.pages || !w.log)
+  a->tables_missing = !w.catalog || !w.pages || !w.log;
+  if (a->tables_missing)
     findings_add(&a->found, FINDING_DAMAGE, next_recover, "the table '%s' is missing",
                  !w.catalog ? "catalog"
                  : !w.pages ? "pages"

@@ -53,7 +53,8 @@ typedef struct {
   kept kept;
   findings found;
   walker_summary summary;
-  uint64_t page_rows_wanted;                       /* as the tree's record says */
+  bool tables_missing;
+  uint64_t page_rows_wanted, catalog_rows_wanted;  /* as the tree's record says */
   uint64_t pages_checked, lost_pages, total_bytes; /* total: that will be read, about */
   char explained[600];
 } audit;

@@ -42,6 +42,7 @@ typedef struct {
   uint64_t instance;
   char snapshot[256]; /* "": the present */
   state_record record;
+  bool guessed;               /* recover's: put together from rows, no count is to be believed */
   bool whole; /* nothing is paged, or it has been loaded */
 } kept_state;
 

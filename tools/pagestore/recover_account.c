@@ -51,45 +51,76 @@ salvage_loss *salvage_loss_of(salvage *s, const page_key *key, const kept_row *r
 
 /* ---- marks ----------------------------------------------------------------------------------- */
 
+/* Pages of the memory in the range, [*from, *to) of that layer. false: none. */
+static bool pages_in_gap(const salvage_gap *g, uint64_t layer, const memory_entry *m, uint64_t *from, uint64_t *to) {
+  bool begins_before = g->low.layer < layer || (g->low.layer == layer && g->low.memory < m->id);
+  bool begins_after = g->low.layer > layer || (g->low.layer == layer && g->low.memory > m->id);
+  bool ends_after = g->high.layer > layer || (g->high.layer == layer && g->high.memory > m->id);
+  bool ends_before = g->high.layer < layer || (g->high.layer == layer && g->high.memory < m->id);
+  *from = begins_before ? 0 : g->low.page;
+  *to = ends_after || g->high.page >= m->pages ? m->pages : g->high.page + 1;
+  return !begins_after && !ends_before && *from < *to;
+}
+
 /* Among the first `sorted` rows: marks are put behind them and sorted in later. */
-static bool has_row(kept *k, size_t sorted, const kept_line *line, uint32_t memory, uint64_t page) {
+static const kept_row *row_among(kept *k, size_t sorted, const kept_line *line, uint32_t memory, uint64_t page) {
   size_t count = k->rows.count;
   k->rows.count = sorted;
-  bool found = kept_lookup(k, line, memory, page) != NULL;
+  const kept_row *found = kept_lookup(k, line, memory, page);
   k->rows.count = count;
   return found;
 }
 
-/* In the layer at this step of the line, for pages of unmet ranges that have no row there and none above. */
-static int mark_gap(salvage *s, const salvage_gap *g, const kept_line *line, unsigned step, const memory_entry *m,
-                    uint64_t *marks) {
-  kept *k = &s->audit.kept;
-  uint64_t layer = line->steps[step].layer;
-  page_key from = {layer, m->id, 0, UINT64_MAX}, to = {layer, m->id, m->pages, 0};
-  bool before = g->low.layer < from.layer || (g->low.layer == from.layer && g->low.memory < from.memory);
-  bool after = g->low.layer > from.layer || (g->low.layer == from.layer && g->low.memory > from.memory);
-  if (after) return 0;
-  if (!before) from.page = g->low.page;
-  bool ends_later = g->high.layer > to.layer || (g->high.layer == to.layer && g->high.memory > to.memory);
-  bool ends_before = g->high.layer < to.layer || (g->high.layer == to.layer && g->high.memory < to.memory);
-  if (ends_before) return 0;
-  if (!ends_later && g->high.page < to.page) to.page = g->high.page + 1;
-  kept_line above = *line;
-  above.depth = step + 1;
-  size_t sorted = k->rows.count;
-  for (uint64_t page = from.page; page < to.page; page++) {
-    if (has_row(k, sorted, &above, m->id, page)) continue;
-    if (++*marks > MARKS_MAX)
-      return findings_add(&s->lost, FINDING_DAMAGE, "--zero leaves them as they are",
-                          "more than %d pages would have to be marked as lost", MARKS_MAX),
-             PAGESTORE_EUNSUPPORTED;
-    kept_row row = {.key = {layer, m->id, page, line->steps[step].bound}, .size = ZERO_MARKER_BYTES};
-    row.health = KEPT_ROW_UNREADABLE;
-    row.origin = ORIGIN_MARK;
-    int err = kept_add_row(k, row);
-    if (err) return err;
+static int add_mark(salvage *s, page_key key, uint64_t *marks) {
+  kept_row row = {.key = key, .size = ZERO_MARKER_BYTES, .health = KEPT_ROW_UNREADABLE, .origin = ORIGIN_MARK};
+  return ++*marks > MARKS_MAX ? PAGESTORE_EUNSUPPORTED : kept_add_row(&s->audit.kept, row);
+}
+
+/* Whether a row of this version may have been kept for an older version although a newer row of the page, which is lost,
+ * replaced it: the keep rule (storage/layers.h) wants a point in between. */
+static bool may_be_replaced(const kept *k, uint64_t layer, uint64_t version, uint64_t bound) {
+  for (size_t i = 0; i < k->states.count; i++) {
+    const state_record *r = &k->states.at[i].record;
+    if (r->layer == layer && r->version >= version && r->version < bound) return true;
   }
-  return 0;
+  for (size_t i = 0; i < k->layers.count; i++) {
+    const layer_record *r = &k->layers.at[i].record;
+    if (r->parent == layer && r->parent_version >= version && r->parent_version < bound) return true;
+  }
+  return false;
+}
+
+typedef struct {
+  const salvage_gap *gap;
+  const kept_line *line;
+  unsigned step;
+  const memory_entry *memory;
+  bool older_show; /* any row that is not of the very version may have been replaced */
+  uint64_t *marks;
+} marking;
+
+static bool is_sure(const salvage *s, const marking *g, const kept_row *row) {
+  line_step at = g->line->steps[g->step];
+  if (!row) return false;
+  if (row->key.layer != at.layer || row->key.version == at.bound) return true;
+  return !g->older_show && !(s->exact && may_be_replaced(&s->audit.kept, at.layer, row->key.version, at.bound));
+}
+
+/* In the layer at this step of the line, for pages of an unmet range of which nothing sure is known there or above. */
+static int mark_gap(salvage *s, const marking *g) {
+  kept *k = &s->audit.kept;
+  line_step at = g->line->steps[g->step];
+  uint64_t page, to;
+  size_t sorted = k->rows.count;
+  kept_line above = *g->line;
+  above.depth = g->step + 1;
+  int err = 0;
+  if (!pages_in_gap(g->gap, at.layer, g->memory, &page, &to)) return 0;
+  for (; page < to && !err; page++)
+    if (!is_sure(s, g, row_among(k, sorted, &above, g->memory->id, page)))
+      err = add_mark(s, (page_key){at.layer, g->memory->id, page, at.bound}, g->marks);
+  if (k->rows.count != sorted) kept_sort(k);
+  return err;
 }
 
 static uint64_t stored_pages(const kept *k, const kept_line *line, uint32_t memory) {
@@ -101,34 +132,41 @@ static uint64_t stored_pages(const kept *k, const kept_line *line, uint32_t memo
   return pages;
 }
 
-static int account_memory(salvage *s, const kept_state *state, const memory_entry *m, uint64_t *marks) {
-  kept *k = &s->audit.kept;
-  kept_line line;
-  size_t sorted = k->rows.count;
-  kept_line_of(k, state->record.layer, state->record.version, &line);
-  uint64_t stored = stored_pages(k, &line, m->id);
-  if (stored == m->stored_pages) return 0;
-  const kept_name *name = kept_name_of(k, state->instance);
+/* Told once; what is marked may be more. */
+static void tell_unknown(salvage *s, const kept_state *state, const memory_entry *m, uint64_t stored) {
+  const kept_name *name = kept_name_of(&s->audit.kept, state->instance);
   uint64_t unknown = stored < m->stored_pages ? m->stored_pages - stored : stored - m->stored_pages;
   salvage_loss *loss = with_version(loss_named(s, name ? name->name : "", m->name), state->record.version);
   if (loss) loss->unknown = max_u64(loss->unknown, unknown);
-  finding *f = findings_add(&s->lost, FINDING_DAMAGE,
-                            s->flags & RECOVER_ZERO ? "what is lost reads as zeros or older bytes, as --zero asked for"
-                                                    : "reads of every page that may be one of them fail",
-                            "%llu pages are lost, and it is not known which", (number)unknown);
-  if (f) {
-    snprintf(f->instance, sizeof f->instance, "%s", name ? name->name : "");
-    snprintf(f->memory, sizeof f->memory, "%s", m->name);
-    f->version = state->record.version;
-    f->has_version = true;
-  }
+  const char *next = s->flags & RECOVER_ZERO ? "what is lost reads as zeros or older bytes, as --zero asked for"
+                                             : "reads of every page that may be one of them fail";
+  finding *f = state->guessed ? findings_add(&s->lost, FINDING_DAMAGE, next, "it is not known which pages are lost")
+                              : findings_add(&s->lost, FINDING_DAMAGE, next,
+                                             "%llu pages are lost, and it is not known which", (number)unknown);
+  if (!f) return;
+  snprintf(f->instance, sizeof f->instance, "%s", name ? name->name : "");
+  snprintf(f->memory, sizeof f->memory, "%s", m->name);
+  f->version = state->record.version;
+  f->has_version = true;
+}
+
+/* rows_lost: so many of the table, in the ranges. Where what is free is known, nothing in them is believed then but what
+ * the keep rule proves; else the count of stored pages has to do. */
+static int account_memory(salvage *s, const kept_state *state, const memory_entry *m, uint64_t rows_lost,
+                          uint64_t *marks) {
+  kept *k = &s->audit.kept;
+  kept_line line;
+  kept_line_of(k, state->record.layer, state->record.version, &line);
+  uint64_t stored = stored_pages(k, &line, m->id);
+  bool differ = stored != m->stored_pages || state->guessed;
+  if (differ) tell_unknown(s, state, m, stored);
+  else if (!s->exact || !rows_lost) return 0;
   if (s->flags & RECOVER_ZERO) return 0;
   int err = 0;
   for (unsigned step = 0; step < line.depth && !err; step++)
     for (size_t i = 0; i < s->gaps.count && !err; i++) {
-      err = mark_gap(s, &s->gaps.at[i], &line, step, m, marks);
-      if (k->rows.count != sorted) kept_sort(k);
-      sorted = k->rows.count;
+      bool older_show = state->guessed || stored > m->stored_pages;
+      err = mark_gap(s, &(marking){&s->gaps.at[i], &line, step, m, older_show, marks});
     }
   return err;
 }
@@ -138,13 +176,14 @@ int salvage_account(salvage *s) {
   uint64_t marks = 0, rows = k->rows.count;
   int err = 0;
   if (s->gaps.count == 0) return 0;
-  if (s->rows_wanted != UINT64_MAX && rows < s->rows_wanted)
+  uint64_t lost = s->rows_wanted != UINT64_MAX && rows < s->rows_wanted ? s->rows_wanted - rows : 0;
+  if (lost)
     findings_add(&s->lost, FINDING_DAMAGE, "compare with a backup", "%llu rows of the table of pages are lost",
-                 (number)(s->rows_wanted - rows));
+                 (number)lost);
   for (size_t i = 0; i < k->states.count && !err; i++) {
     const kept_state *state = &k->states.at[i];
     for (uint32_t n = 0; state->whole && n < state->record.state->memory_count && !err; n++)
-      err = account_memory(s, state, &state->record.state->memories[n], &marks);
+      err = account_memory(s, state, &state->record.state->memories[n], lost, &marks);
   }
   return err;
 }

@@ -16,13 +16,14 @@ typedef struct {
   bool found;
   uint64_t txn_id; /* of the last flush there */
   walker_metas metas;
+  store_record store;
 } candidate;
 
 static void take_if_newer(candidate *best, const salvage *s, const walker_metas *metas) {
   store_record record;
   if (!agree_store(s->fd, metas, 0, &record)) return;
   if (best->found && best->txn_id >= record.flush_txn_id) return;
-  *best = (candidate){true, record.flush_txn_id, *metas};
+  *best = (candidate){true, record.flush_txn_id, *metas, record};
 }
 
 /* A meta page of which only the head is damaged still leads somewhere. As meta page 0 of a pair of its own. */
@@ -74,41 +75,72 @@ static int search_file(const salvage *s, uint64_t limit, candidate *best) {
   return 0;
 }
 
-/* A meta page speaks of a newer transaction than the best one found: its main tree may lie somewhere. Without any good
- * meta page whatever lies there is the newest. */
-int salvage_choose(salvage *s) {
-  candidate best = {0};
-  walker_metas metas;
+static void search_and_take(salvage *s, uint64_t from, uint64_t limit, candidate *best) {
+  candidate lying = {0};
+  search_file(s, limit, &lying);
+  if (!lying.found || lying.txn_id < from) return;
+  *best = lying;
+  s->exact = false;
+}
+
+/* A meta page that is destroyed may have been the newest: then the state behind it lies in the file, and is whole. */
+static void take_if_whole(salvage *s, candidate *best) {
+  candidate next = {0};
+  search_file(s, best->txn_id + 1, &next);
+  if (!next.found || next.txn_id != best->txn_id + 1) return;
+  next.metas.meta[0].txn_id = next.txn_id;
+  audit a = {.fd = s->fd, .metas = &next.metas, .deep = true, .explain = NO_OFFSET};
+  bool whole = audit_run(&a) == 0 && a.found.damages == 0;
+  audit_free(&a);
+  if (!whole) return;
+  *best = next;
+  s->exact = false;
+  findings_add(&s->lost, FINDING_NOTE, "nothing need be done",
+               "the newest meta page is destroyed; its state, of transaction %llu, was found whole",
+               (unsigned long long)next.txn_id);
+}
+
+/* The transactions that meta pages speak of, where they can be believed. */
+static uint64_t newest_spoken_of(const salvage *s) {
   uint64_t newest = 0;
-  bool any = false;
   for (unsigned i = 0; i < LMDB_METAS; i++) {
-    if (follow_meta(s, i, &metas)) take_if_newer(&best, s, &metas);
     uint64_t its = s->given.meta[i].txn_id, others = s->given.meta[!i].txn_id;
-    any |= s->given.meta[i].usable;
     if (s->given.meta[i].usable || its - others + 1 <= 2) newest = max_u64(newest, its);
   }
-  bool both = s->given.meta[0].usable && s->given.meta[1].usable;
-  s->exact = best.found;
-  if (!best.found || newest > best.txn_id || !both) {
-    candidate lying = best;
-    search_file(s, any && both ? newest : UINT64_MAX, &lying);
-    bool committed = !best.found || lying.txn_id <= newest;
-    if (lying.found && committed && (!best.found || lying.txn_id > best.txn_id)) {
-      best = lying;
-      s->exact = false;
-    }
+  return newest;
+}
+
+/* Of what the meta pages lead to, the newest; one that leads to no store record counts as what it says itself. If that is
+ * the newest, or if they speak of a newer one, its main tree may lie somewhere. */
+int salvage_choose(salvage *s) {
+  candidate best = {0};
+  bool bare = false;
+  uint64_t newest = newest_spoken_of(s);
+  for (unsigned i = 0; i < LMDB_METAS; i++) {
+    candidate c = {0};
+    if (!follow_meta(s, i, &c.metas)) continue;
+    walker_metas metas = c.metas;
+    take_if_newer(&c, s, &metas);
+    bool its_bare = !c.found;
+    if (c.found) s->older_store = c.store, s->has_older_store = true;
+    if (its_bare && !s->given.meta[i].usable) continue;
+    if (its_bare) c = (candidate){.found = true, .txn_id = s->given.meta[i].txn_id, .metas = metas};
+    if (best.found && (c.txn_id < best.txn_id || (c.txn_id == best.txn_id && its_bare))) continue;
+    best = c;
+    bare = its_bare;
   }
+  s->exact = best.found;
+  if (!best.found) search_and_take(s, 0, UINT64_MAX, &best);
+  else if (bare || newest > best.txn_id) search_and_take(s, best.txn_id + !bare, max_u64(newest, best.txn_id), &best);
+  else if (!s->given.meta[0].usable || !s->given.meta[1].usable) take_if_whole(s, &best);
   s->metas = best.metas;
-  s->meta = 0;
   s->chosen = best.found;
   if (best.found && best.txn_id < newest)
     findings_add(&s->lost, FINDING_DAMAGE, "an older backup may have it",
                  "transaction %llu is lost: this is the state of transaction %llu", (unsigned long long)newest,
                  (unsigned long long)best.txn_id);
-  if (best.found) return 0;
   for (unsigned i = 0; i < LMDB_METAS && !s->chosen; i++) {
-    unsigned newer = i ^ (s->given.newest & 1u);
-    s->chosen = follow_meta(s, newer, &s->metas);
+    s->chosen = follow_meta(s, i ^ (s->given.newest & 1u), &s->metas);
     s->exact = s->chosen;
   }
   return 0;

@@ -29,7 +29,8 @@ static int make_layer(salvage *s, uint64_t id, uint64_t instance) {
   layer_record_encode(&(layer_record){.depth = 1, .instance = instance}, &value);
   findings_add(&s->lost, FINDING_DAMAGE, next_look, "the record of layer %llu is lost: it stands on nothing now",
                (number)id);
-  return put(s, &key, &value);
+  int err = salvage_add_gap(s, (salvage_gap){{.layer = id}, {id, UINT32_MAX, UINT64_MAX, 0}});
+  return err ? err : put(s, &key, &value);
 }
 
 /* Each round adds one, so it ends. */
@@ -73,53 +74,90 @@ static int add_memory(state *s, uint32_t id, memory_entry **out) {
   return err;
 }
 
-/* Memories by their ids, as large as their rows reach. */
-static int state_from_rows(const kept *k, state_record *r) {
-  kept_line line;
-  kept_line_of(k, r->layer, BOUND_OPEN, &line);
+/* Memories by their ids, where no table names them; as large as their rows reach. */
+static int add_memories(const kept *k, const kept_line *line, state_record *r) {
   for (size_t i = 0; i < k->rows.count; i++) {
     const kept_row *row = &k->rows.at[i];
-    if (!is_in_line(&line, row->key.layer)) continue;
+    if (!is_in_line(line, row->key.layer)) continue;
     if (row->key.layer == r->layer) r->version = max_u64(r->version, row->key.version);
     if (row->key.memory == SYSTEM_MEMORY || row->key.memory == UINT32_MAX || row->key.page >= 1ull << 47) continue;
     memory_entry *m = state_memory_by_id(r->state, row->key.memory);
     if (!m && add_memory(r->state, row->key.memory, &m) != 0) return PAGESTORE_ENOMEM;
     m->pages = max_u64(m->pages, row->key.page + 1);
-    m->max_pages = max_u64(m->pages, 65536);
-    m->flags = m->max_pages > 65536 ? PAGESTORE_MEMORY64 : 0;
-  }
-  for (uint32_t i = 0; i < r->state->memory_count; i++) {
-    memory_entry *m = &r->state->memories[i];
-    uint64_t page = 0;
-    for (uint64_t from = 0; kept_next(k, &line, m->id, from, &page); from = page + 1)
-      m->stored_pages += kept_lookup(k, &line, m->id, page)->size == PAGE_RECORD_BYTES;
+    m->max_pages = max_u64(m->max_pages, max_u64(m->pages, 65536));
+    if (m->max_pages > 65536) m->flags |= PAGESTORE_MEMORY64;
   }
   return 0;
 }
 
-static int make_instance(salvage *s, uint64_t id) {
-  kept *k = &s->audit.kept;
-  state_record r = {.layer = layer_of(k, id), .version = 1};
+static void count_stored(const kept *k, const kept_line *line, state *s) {
+  for (uint32_t i = 0; i < s->memory_count; i++) {
+    memory_entry *m = &s->memories[i];
+    uint64_t page = 0;
+    m->stored_pages = 0;
+    for (uint64_t from = 0; kept_next(k, line, m->id, from, &page); from = page + 1)
+      m->stored_pages += kept_lookup(k, line, m->id, page)->size == PAGE_RECORD_BYTES;
+  }
+}
+
+/* An older copy of the record lends its table and metadata, if they are all in it; it cannot stand as it is, for rows
+ * that it would need have been replaced by newer ones. */
+static int begin_state(const salvage_record *older, state_record *r) {
+  catalog_record copy;
+  state_record found;
+  if (older) {
+    copy = older->value;
+    catalog_record_bind(&copy, (bytes){older->key.byte, older->key.size});
+    if (state_record_decode((bytes){copy.byte, copy.size}, &found) == 0) {
+      bool whole = !found.metadata_paged && !found.table_paged;
+      *r = (state_record){.layer = found.layer,
+                          .version = found.version,
+                          .time_ns = found.time_ns,
+                          .state = found.state};
+      if (whole) return 0;
+      state_release(found.state);
+    }
+  }
+  *r = (state_record){.version = 1};
+  return state_new(&r->state);
+}
+
+static int put_state(salvage *s, uint64_t id, state_record *r) {
   catalog_key key = catalog_key_id(CATALOG_INSTANCE, id);
   catalog_record value;
-  int err = state_new(&r.state);
+  state_record_encode(r, &value);
+  if (r->table_paged) return PAGESTORE_ENOMEM; /* thousands of memories, and no table of them */
+  int err = put(s, &key, &value);
+  kept_state *made = kept_state_of(&s->audit.kept, id, "");
+  if (made) made->guessed = true;
+  return err;
+}
+
+static int make_instance(salvage *s, uint64_t id, const salvage_record *older) {
+  kept *k = &s->audit.kept;
+  state_record r;
+  kept_line line;
+  int err = begin_state(older, &r);
   if (err) return err;
+  uint64_t layer = layer_of(k, id);
+  if (layer) r.layer = layer;
+  if (r.layer == 0) r.layer = k->store.next_layer++;
   for (size_t i = 0; i < k->states.count; i++)
     if (k->states.at[i].instance == id) r.version = max_u64(r.version, k->states.at[i].record.version);
-  if (r.layer == 0) r.layer = k->store.next_layer++;
-  err = state_from_rows(k, &r);
-  if (!err) {
-    state_record_encode(&r, &value);
-    if (r.table_paged) err = PAGESTORE_ENOMEM; /* thousands of memories without a table */
-  }
-  if (!err) err = put(s, &key, &value);
-  state_release(r.state);
+  kept_line_of(k, r.layer, BOUND_OPEN, &line);
+  err = add_memories(k, &line, &r);
+  if (!err) count_stored(k, &line, r.state);
   finding *f = findings_add(
       &s->lost, FINDING_DAMAGE, next_look,
-      "its record is lost: memories are named by number, metadata is gone, pages are of the newest "
-      "version there is");
+      r.state->metadata_bytes || older
+          ? "its record is lost: pages are of the newest version there is, names, sizes and metadata "
+            "may be older"
+          : "its record is lost: memories are named by number, metadata is gone, pages are of the "
+            "newest version there is");
   const kept_name *name = kept_name_of(k, id);
   if (f && name) snprintf(f->instance, sizeof f->instance, "%s", name->name);
+  if (!err) err = put_state(s, id, &r);
+  state_release(r.state);
   return err;
 }
 
@@ -150,8 +188,7 @@ static missing what_is_missing(const kept *k, uint64_t *id, uint64_t *instance) 
   return *id ? LAYER_MISSING : NOTHING_MISSING;
 }
 
-/* A key that the records ask for, from what a scan of the whole file has found. Older copies of an instance's record:
- * the newest version. */
+/* A key that the records ask for, from what a scan of the whole file has found. */
 static bool is_asked_for(const salvage_record *r, missing what, uint64_t id) {
   catalog_kind kind;
   uint64_t its;
@@ -184,22 +221,12 @@ static const salvage_record *older_copy(const salvage *old, missing what, uint64
 
 static int fill_in(salvage *s, const salvage *old, missing what, uint64_t id, uint64_t instance) {
   const salvage_record *r = older_copy(old, what, id);
-  if (r) {
-    if (what == INSTANCE_MISSING)
-      findings_add(
-          &s->lost, FINDING_DAMAGE, next_look,
-          "the record of instance %llu is lost: sizes and metadata are those of version %llu, pages may be newer",
-          (number)id, (number)version_of(r));
-    else findings_add(&s->lost, FINDING_NOTE, "nothing need be done", "a lost record was found in an older copy");
-    int err = salvage_take_record(s, (bytes){r->key.byte, r->key.size}, (bytes){r->value.byte, r->value.size});
-    kept_sort(&s->audit.kept);
-    return err;
-  }
-  switch (what) {
-  case LAYER_MISSING: return make_layer(s, id, instance);
-  case INSTANCE_MISSING: return make_instance(s, id);
-  default: return make_name(s, id);
-  }
+  if (what == INSTANCE_MISSING) return make_instance(s, id, r);
+  if (!r) return what == LAYER_MISSING ? make_layer(s, id, instance) : make_name(s, id);
+  findings_add(&s->lost, FINDING_NOTE, "nothing need be done", "a lost record was found in an older copy");
+  int err = salvage_take_record(s, (bytes){r->key.byte, r->key.size}, (bytes){r->value.byte, r->value.size});
+  kept_sort(&s->audit.kept);
+  return err;
 }
 
 static void complete_store(salvage *s) {
@@ -207,7 +234,10 @@ static void complete_store(salvage *s) {
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   store_record *r = &k->store;
-  if (!k->has_store) {
+  if (!k->has_store && s->has_older_store) {
+    k->store = s->older_store;
+    findings_add(&s->lost, FINDING_NOTE, "nothing need be done", "the store record was taken from an older copy");
+  } else if (!k->has_store) {
     *r = (store_record){
         .id = r->id, .format_version = FORMAT_VERSION, .next_layer = 1, .next_instance = 1, .next_trash = 1};
     r->created_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
@@ -225,7 +255,7 @@ int salvage_complete(salvage *s) {
   complete_store(s);
   if (what_is_missing(&s->audit.kept, &id, &instance) == NOTHING_MISSING) return 0;
   salvage old = {.fd = s->fd, .file_pages = s->file_pages, .every_copy = true};
-  int err = salvage_scan(&old, true);
+  int err = salvage_scan(&old, SCAN_RECORDS, true);
   missing what;
   while (!err && (what = what_is_missing(&s->audit.kept, &id, &instance)) != NOTHING_MISSING)
     err = fill_in(s, &old, what, id, instance);

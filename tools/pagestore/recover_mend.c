@@ -1,5 +1,5 @@
 /* recover_mend.c - what checksums allow to put right. One wrong byte among at most two thousand is found by trying:
- * that a wrong try passes has odds of one in 2^44. */
+ * a wrong try passes once in 2^44. */
 #include "recover_salvage.h"
 
 #include <string.h>

@@ -37,7 +37,7 @@ static int note_freed(void *env, uint64_t txn_id, uint64_t page) {
   return 0;
 }
 
-static int add_gap(salvage *s, salvage_gap gap) {
+int salvage_add_gap(salvage *s, salvage_gap gap) {
   if (s->gaps.count == s->gaps.room) {
     size_t room = s->gaps.room ? s->gaps.room * 2 : 8;
     salvage_gap *grown = realloc(s->gaps.at, room * sizeof *grown);
@@ -55,18 +55,24 @@ static const salvage_gap whole_table = {.high = {UINT64_MAX, UINT32_MAX, UINT64_
 static int note_gap(void *env, const char *table, bytes low, bytes high) {
   salvage *s = env;
   salvage_gap gap = whole_table;
-  if (strcmp(table, "catalog") == 0 || strcmp(table, "log") == 0 || strcmp(table, "free") == 0) return 0;
+  if (strcmp(table, "log") == 0 || strcmp(table, "free") == 0) return 0;
+  if (strcmp(table, "pages") != 0) s->missed |= SCAN_RECORDS;
+  if (strcmp(table, "catalog") == 0) return 0;
+  s->missed |= SCAN_ROWS;
   if (!low.data || page_key_decode(low, &gap.low) != 0) gap.low = whole_table.low;
   if (!high.data || page_key_decode(high, &gap.high) != 0) gap.high = whole_table.high;
-  return add_gap(s, gap);
+  return salvage_add_gap(s, gap);
 }
 
 /* A record's length is its own to say: its row's may be damaged. */
 static int note_row(void *env, const char *table, bytes key, walker_place place) {
   salvage *s = env;
   catalog_record r;
-  if (strcmp(table, "pages") == 0 && place.size != PAGE_RECORD_BYTES && place.size != ZERO_MARKER_BYTES)
+  bool is_size = place.size == PAGE_RECORD_BYTES || place.size == ZERO_MARKER_BYTES;
+  if (strcmp(table, "pages") == 0 && (key.size != PAGE_KEY_BYTES || !is_size)) {
+    s->missed |= SCAN_ROWS;
     return note_finding(s, place.at / LMDB_PAGE_BYTES, "");
+  }
   if (strcmp(table, "catalog") != 0) return 0;
   uint64_t left = LMDB_PAGE_BYTES - place.at % LMDB_PAGE_BYTES;
   size_t size = (size_t)min_u64(left, sizeof r.byte), own;
@@ -81,6 +87,13 @@ static int note_row(void *env, const char *table, bytes key, walker_place place)
   findings_add(&s->lost, FINDING_DAMAGE, "compare with a backup", "snapshot '%.100s' is lost: its record is damaged",
                name);
   return 0;
+}
+
+static void tell_records_lost(salvage *s, uint64_t before) {
+  if (s->chosen && before < s->audit.catalog_rows_wanted)
+    findings_add(&s->lost, FINDING_DAMAGE, "compare names and snapshots with a backup",
+                 "%llu records of the catalog are lost: names of instances, snapshots, layers or trash",
+                 (unsigned long long)(s->audit.catalog_rows_wanted - before));
 }
 
 static int walk(salvage *s) {
@@ -156,8 +169,6 @@ static int load_states(salvage *s) {
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-static uint64_t rows_of_tree(const salvage *s) { return s->chosen ? s->audit.page_rows_wanted : UINT64_MAX; }
-
 static int begin(salvage *s) {
   int status = walker_check_meta(s->fd, "the store", &s->given);
   if (status == PAGESTORE_EIO || (status == PAGESTORE_EFORMAT && s->given.file_bytes >= LMDB_METAS * LMDB_PAGE_BYTES))
@@ -172,22 +183,31 @@ static int begin(salvage *s) {
   return salvage_choose(s);
 }
 
+/* Rows whose values were not where their leaf says may lie elsewhere. */
+static void note_missed(salvage *s) {
+  if (!s->chosen || s->audit.tables_missing) s->missed = SCAN_ROWS | SCAN_RECORDS;
+  for (size_t i = 0; i < s->audit.kept.rows.count; i++)
+    if (s->audit.kept.rows.at[i].health == KEPT_ROW_UNREADABLE) s->missed |= SCAN_ROWS;
+}
+
 int salvage_run(salvage *s) {
   kept *k = &s->audit.kept;
   int err = begin(s);
   if (!err && s->chosen) err = walk(s);
   if (err) return err;
-  if (!s->chosen && (err = add_gap(s, whole_table)) != 0) return err;
-  s->rows_wanted = rows_of_tree(s);
-  bool whole = s->chosen && s->audit.summary.findings == 0;
-  if (!whole && (err = salvage_scan(s, false)) != 0) return err;
+  if (!s->chosen && (err = salvage_add_gap(s, whole_table)) != 0) return err;
+  if (s->has_older_store && !k->has_store) k->store.id = s->older_store.id;
+  s->rows_wanted = s->chosen ? s->audit.page_rows_wanted : UINT64_MAX;
+  note_missed(s);
+  if (s->missed && (err = salvage_scan(s, s->missed, false)) != 0) return err;
   if (!k->has_store && k->rows.count == 0 && k->names.count == 0) return PAGESTORE_EFORMAT;
+  tell_records_lost(s, s->records.count);
   for (size_t i = 0; i < k->rows.count; i++) settle_row(s, &k->rows.at[i]);
   kept_sort(k);
   drop_doubles(k);
   if ((err = salvage_complete(s)) != 0) return err;
   if ((err = load_states(s)) != 0) return err;
-  if (!whole && !s->exact)
+  if (s->missed && !s->exact)
     findings_add(
         &s->lost, FINDING_NOTE, "compare with a backup where it matters",
         "what is free in the file is not known: rows that had been deleted may be among those that were found");

@@ -9,8 +9,9 @@
  *             of the unmet ranges that have no row get a marker that cannot be read
  *   emit      every row; a damaged one so that reading it fails, or replaced on demand
  *
- * Invariant: no reader of the new store gets bytes whose checksums did not match, nor zeros or older bytes for what was
- *            lost, unless it was asked for (RECOVER_OLDER, RECOVER_ZERO).
+ * Invariant: no reader of the new store gets bytes whose checksums did not match; nor zeros or older bytes for what was
+ *            lost, unless that was asked for (RECOVER_OLDER, RECOVER_ZERO), or the free list is lost as well as tree
+ *            pages: then rows that were found may be older than what is lost, which is told.
  * Thread:    one at a time (scratch records are static).
  */
 #ifndef PROGRAM_RECOVER_SALVAGE_H
@@ -19,6 +20,7 @@
 #include "check_audit.h"
 
 enum { RECOVER_OLDER = 1, RECOVER_ZERO = 2 };
+enum { SCAN_ROWS = 1, SCAN_RECORDS = 2 };
 enum { ORIGIN_TREE, ORIGIN_SCAN, ORIGIN_MARK }; /* kept_row.origin: MARK: put for what was lost */
 
 /* Pages of memories, both ends included. */
@@ -46,8 +48,11 @@ typedef struct {
   audit audit;               /* audit.kept: what was saved */
   walker_metas given, metas; /* of the file; that the walk used */
   unsigned meta;
-  bool every_copy;    /* records of one key are all kept */
-  bool chosen, exact; /* exact: what is free is known */
+  unsigned missed; /* SCAN_...: what the walk did not meet all of */
+  bool has_older_store;
+  store_record older_store; /* of whatever meta page led to one */
+  bool every_copy;          /* records of one key are all kept */
+  bool chosen, exact;       /* exact: what is free is known */
   uint64_t file_pages, *reached, *freed, *suspect;
   uint64_t rows_wanted; /* of the table of pages; UINT64_MAX: not known */
   KEPT_LIST(salvage_gap) gaps;
@@ -68,8 +73,9 @@ void salvage_free(salvage *);
 /* ---- the parts ------------------------------------------------------------------------------- */
 
 int salvage_choose(salvage *); /* recover_choose.c */
-int salvage_scan(salvage *,
-                 bool everything); /* recover_scan.c; everything: catalog records of all pages, for those missing */
+int salvage_add_gap(salvage *, salvage_gap);
+/* recover_scan.c; everything: records of all leaves, older copies too */
+int salvage_scan(salvage *, unsigned what, bool everything);
 int salvage_take_record(salvage *, bytes key, bytes value); /* kept if it is good or can be mended; ECORRUPT ENOMEM */
 int salvage_complete(salvage *);                            /* recover_complete.c: records that others ask for */
 int salvage_account(salvage *);                             /* recover_account.c */

@@ -50,8 +50,19 @@ int salvage_take_record(salvage *s, bytes key, bytes value) {
   return keep_record(s, &r.key, &r.value);
 }
 
-/* A record that is good with one of the keys that may stand before it; not mended: noise must not become a record. */
-static int scan_record(salvage *s, const uint8_t *page, unsigned at) {
+/* In a page that the walk met, the node's own word for the key's length tells where a damaged key begins. */
+static int scan_damaged_record(salvage *s, const uint8_t *page, unsigned at, size_t value_bytes) {
+  for (unsigned size = 1; size <= CATALOG_KEY_BYTES_MAX && size + LMDB_NODE_HEADER_BYTES <= at; size++) {
+    if (get_le16(page + at - size - 2) != size) continue;
+    int err = salvage_take_record(s, (bytes){page + at - size, size}, (bytes){page + at, value_bytes});
+    if (err != PAGESTORE_ECORRUPT) return err;
+  }
+  return 0;
+}
+
+/* A record that is good with one of the keys that may stand before it. Elsewhere it is not mended: noise must not become
+ * a record. */
+static int scan_record(salvage *s, const uint8_t *page, unsigned at, bool met) {
   salvage_record r;
   char text[KEPT_TEXT];
   if (!catalog_record_begins(page + at, LMDB_PAGE_BYTES - at, &r.value.size)) return 0;
@@ -65,7 +76,7 @@ static int scan_record(salvage *s, const uint8_t *page, unsigned at) {
     if (err == 0) return keep_record(s, &r.key, &r.value);
     if (err == PAGESTORE_ENOMEM) return err;
   }
-  return 0;
+  return met ? scan_damaged_record(s, page, at, r.value.size) : 0;
 }
 
 /* ---- markers --------------------------------------------------------------------------------- */
@@ -78,6 +89,8 @@ static int scan_marker(salvage *s, const uint8_t *page, uint64_t number, unsigne
   (void)page_key_decode((bytes){page + at - PAGE_KEY_BYTES, PAGE_KEY_BYTES}, &row.key);
   return mend_marker(&row.key, value) ? kept_add_row(&s->audit.kept, row) : 0;
 }
+
+enum { SCAN_MET = 4 }; /* the page is one that the walk met */
 
 /* ---- pages ----------------------------------------------------------------------------------- */
 
@@ -99,18 +112,23 @@ static unsigned nodes_begin(const uint8_t page[LMDB_PAGE_BYTES]) {
   return lowest == LMDB_PAGE_BYTES ? LMDB_PAGE_HEADER_BYTES : lowest;
 }
 
-typedef enum { SCAN_ROWS = 1, SCAN_RECORDS = 2 } scan_for;
-
 static int scan_leaf(salvage *s, const uint8_t page[LMDB_PAGE_BYTES], uint64_t number, unsigned what) {
   int err = 0;
   for (unsigned at = nodes_begin(page); at < LMDB_PAGE_BYTES && !err; at++) {
     if (what & SCAN_ROWS) err = scan_marker(s, page, number, at);
-    if (!err && what & SCAN_RECORDS) err = scan_record(s, page, at);
+    if (!err && what & SCAN_RECORDS) err = scan_record(s, page, at, what & SCAN_MET);
   }
   return err;
 }
 
-/* The pages of the run that begins here; 0: none does. */
+static bool is_whole(const salvage *s, const kept_row *row) {
+  static uint8_t value[PAGE_RECORD_BYTES];
+  if (walker_read(s->fd, (walker_place){row->at, row->size}, value) != 0) return false;
+  return page_damaged_blocks((bytes){value, row->size}, row->key.page, ALL_BLOCKS) == 0;
+}
+
+/* The pages of the run that begins here; 0: none does, or not all of it is there: an old one may have been written over
+ * in its middle. */
 static int scan_run(salvage *s, const uint8_t page[LMDB_PAGE_BYTES], uint64_t number, uint64_t *pages) {
   id128 store;
   kept_row row = {.at = number * LMDB_PAGE_BYTES + LMDB_PAGE_HEADER_BYTES,
@@ -121,11 +139,11 @@ static int scan_run(salvage *s, const uint8_t page[LMDB_PAGE_BYTES], uint64_t nu
   if (!s->audit.kept.has_store && !s->audit.pages_checked) s->audit.kept.store.id = store;
   if (memcmp(&store, &s->audit.kept.store.id, sizeof store) != 0) return 0;
   s->audit.pages_checked++;
-  *pages = walker_run_pages(PAGE_RECORD_BYTES);
+  if (is_whole(s, &row)) *pages = walker_run_pages(PAGE_RECORD_BYTES);
   return kept_add_row(&s->audit.kept, row);
 }
 
-static int scan_page(salvage *s, uint64_t number, bool everything, uint64_t *skip) {
+static int scan_page(salvage *s, uint64_t number, unsigned what, bool everything, uint64_t *skip) {
   uint8_t page[LMDB_PAGE_BYTES];
   bool met = bit_get(s->reached, number), suspect = bit_get(s->suspect, number);
   *skip = 1;
@@ -133,7 +151,7 @@ static int scan_page(salvage *s, uint64_t number, bool everything, uint64_t *ski
   bool leaf = get_le64(page) == number && get_le16(page + LMDB_FLAGS_AT) == LMDB_LEAF;
   if (everything) return leaf ? scan_leaf(s, page, number, SCAN_RECORDS) : 0;
   if ((met && !suspect) || (s->exact && !met && bit_get(s->freed, number))) return 0;
-  if (!met || suspect) {
+  if ((!met || suspect) && what & SCAN_ROWS) {
     uint64_t pages;
     int err = scan_run(s, page, number, &pages);
     if (err || pages) {
@@ -141,14 +159,14 @@ static int scan_page(salvage *s, uint64_t number, bool everything, uint64_t *ski
       return err;
     }
   }
-  return suspect || leaf ? scan_leaf(s, page, number, SCAN_ROWS | SCAN_RECORDS) : 0;
+  return suspect || leaf ? scan_leaf(s, page, number, what | (met ? SCAN_MET : 0)) : 0;
 }
 
-int salvage_scan(salvage *s, bool everything) {
+int salvage_scan(salvage *s, unsigned what, bool everything) {
   int err = 0;
   uint64_t skip = 1;
   for (uint64_t p = LMDB_METAS; p < s->file_pages && !err; p += skip) {
-    err = scan_page(s, p, everything, &skip);
+    err = scan_page(s, p, what, everything, &skip);
     if (s->progress) s->progress(s->progress_env, skip * LMDB_PAGE_BYTES);
   }
   return err;

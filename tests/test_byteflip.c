@@ -1,0 +1,565 @@
+/* test_byteflip.c - any single byte of a store changed, or the store cut off anywhere: check says so, or the library reads
+ * the same as before; and recover saves every page whose bytes are there, and invents none.
+ *
+ *   test_byteflip [--all] [--seed N]    --all: every byte; else every byte of the meta pages, and others in steps
+ *
+ * In one process, on a copy in memory: a flip costs a millisecond. Three judges that know nothing of each other: what the
+ * library reads (asked where check says "clean"), the rows of the whole store, and a lookup of each page of each version.
+ *
+ * ctest: PROGRAM_OF_ITS_OWN TIMEOUT 900
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <pagestore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "check_audit.h"
+#include "recover_salvage.h"
+
+#define OK(call)                                                                                                       \
+  do {                                                                                                                 \
+    if ((call) != 0) fail_msg("%s: %s", #call, pagestore_detail());                                                    \
+  } while (0)
+
+enum { FORKS = 60 };
+static bool every_byte;
+static uint64_t seed = 20240607, only = UINT64_MAX;
+static char path[4096], data_path[4200];
+static uint8_t *image;
+static uint64_t image_bytes;
+static int memory_fd, data_fd;
+
+/* ---- the store ------------------------------------------------------------------------------------------------------- */
+
+static uint64_t next_random(uint64_t *state) {
+  *state += 0x9e3779b97f4a7c15u;
+  uint64_t z = *state;
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+  return z ^ z >> 31;
+}
+
+static pagestore_instance *open_instance(pagestore_store *s, const char *name) {
+  pagestore_instance *i;
+  OK(pagestore_instance_open(s, name, PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE), &i));
+  return i;
+}
+
+static pagestore_memory *open_memory(pagestore_instance *i, const char *name, uint32_t flags, uint64_t pages) {
+  pagestore_memory *m;
+  const pagestore_memory_options *o = PAGESTORE_WITH(pagestore_memory_options, .flags = flags, .pages = pages,
+                                                     .max_pages = 64);
+  OK(pagestore_memory_open(i, name, o, &m));
+  return m;
+}
+
+static void write_noise(pagestore_memory *m, uint64_t page, uint64_t *state) {
+  uint64_t words[1500];
+  for (unsigned i = 0; i < 1500; i++) words[i] = next_random(state);
+  OK(pagestore_memory_write(m, page * PAGESTORE_PAGE + 5000, words, sizeof words));
+}
+
+/* Three memories, a restored line, metadata beyond a record, pages that became zeros. */
+static void make_first(pagestore_store *s, uint64_t *state) {
+  static uint8_t large[3000];
+  for (unsigned i = 0; i < sizeof large; i++) large[i] = (uint8_t)next_random(state);
+  pagestore_instance *i = open_instance(s, "first");
+  pagestore_memory *m = open_memory(i, "main", 0, 20),
+                   *heap = open_memory(i, "heap", PAGESTORE_MEMORY64 | PAGESTORE_KEEP, 3);
+  for (uint64_t page = 0; page < 12; page += 3) write_noise(m, page, state);
+  write_noise(heap, 1, state);
+  OK(pagestore_metadata_set(i, "small", "value", 5));
+  OK(pagestore_commit(i, 0, NULL));
+  OK(pagestore_snapshot_create(i, "one", 0));
+  write_noise(m, 3, state);
+  OK(pagestore_memory_fill(m, 6 * PAGESTORE_PAGE, 0, PAGESTORE_PAGE));
+  OK(pagestore_metadata_set(i, "large", large, sizeof large));
+  OK(pagestore_commit(i, 0, NULL));
+  OK(pagestore_snapshot_create(i, "two", 0));
+  write_noise(m, 19, state);
+  OK(pagestore_commit(i, 0, NULL));
+  OK(pagestore_restore(i, "one"));
+  OK(pagestore_commit(i, 0, NULL));
+  write_noise(m, 0, state);
+  OK(pagestore_commit(i, 0, NULL));
+  pagestore_instance_close(i);
+}
+
+/* Forks whose only page became zeros: a marker each, enough for two leaves; the catalog has several. */
+static void make_forks(pagestore_store *s, uint64_t *state) {
+  pagestore_instance *base = open_instance(s, "base"), *i;
+  pagestore_memory *m = open_memory(base, "m", 0, 2);
+  write_noise(m, 0, state);
+  write_noise(m, 1, state);
+  OK(pagestore_commit(base, 0, NULL));
+  for (unsigned n = 0; n < FORKS; n++) {
+    char name[32];
+    snprintf(name, sizeof name, "fork-%02u", n);
+    OK(pagestore_fork(base, name, NULL, &i));
+    OK(pagestore_memory_open(i, "m", NULL, &m));
+    OK(pagestore_memory_fill(m, 0, 0, PAGESTORE_PAGE));
+    OK(pagestore_commit(i, PAGESTORE_ASYNC, NULL));
+    if (n % 20 == 0) OK(pagestore_snapshot_create(i, "kept", PAGESTORE_ASYNC));
+    pagestore_instance_close(i);
+  }
+  pagestore_instance_close(base);
+}
+
+static void make_store(void) {
+  uint64_t state = 1;
+  pagestore_store *s;
+  OK(pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_CREATE), &s));
+  make_first(s, &state);
+  make_forks(s, &state);
+  pagestore_instance *i = open_instance(s, "gone");
+  write_noise(open_memory(i, "m", 0, 3), 2, &state);
+  OK(pagestore_commit(i, 0, NULL));
+  pagestore_instance_close(i);
+  OK(pagestore_instance_delete(s, "gone", 0));
+  i = open_instance(s, "last");
+  write_noise(open_memory(i, "m", 0, 4), 1, &state);
+  OK(pagestore_commit(i, 0, NULL));
+  pagestore_instance_close(i);
+  OK(pagestore_close(s));
+}
+
+/* ---- first judge: what the library reads ----------------------------------------------------------------------------- */
+
+typedef struct {
+  XXH3_state_t hash;
+  pagestore_store *store;
+  pagestore_instance *view;
+  int status;
+} reading;
+
+static void add(reading *r, const void *bytes, size_t length) {
+  XXH3_64bits_update(&r->hash, &length, sizeof length);
+  XXH3_64bits_update(&r->hash, bytes, length);
+}
+
+static int read_range(void *env, pagestore_memory *m, uint64_t offset, uint64_t length) {
+  static uint8_t page[PAGESTORE_PAGE];
+  reading *r = env;
+  for (uint64_t at = offset; at < offset + length && !r->status; at += sizeof page) {
+    r->status = pagestore_memory_read(m, at, page, sizeof page);
+    add(r, &at, sizeof at);
+    if (!r->status) add(r, page, sizeof page);
+  }
+  return r->status;
+}
+
+static int read_memory(void *env, const pagestore_memory_info *info) {
+  reading *r = env;
+  uint64_t facts[] = {info->flags, info->pages, info->max_pages, info->stored_pages};
+  pagestore_memory *m;
+  add(r, info->name, strlen(info->name));
+  add(r, facts, sizeof facts);
+  const pagestore_memory_options *o = PAGESTORE_WITH(pagestore_memory_options, .flags = info->flags,
+                                                     .max_pages = info->max_pages, .guard_bytes = PAGESTORE_PAGE);
+  r->status = pagestore_memory_open(r->view, info->name, o, &m);
+  if (!r->status) r->status = pagestore_memory_blocks(m, PAGESTORE_BLOCKS_STORED, read_range, r);
+  return r->status;
+}
+
+static int read_metadata(void *env, const char *key, const void *value, size_t length) {
+  add(env, key, strlen(key));
+  add(env, value, length);
+  return 0;
+}
+
+static char instance_name[256];
+
+static int read_version(void *env, const pagestore_history_info *info) {
+  reading *r = env;
+  uint64_t facts[] = {info->version, info->time_ns, info->memories, info->pages, info->stored_pages};
+  add(r, info->snapshot ? info->snapshot : "", info->snapshot ? strlen(info->snapshot) : 0);
+  add(r, facts, sizeof facts);
+  add(r, info->module_hash, 32);
+  const pagestore_instance_options *o = PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ,
+                                                       .snapshot = info->snapshot);
+  r->status = pagestore_instance_open(r->store, instance_name, o, &r->view);
+  if (r->status) return r->status;
+  r->status = pagestore_memory_each(r->view, read_memory, r);
+  if (!r->status) r->status = pagestore_metadata_each(r->view, read_metadata, r);
+  pagestore_instance_close(r->view);
+  return r->status;
+}
+
+static int read_instance(void *env, const pagestore_instance_info *info) {
+  reading *r = env;
+  snprintf(instance_name, sizeof instance_name, "%s", info->name);
+  add(r, info->name, strlen(info->name));
+  r->status = pagestore_history_each(r->store, instance_name, read_version, r);
+  return r->status;
+}
+
+/* 0: something could not be read. */
+static uint64_t read_everything(void) {
+  reading r = {0};
+  XXH3_64bits_reset(&r.hash);
+  if (pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_READ), &r.store) != 0) return 0;
+  int status = pagestore_instance_each(r.store, NULL, read_instance, &r);
+  OK(pagestore_close(r.store));
+  return status || r.status ? 0 : XXH3_64bits_digest(&r.hash);
+}
+
+/* ---- second and third: rows and lookups ------------------------------------------------------------------------------ */
+
+typedef struct {
+  page_key key;
+  uint64_t at;
+  uint32_t size;
+  uint64_t hash[1 + PAGE_BLOCKS];
+  uint16_t bad;
+  bool good;
+} row;
+typedef struct {
+  row *at;
+  size_t count, room;
+  id128 store;
+} rows;
+
+static salvage whole; /* of the store as it is */
+static rows whole_rows;
+static uint64_t whole_digest;
+
+static int take_row(void *env, db_table table, bytes key, bytes value) {
+  rows *r = env;
+  row_kind kind;
+  if (table != DB_PAGES) return 0;
+  if (r->count == r->room) r->at = realloc(r->at, (r->room = r->room ? r->room * 2 : 64) * sizeof *r->at);
+  row *made = &r->at[r->count++];
+  *made = (row){.size = (uint32_t)value.size};
+  assert_int_equal(page_key_decode(key, &made->key), 0);
+  made->good = row_check(value, made->key, r->store, &kind) == 0;
+  if (value.size != PAGE_RECORD_BYTES || !made->good) return 0;
+  made->bad = page_damaged_blocks(value, made->key.page, ALL_BLOCKS);
+  for (unsigned b = 0; b < PAGE_BLOCKS; b++)
+    made->hash[b] = XXH3_64bits(page_record_bytes(value) + b * BLOCK_BYTES, BLOCK_BYTES);
+  return 0;
+}
+
+static int order_rows(const void *a, const void *b) {
+  uint8_t x[PAGE_KEY_BYTES], y[PAGE_KEY_BYTES];
+  page_key_encode(((const row *)a)->key, x);
+  page_key_encode(((const row *)b)->key, y);
+  return memcmp(x, y, sizeof x);
+}
+
+static const row *row_of(const rows *r, page_key key) {
+  row wanted = {.key = key};
+  return r->count ? bsearch(&wanted, r->at, r->count, sizeof wanted, order_rows) : NULL;
+}
+
+static int recover_image(salvage *s, rows *r) {
+  *s = (salvage){.fd = memory_fd};
+  *r = (rows){0};
+  int status = salvage_run(s);
+  if (status) return status;
+  r->store = s->audit.kept.store.id;
+  status = salvage_emit(s, take_row, r);
+  if (r->count) qsort(r->at, r->count, sizeof *r->at, order_rows);
+  return status;
+}
+
+/* The blocks of a row that the file still has as they were. */
+typedef struct {
+  uint64_t at, length;
+} hole;
+
+static uint16_t blocks_hit(const kept_row *k, hole h) {
+  uint16_t hit = 0;
+  if (k->size != PAGE_RECORD_BYTES) return 0;
+  for (unsigned b = 0; b < PAGE_BLOCKS; b++) {
+    uint64_t at = k->at + PAGE_HEADER_BYTES + b * (uint64_t)BLOCK_BYTES;
+    if (at < h.at + h.length && h.at < at + BLOCK_BYTES) hit |= (uint16_t)(1u << b);
+  }
+  return hit;
+}
+
+static bool touches(const kept_row *k, hole h) { return k->at < h.at + h.length && h.at < k->at + k->size; }
+
+static void fail_row(const char *what, const kept_row *k, hole h) {
+  fail_msg("seed %llu, hole %llu+%llu: %s: layer %llu memory %u page %llu version %llu (at %llu)",
+           (unsigned long long)seed, (unsigned long long)h.at, (unsigned long long)h.length, what,
+           (unsigned long long)k->key.layer, k->key.memory, (unsigned long long)k->key.page,
+           (unsigned long long)k->key.version, (unsigned long long)k->at);
+}
+
+/* Every page whose bytes are there is there; no block that differs can be read. all: of a single byte, zero markers too. */
+static void compare_rows(const rows *r, hole h, bool all) {
+  for (size_t i = 0; i < whole.audit.kept.rows.count; i++) {
+    const kept_row *k = &whole.audit.kept.rows.at[i];
+    const row *was = row_of(&whole_rows, k->key), *is = row_of(r, k->key);
+    uint16_t hit = blocks_hit(k, h);
+    bool header_gone = h.length > 1 && touches(k, h);
+    if (!is && (all || (k->size == PAGE_RECORD_BYTES && !touches(k, h)))) fail_row("a row is lost", k, h);
+    if (!is) continue;
+    if (k->size == ZERO_MARKER_BYTES && !is->good && all) fail_row("a marker is lost", k, h);
+    if (k->size == ZERO_MARKER_BYTES || !is->good) {
+      if (k->size == PAGE_RECORD_BYTES && !is->good && !touches(k, h)) fail_row("a whole page cannot be read", k, h);
+      continue;
+    }
+    for (unsigned b = 0; b < PAGE_BLOCKS; b++) {
+      bool readable = !(is->bad >> b & 1), same = is->hash[b] == was->hash[b];
+      if (readable && !same) fail_row("a block reads as something else", k, h);
+      if (!readable && !(hit >> b & 1) && !header_gone) fail_row("a whole block cannot be read", k, h);
+    }
+  }
+}
+
+/* What a reader of each version finds is the row that was there, or cannot be read; where the free list is gone, too, it
+ * may be another one, but recover does not call that whole. */
+static void compare_lookups(const salvage *s, const rows *r, hole h) {
+  const kept *a = &whole.audit.kept, *b = &s->audit.kept;
+  for (size_t i = 0; i < a->states.count; i++) {
+    const kept_state *was = &a->states.at[i], *is = kept_state_of(b, was->instance, was->snapshot);
+    kept_line line, now;
+    if (!is || is->record.version != was->record.version) continue;
+    kept_line_of(a, was->record.layer, was->record.version, &line);
+    kept_line_of(b, is->record.layer, is->record.version, &now);
+    for (uint32_t m = 0; m < was->record.state->memory_count; m++) {
+      const memory_entry *e = &was->record.state->memories[m];
+      const memory_entry *f = state_memory_by_id(is->record.state, e->id);
+      for (uint64_t page = 0; f && page < e->pages && page < f->pages; page++) {
+        const kept_row *x = kept_lookup(a, &line, e->id, page), *y = kept_lookup(b, &now, e->id, page);
+        const row *found = y ? row_of(r, y->key) : NULL;
+        bool unreadable = found && (!found->good || found->bad);
+        bool zeros = !x || x->size == ZERO_MARKER_BYTES,
+             zeros_now = !y || (y->size == ZERO_MARKER_BYTES && !unreadable);
+        if (unreadable || (zeros && zeros_now)) continue;
+        if (!s->exact && s->lost.damages) continue; /* told: what was found may be older than what is lost */
+        if (!x || !y || zeros != zeros_now || order_rows(&(row){.key = x->key}, &(row){.key = y->key}) != 0)
+          fail_row("a reader finds another page", x ? x : y, h);
+      }
+    }
+  }
+}
+
+static bool has_record(const salvage *s, const salvage_record *r) {
+  for (size_t i = 0; i < s->records.count; i++) {
+    const salvage_record *b = &s->records.at[i];
+    if (r->key.size == b->key.size && memcmp(r->key.byte, b->key.byte, r->key.size) == 0)
+      return r->value.size == b->value.size && memcmp(r->value.byte, b->value.byte, r->value.size) == 0;
+  }
+  return false;
+}
+
+static void compare_records(const salvage *s, hole h) {
+  for (size_t i = 0; i < whole.records.count; i++) {
+    const catalog_key *key = &whole.records.at[i].key;
+    if (has_record(s, &whole.records.at[i])) continue;
+    fail_msg("hole at %llu: the record of kind %u, id %u (%.20s) is not as it was", (unsigned long long)h.at,
+             key->byte[0], key->size > 8 ? key->byte[8] : 0, key->byte + 1);
+  }
+  if (s->records.count != whole.records.count)
+    fail_msg("hole at %llu: %zu records instead of %zu", (unsigned long long)h.at, s->records.count,
+             whole.records.count);
+}
+
+/* ---- one change ------------------------------------------------------------------------------------------------------ */
+
+static uint64_t flips, clean, damaged, losses;
+
+static bool check_says_damaged(void) {
+  walker_metas metas;
+  int status = walker_check_meta(memory_fd, "store", &metas);
+  unsigned meta = metas.newest;
+  if (!metas.meta[meta].usable) meta = !meta;
+  if (status || !metas.meta[meta].usable) return true;
+  audit a = {.fd = memory_fd, .metas = &metas, .meta = meta, .deep = true, .other = true, .explain = NO_OFFSET};
+  int err = audit_run(&a);
+  bool said = err != 0 || a.found.damages != 0;
+  audit_free(&a);
+  return said;
+}
+
+static void judge(hole h, bool single) {
+  salvage s;
+  rows r;
+  flips++;
+  if (!check_says_damaged()) {
+    clean++;
+    if (read_everything() != whole_digest)
+      fail_msg("hole %llu+%llu: check says clean, but the library reads something else: %s", (unsigned long long)h.at,
+               (unsigned long long)h.length, pagestore_detail());
+    return;
+  }
+  damaged++;
+  int status = recover_image(&s, &r);
+  if (status && single) fail_msg("byte %llu: recover: %d", (unsigned long long)h.at, status);
+  if (!status) {
+    compare_rows(&r, h, single);
+    compare_lookups(&s, &r, h);
+    if (single) compare_records(&s, h);
+    losses += s.lost.damages != 0;
+  }
+  free(r.at);
+  salvage_free(&s);
+}
+
+static void flip(uint64_t at, uint8_t with) {
+  uint8_t byte = image[at] ^ with;
+  assert_int_equal(pwrite(memory_fd, &byte, 1, (off_t)at), 1);
+  assert_int_equal(pwrite(data_fd, &byte, 1, (off_t)at), 1);
+  judge((hole){at, 1}, true);
+  assert_int_equal(pwrite(memory_fd, image + at, 1, (off_t)at), 1);
+  assert_int_equal(pwrite(data_fd, image + at, 1, (off_t)at), 1);
+}
+
+/* ---- tests ----------------------------------------------------------------------------------------------------------- */
+
+static int setup(void **state) {
+  (void)state;
+  struct stat st;
+  const char *folder = getenv("TMPDIR");
+  snprintf(path, sizeof path, "%s/byteflip-XXXXXX", folder && *folder ? folder : "/tmp");
+  assert_non_null(mkdtemp(path));
+  make_store();
+  snprintf(data_path, sizeof data_path, "%s/data.mdb", path);
+  data_fd = open(data_path, O_RDWR | O_CLOEXEC);
+  assert_int_equal(fstat(data_fd, &st), 0);
+  image_bytes = (uint64_t)st.st_size;
+  image = malloc(image_bytes);
+  assert_int_equal(pread(data_fd, image, image_bytes, 0), image_bytes);
+  memory_fd = memfd_create("data.mdb", MFD_CLOEXEC);
+  assert_int_equal(write(memory_fd, image, image_bytes), image_bytes);
+  assert_int_equal(recover_image(&whole, &whole_rows), 0);
+  whole_digest = read_everything();
+  print_message("seed %llu; %llu LMDB pages, %zu rows, %zu records\n", (unsigned long long)seed,
+                (unsigned long long)image_bytes / LMDB_PAGE_BYTES, whole.audit.kept.rows.count, whole.records.count);
+  return 0;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  char lock[4200];
+  snprintf(lock, sizeof lock, "%s/lock.mdb", path);
+  close(data_fd);
+  close(memory_fd);
+  unlink(data_path);
+  unlink(lock);
+  rmdir(path);
+  salvage_free(&whole);
+  free(whole_rows.at);
+  free(image);
+  return 0;
+}
+
+static void the_store_is_whole(void **state) {
+  (void)state;
+  assert_false(check_says_damaged());
+  assert_true(whole_digest != 0 && whole.lost.damages == 0);
+  assert_true(whole.audit.kept.rows.count > 60 && whole.records.count > 180);
+  assert_true(image_bytes / LMDB_PAGE_BYTES > 200);
+}
+
+static void every_kind_of_byte(void **state) {
+  (void)state;
+  uint64_t random = seed;
+  for (uint64_t at = only == UINT64_MAX ? 0 : only; at < image_bytes;) {
+    flip(at, (uint8_t)(1 + next_random(&random) % 255));
+    uint64_t in_page = at % LMDB_PAGE_BYTES;
+    bool tree = (image[at - in_page + 10] & 3) != 0 && image[at - in_page + 11] == 0;
+    bool dense = (at < 2 * LMDB_PAGE_BYTES && in_page < 160) || every_byte;
+    at += dense ? 1 : 1 + next_random(&random) % (tree ? 90 : 1200);
+  }
+  print_message("%llu bytes changed: %llu not noticed, and the library reads as before; %llu damaged, of which recover "
+                "lost something in %llu\n",
+                (unsigned long long)flips, (unsigned long long)clean, (unsigned long long)damaged,
+                (unsigned long long)losses);
+  assert_true(only != UINT64_MAX || (flips > 2000 && damaged > 1000 && clean > 0));
+}
+
+static void cut_off_anywhere(void **state) {
+  (void)state;
+  uint64_t random = seed + 1;
+  flips = clean = damaged = 0;
+  for (uint64_t length = image_bytes - 1; length > 0;) {
+    assert_int_equal(ftruncate(memory_fd, (off_t)length), 0);
+    assert_int_equal(ftruncate(data_fd, (off_t)length), 0);
+    judge((hole){length, image_bytes - length}, false);
+    assert_int_equal(pwrite(memory_fd, image + length, image_bytes - length, (off_t)length), image_bytes - length);
+    assert_int_equal(pwrite(data_fd, image + length, image_bytes - length, (off_t)length), image_bytes - length);
+    uint64_t step = every_byte ? 64 : 1 + next_random(&random) % 16000;
+    length -= step < length ? step : length;
+  }
+  print_message("%llu lengths: %llu not noticed, %llu damaged\n", (unsigned long long)flips, (unsigned long long)clean,
+                (unsigned long long)damaged);
+  assert_true(damaged > 50);
+}
+
+static void put_page(uint64_t page, const uint8_t *bytes) {
+  assert_int_equal(pwrite(memory_fd, bytes, LMDB_PAGE_BYTES, (off_t)(page * LMDB_PAGE_BYTES)), LMDB_PAGE_BYTES);
+  assert_int_equal(pwrite(data_fd, bytes, LMDB_PAGE_BYTES, (off_t)(page * LMDB_PAGE_BYTES)), LMDB_PAGE_BYTES);
+}
+
+/* Each LMDB page by itself: what lay elsewhere comes back, and what is unsure cannot be read. */
+static void any_lmdb_page_destroyed(void **state) {
+  (void)state;
+  uint64_t random = seed + 2;
+  uint8_t noise[LMDB_PAGE_BYTES];
+  flips = clean = damaged = losses = 0;
+  for (uint64_t page = 0; page < image_bytes / LMDB_PAGE_BYTES; page++) {
+    for (unsigned i = 0; i < sizeof noise; i++) noise[i] = page % 2 ? (uint8_t)next_random(&random) : 0;
+    put_page(page, noise);
+    judge((hole){page * LMDB_PAGE_BYTES, LMDB_PAGE_BYTES}, false);
+    put_page(page, image + page * LMDB_PAGE_BYTES);
+  }
+  print_message("%llu pages: %llu not noticed, %llu damaged, of which recover lost something in %llu\n",
+                (unsigned long long)flips, (unsigned long long)clean, (unsigned long long)damaged,
+                (unsigned long long)losses);
+  assert_true(damaged > 100);
+}
+
+/* Without any meta page everything is found again, but for which pages are free. */
+static void both_meta_pages_destroyed(void **state) {
+  (void)state;
+  static const uint8_t nothing[LMDB_PAGE_BYTES];
+  hole h = {0, 2 * LMDB_PAGE_BYTES};
+  salvage s;
+  rows r;
+  put_page(0, nothing);
+  put_page(1, nothing);
+  assert_true(check_says_damaged());
+  assert_int_equal(pwrite(memory_fd, image + 16, 136, 16), 136); /* not foreign: LMDB's magic is in one of them */
+  assert_true(check_says_damaged());
+  uint64_t far = UINT64_MAX - 2;
+  assert_int_equal(pwrite(memory_fd, &far, sizeof far, 88 + 40), sizeof far);
+  assert_int_equal(recover_image(&s, &r), 0);
+  compare_rows(&r, h, true);
+  compare_lookups(&s, &r, h);
+  compare_records(&s, h);
+  assert_int_equal(s.lost.damages, 0);
+  free(r.at);
+  salvage_free(&s);
+  put_page(0, image);
+  put_page(1, image + LMDB_PAGE_BYTES);
+}
+
+int main(int count, char **words) {
+  for (int i = 1; i < count; i++) {
+    if (strcmp(words[i], "--all") == 0) every_byte = true;
+    if (strcmp(words[i], "--from") == 0 && i + 1 < count) only = strtoull(words[i + 1], NULL, 10);
+    if (strcmp(words[i], "--seed") == 0 && i + 1 < count) seed = strtoull(words[i + 1], NULL, 10);
+  }
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(the_store_is_whole),      cmocka_unit_test(every_kind_of_byte),
+      cmocka_unit_test(any_lmdb_page_destroyed), cmocka_unit_test(both_meta_pages_destroyed),
+      cmocka_unit_test(cut_off_anywhere),
+  };
+  return cmocka_run_group_tests_name("byteflip", tests, setup, teardown);
+}
