@@ -29,6 +29,20 @@ void world_fail(const world *w, const char *file, int line, const char *conditio
   _fail(file, line);
 }
 
+void world_enter(world *w) {
+  if (w->hooks.enter) w->hooks.enter();
+}
+
+bool world_left(world *w, int status) {
+  if (w->hooks.leave) w->hooks.leave();
+  return status && w->hooks.again && w->hooks.again(status);
+}
+
+void world_sealed(world *w, int status, bool durable) {
+  if (w->hooks.sealed) w->hooks.sealed(w, durable && status == 0);
+  if (status) w->hooks.lost(w);
+}
+
 /* ---- the store ------------------------------------------------------------------------------------ */
 
 static void open_store(world *w) {
@@ -38,7 +52,7 @@ static void open_store(world *w) {
 }
 
 void world_open(world *w, const char *path, pagestore_tracker tracker, uint64_t seed) {
-  *w = (world){ .path = strdup(path), .tracker = tracker, .dice = { seed }, .samples = { seed } };
+  *w = (world){ .path = strdup(path), .tracker = tracker, .dice = { .state = seed }, .samples = { .state = seed } };
   for (int i = 0; i < WORLD_INSTANCES; i++) snprintf(w->instance[i].name, sizeof w->instance[i].name, "instance %d/%c", i, 'a' + i);
   open_store(w);
 }
