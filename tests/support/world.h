@@ -88,6 +88,8 @@ struct world {
 void world_open(world *, const char *path, pagestore_tracker, uint64_t seed);
 void world_reopen(world *, bool trash);   /* trash: a deletion is still worked off */
 void world_close(world *);
+void world_abandon(world *);              /* closes everything, whatever the store says, and forgets all; then: */
+void world_open_store(world *);
 uint64_t world_export(world *);           /* everything that is stored, as one hash; checks it on the way */
 
 /* Fails the test with the seed's step. */
@@ -130,7 +132,8 @@ void instance_forget(world_instance *);   /* it does not exist any more */
 typedef enum {
   WORLD_WRITE, WORLD_GROW, WORLD_METADATA, WORLD_MEMORY_DELETE, WORLD_COMMIT, WORLD_COMMIT_ALL, WORLD_ROLLBACK, WORLD_UPGRADE,
   WORLD_SNAPSHOT, WORLD_DROP, WORLD_RESTORE, WORLD_VIEW, WORLD_ADVANCE, WORLD_END_VIEW, WORLD_FORK, WORLD_FORK_OF_SNAPSHOT, WORLD_FLOOD,
-  WORLD_CREATE, WORLD_OPEN, WORLD_CLOSE, WORLD_DELETE, WORLD_TRIM, WORLD_SYNC, WORLD_REOPEN, WORLD_LOOK, WORLD_OPERATIONS
+  WORLD_CREATE, WORLD_OPEN, WORLD_CLOSE, WORLD_DELETE, WORLD_TRIM, WORLD_SYNC, WORLD_REOPEN, WORLD_LOOK, WORLD_DIFF,
+  WORLD_OPERATIONS
 } world_operation;
 
 void world_do(world *, world_operation);

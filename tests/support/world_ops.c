@@ -448,7 +448,7 @@ static const operation operations[WORLD_OPERATIONS] = {
   [WORLD_ADVANCE] = { 60, op_advance }, [WORLD_END_VIEW] = { 30, op_end_view }, [WORLD_FORK] = { 24, op_fork },
   [WORLD_FORK_OF_SNAPSHOT] = { 16, op_fork_of_snapshot }, [WORLD_FLOOD] = { 4, op_flood }, [WORLD_CREATE] = { 12, op_create },
   [WORLD_OPEN] = { 24, op_open }, [WORLD_CLOSE] = { 12, op_close }, [WORLD_DELETE] = { 24, op_delete }, [WORLD_TRIM] = { 12, op_trim },
-  [WORLD_SYNC] = { 4, op_sync }, [WORLD_REOPEN] = { 4, op_reopen }, [WORLD_LOOK] = { 8, op_check },
+  [WORLD_SYNC] = { 4, op_sync }, [WORLD_REOPEN] = { 4, op_reopen }, [WORLD_LOOK] = { 8, op_check }, [WORLD_DIFF] = { 12, world_diff },
 };
 
 void world_do(world *w, world_operation o) {

@@ -1,4 +1,4 @@
-/* world_ops.h - the operations that only change an open message, for world_ops.c: all by the dice.
+/* world_ops.h - operations for world_ops.c: those that only change an open message, and diff: all by the dice.
  *
  * Thread: one.
  */
@@ -15,5 +15,6 @@ void world_write_dense(world *, holder *, int memory, pagestore_memory *);   /* 
 void world_grow(world *);
 void world_metadata(world *);
 void world_memory_delete(world *);
+void world_diff(world *);                 /* two open views */
 
 #endif

@@ -1,7 +1,7 @@
 # programs.cmake - how programs and tests are found, built and registered.
 #
 #   tools/NAME/main.c, fuzz/NAME/main.c   a program build/tools/NAME, of every .c in that folder
-#   fuzz/fuzz_NAME.c                      a fuzz target build/fuzz/fuzz_NAME, registered: some random inputs a run
+#   fuzz/fuzz_NAME.c, fuzz/NAME/*.c       a fuzz target build/fuzz/fuzz_NAME, registered: some random inputs a run
 #   fuzz/NAME.c                           a program build/fuzz/NAME; but driver.c and libfuzzer.c are linked to the targets
 #   tests/test_NAME.c                     a cmocka program build/tests/test_NAME, registered
 #   tests/support/*.c                     linked into all of these tests, the tests' own helpers
@@ -176,7 +176,8 @@ function(pagestore_programs folder)
 endfunction()
 
 # A fuzz target: with -DPAGESTORE_FUZZER=libfuzzer (clang) under libFuzzer, else under fuzz/driver.c. A line
-# " * ctest: runs=N" in its head says how many random inputs a test run tries; "must crash": it has to.
+# " * ctest: runs=N" in its head says how many random inputs a test run tries; "must crash": it has to; "support": it stands on
+# tests/support. A line " * wraps: symbol..." sends each call of these symbols, LMDB's too, to __wrap_symbol.
 function(pagestore_fuzz_target path)
   get_filename_component(name ${path} NAME)
   string(REPLACE "fuzz_" "" short ${name})
@@ -184,16 +185,36 @@ function(pagestore_fuzz_target path)
   file(STRINGS ${path}.c head LIMIT_COUNT 20 REGEX "^ \\* ctest: ")
   string(REGEX MATCH "runs=([0-9]+)" runs "${head}")
   set(runs ${CMAKE_MATCH_1})
+  file(STRINGS ${path}.c wraps LIMIT_COUNT 40 REGEX "^ \\* wraps: ")
+  list(TRANSFORM wraps REPLACE "^ \\* wraps: " "")
+  list(JOIN wraps " " wraps)
+  separate_arguments(wraps UNIX_COMMAND "${wraps}")
+  find_library(CMOCKA_LIBRARY cmocka)
+  if(head MATCHES "support" AND NOT CMOCKA_LIBRARY)
+    message(STATUS "cmocka is missing: no ${path}")
+    return()
+  endif()
+  file(GLOB parts CONFIGURE_DEPENDS fuzz/${short}/*.c)
   file(GLOB corpus LIST_DIRECTORIES true fuzz/corpus/${short})
   if(PAGESTORE_FUZZER STREQUAL libfuzzer)
-    pagestore_program(${path} ${path}.c fuzz/libfuzzer.c)
+    pagestore_program(${path} ${path}.c ${parts} fuzz/libfuzzer.c)
     target_link_options(program_${name} PRIVATE -fsanitize=fuzzer)
     set(command $<TARGET_FILE:program_${name}> -runs=${runs} -max_len=1048576 ${corpus})
   else()
-    pagestore_program(${path} ${path}.c fuzz/driver.c)
+    pagestore_program(${path} ${path}.c ${parts} fuzz/driver.c)
     set(command $<TARGET_FILE:program_${name}> --random ${runs} ${corpus})
   endif()
   target_include_directories(program_${name} PRIVATE ${CMAKE_SOURCE_DIR})
+  if(head MATCHES "support")
+    target_link_libraries(program_${name} PRIVATE pagestore_test_support ${CMOCKA_LIBRARY})
+    target_include_directories(program_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+  endif()
+  if(wraps)
+    target_link_libraries(program_${name} PRIVATE -l:liblmdb.a)
+  endif()
+  foreach(symbol ${wraps})
+    target_link_options(program_${name} PRIVATE LINKER:--wrap=${symbol})
+  endforeach()
   if(head MATCHES "must crash")
     if(PAGESTORE_FUZZER STREQUAL libfuzzer)
       add_test(NAME ${name} COMMAND ${command})
