@@ -248,6 +248,7 @@ static void op_view(world *w) {
     options = PAGESTORE_WITH(pagestore_instance_options, .flags = kind);
     WORLD_STATUS(w, status, pagestore_instance_open(w->store, i->name, options, &handle));
   }
+  if (status == PAGESTORE_EFAILED && w->hooks.lost) w->hooks.lost(w);
   WORLD_CHECK(w, status == 0, "view of '%s': %s", i->name, pagestore_detail());
   version *of = s ? s->of : durable ? version_of(w, i, pagestore_committed_version(handle)) : i->h.committed;
   holder_begin(&v->h, handle, kind, of);
