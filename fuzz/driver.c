@@ -225,7 +225,10 @@ static void run_random(uint64_t count) {
     if (!bytes) exit(2);
     size_t size = from->size;
     memcpy(bytes, from->bytes, size);
-    while (times--) size = mutate_once(bytes, size);
+    while (times--)
+      size = fuzz_mutate && below(2)
+                 ? fuzz_mutate(bytes, size, size + 64, (unsigned)next_random())
+                 : mutate_once(bytes, size);
     run(bytes, size);
     free(bytes);
   }

@@ -62,8 +62,9 @@ static void commit(world *w, world_instance *i, unsigned flags) {
   }
   WORLD_CHECK_SEALED(w, status, "commit");
   WORLD_CHECK(w, status || is == must, "committed version %llu, not %llu", (unsigned long long)is, (unsigned long long)must);
+  bool sealed = h->changed;  /* else it waits for nothing that other instances have sealed */
   holder_committed(i, must);
-  world_sealed(w, status, !(flags & PAGESTORE_ASYNC));
+  if (sealed || status) world_sealed(w, status, !(flags & PAGESTORE_ASYNC));
   holder_spot_check(w, h);
 }
 
@@ -82,8 +83,12 @@ static void op_commit_all(world *w) {
   unsigned flags = dice_chance(&w->dice, 20) ? 0 : PAGESTORE_ASYNC;
   WORLD_STATUS(w, status, pagestore_commit_all(handles, count, flags));
   WORLD_CHECK_SEALED(w, status, "commit_all");
-  for (size_t i = 0; i < count; i++) holder_committed(of[i], of[i]->h.committed->number + of[i]->h.changed);
-  world_sealed(w, status, !flags);
+  bool sealed = false;
+  for (size_t i = 0; i < count; i++) {
+    sealed |= of[i]->h.changed;
+    holder_committed(of[i], of[i]->h.committed->number + of[i]->h.changed);
+  }
+  if (sealed || status) world_sealed(w, status, !flags);
   for (size_t i = 0; i < count; i++) holder_spot_check(w, &of[i]->h);
   if (count > 1) w->did[DID_COMMIT_ALL]++;
 }
@@ -408,10 +413,11 @@ static void delete_instance(world *w, world_instance *i, unsigned flags) {
   for (int at = 0; at < WORLD_INSTANCES; at++)
     if (w->instance[at].exists && w->instance[at].parent == i->serial) w->did[DID_DELETE_PARENT]++;
   int status = 0;
-  if (i->h.committed->number > 0) WORLD_STATUS(w, status, pagestore_instance_delete(w->store, i->name, flags));
+  bool stored = i->h.committed->number > 0;
+  if (stored) WORLD_STATUS(w, status, pagestore_instance_delete(w->store, i->name, flags));
   WORLD_CHECK_SEALED(w, status, "delete");
   instance_forget(i);
-  world_sealed(w, status, !flags);
+  if (stored) world_sealed(w, status, !flags);
 }
 
 static void op_delete(world *w) {
