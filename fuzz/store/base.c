@@ -130,11 +130,23 @@ static int note_page(void *env, const char *table, walker_page_kind kind, uint64
   return 0;
 }
 
+static int note_row(void *env, const char *table, bytes key, walker_place value) {
+  base *b = env;
+  (void)key;
+  if (strcmp(table, "catalog") != 0 || value.size == 0) return 0;
+  b->records = realloc(b->records, (b->record_count + 1) * sizeof *b->records);
+  b->record_bytes = realloc(b->record_bytes, (b->record_count + 1) * sizeof *b->record_bytes);
+  MUST(b->records && b->record_bytes);
+  b->records[b->record_count] = value.at;
+  b->record_bytes[b->record_count++] = (uint32_t)value.size;
+  return 0;
+}
+
 static void load(const char *path, base *out) {
   struct stat st;
   walker_metas metas;
   walker_summary summary;
-  walker_callbacks callbacks = {.env = out, .finding = ignore_finding, .page = note_page};
+  walker_callbacks callbacks = {.env = out, .finding = ignore_finding, .page = note_page, .row = note_row};
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   MUST(fd >= 0 && fstat(fd, &st) == 0);
   out->size = (size_t)st.st_size;

@@ -19,6 +19,9 @@ typedef struct {
   size_t size, pages;        /* pages of 4,096 bytes */
   uint32_t *tree, *overflow; /* meta, branch and leaf pages; first pages of overflow runs */
   size_t tree_count, overflow_count;
+  uint64_t *records; /* where catalog records are */
+  uint32_t *record_bytes;
+  size_t record_count;
 } base;
 
 /* `folder` is empty and is empty again afterwards. Made once. */

@@ -11,23 +11,27 @@
 #include "storage/wire.h"
 
 enum { LOWER_AT = 12, UPPER_AT = 14 };
+typedef enum { ANY_PAGE, TREE_PAGE, RECORD, OVERFLOW_PAGE } place_kind; /* bits 6 and 7 of an edit */
 
 /* ---- edits ------------------------------------------------------------------------------------ */
 
 static size_t page_of(const base *b, const uint8_t *edit, size_t size) {
   size_t pages = size / LMDB_PAGE_BYTES, page;
-  switch (edit[0] >> 6) {
-  case 0: page = (size_t)edit[1] * pages / 256; break;
-  case 3: page = b->overflow_count ? b->overflow[edit[1] % b->overflow_count] : 0; break;
+  switch ((place_kind)(edit[0] >> 6)) {
+  case ANY_PAGE: page = (size_t)edit[1] * pages / 256; break;
+  case RECORD: page = b->records[edit[1] % b->record_count] / LMDB_PAGE_BYTES; break;
+  case OVERFLOW_PAGE: page = b->overflow_count ? b->overflow[edit[1] % b->overflow_count] : 0; break;
   default: page = b->tree[edit[1] % b->tree_count];
   }
   return page < pages ? page : 0;
 }
 
 /* The middle of a tree page is nobody's. */
-static size_t offset_of(const uint8_t *edit, const uint8_t *page) {
+static size_t offset_of(const base *b, const uint8_t *edit, const uint8_t *page) {
   size_t at = get_le16(edit + 2), lower = get_le16(page + LOWER_AT), upper = get_le16(page + UPPER_AT);
-  bool is_tree = edit[0] >> 6 == 1 || edit[0] >> 6 == 2;
+  bool is_tree = edit[0] >> 6 == TREE_PAGE;
+  size_t record = edit[1] % b->record_count;
+  if (edit[0] >> 6 == RECORD) return b->records[record] % LMDB_PAGE_BYTES + at % b->record_bytes[record];
   if (!is_tree || lower < 16 || upper < lower || upper >= LMDB_PAGE_BYTES) return at % LMDB_PAGE_BYTES;
   return at & 0x8000 ? at % lower : upper + at % (LMDB_PAGE_BYTES - upper);
 }
@@ -99,7 +103,7 @@ void edit_apply(const base *b, const uint8_t edit[EDIT_BYTES], uint8_t *image, s
   }
   if (*size < LMDB_PAGE_BYTES) return;
   uint8_t *page = image + page_of(b, edit, *size) * LMDB_PAGE_BYTES;
-  size_t offset = offset_of(edit, page), room = LMDB_PAGE_BYTES - offset;
+  size_t offset = offset_of(b, edit, page), room = LMDB_PAGE_BYTES - offset;
   uint8_t other[EDIT_BYTES] = {(uint8_t)(with[0] & 0xc0), with[1]};
   uint8_t *from = image + page_of(b, other, *size) * LMDB_PAGE_BYTES;
   switch (kind) {

@@ -2,9 +2,9 @@
  *
  *   byte 0     bit 0: the other base; bit 1: checksums are repaired afterwards; bit 2: opened for writing, too
  *   then       edits of 8 bytes:
- *     0   1    which page (bits 6, 7: any; tree; tree; first of an overflow run), and modulo EDITS what is done to it
+ *     0   1    which page (bits 6, 7: any; tree; of a catalog record; first of an overflow run), and modulo EDITS what is done to it
  *     1   1    the page, among those
- *     2   2    where in it (of tree pages: bit 15 among header and offsets, else among the nodes)
+ *     2   2    where in it (of tree pages: bit 15 among header and offsets, else among the nodes; of records: in the record)
  *     4   4    with what
  *
  * Thread: one.
