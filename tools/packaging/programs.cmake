@@ -2,7 +2,7 @@
 #
 #   tools/NAME/main.c, fuzz/NAME/main.c   a program build/tools/NAME, of every .c in that folder
 #   fuzz/fuzz_NAME.c, fuzz/NAME/*.c       a fuzz target build/fuzz/fuzz_NAME, registered: some random inputs a run
-#   fuzz/NAME.c                           a program build/fuzz/NAME; but driver.c and libfuzzer.c are linked to the targets
+#   fuzz/NAME.c                           a program build/fuzz/NAME; but driver.c, libfuzzer.c and afl.c are linked to the targets
 #   tests/test_NAME.c                     a cmocka program build/tests/test_NAME, registered
 #   tests/support/*.c                     linked into all of these tests, the tests' own helpers
 #   tests/NAME.sh                         registered; exits with 77 where it cannot test
@@ -163,7 +163,7 @@ function(pagestore_programs folder)
   endforeach()
   if(folder STREQUAL fuzz)
     file(GLOB singles CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} fuzz/*.c)
-    list(FILTER singles EXCLUDE REGEX "/(driver|libfuzzer)\\.c$")
+    list(FILTER singles EXCLUDE REGEX "/(driver|libfuzzer|afl)\\.c$")
     foreach(single ${singles})
       string(REPLACE ".c" "" path ${single})
       if(path MATCHES "^fuzz/fuzz_")
@@ -195,11 +195,14 @@ function(pagestore_fuzz_target path)
     return()
   endif()
   file(GLOB parts CONFIGURE_DEPENDS fuzz/${short}/*.c)
-  file(GLOB corpus LIST_DIRECTORIES true fuzz/corpus/${short})
+  file(GLOB corpus LIST_DIRECTORIES true fuzz/corpus/${short} fuzz/regressions/${short})
   if(PAGESTORE_FUZZER STREQUAL libfuzzer)
     pagestore_program(${path} ${path}.c ${parts} fuzz/libfuzzer.c)
     target_link_options(program_${name} PRIVATE -fsanitize=fuzzer)
     set(command $<TARGET_FILE:program_${name}> -runs=${runs} -max_len=1048576 ${corpus})
+  elseif(PAGESTORE_FUZZER STREQUAL afl)
+    pagestore_program(${path} ${path}.c ${parts} fuzz/afl.c)
+    set(runs "")  # fuzz/run does that
   else()
     pagestore_program(${path} ${path}.c ${parts} fuzz/driver.c)
     set(command $<TARGET_FILE:program_${name}> --random ${runs} ${corpus})
@@ -215,7 +218,7 @@ function(pagestore_fuzz_target path)
   foreach(symbol ${wraps})
     target_link_options(program_${name} PRIVATE LINKER:--wrap=${symbol})
   endforeach()
-  if(head MATCHES "must crash")
+  if(head MATCHES "must crash" AND runs)
     if(PAGESTORE_FUZZER STREQUAL libfuzzer)
       add_test(NAME ${name} COMMAND ${command})
       set_tests_properties(${name} PROPERTIES WILL_FAIL TRUE)
