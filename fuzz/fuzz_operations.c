@@ -13,7 +13,7 @@
  * shows one of the states in its queue's order, not before what was durable. So does a killed one. Every tracker stores the same bytes.
  * Each seed must reach the case that it is named after. With FUZZ_PRINT in the environment each input is printed as a script.
  *
- * ctest: runs=60, support
+ * ctest: runs=60, support, bytes=512
  * wraps: malloc calloc realloc pwrite write writev fdatasync
  * wraps: pthread_cond_wait pthread_cond_timedwait pthread_cond_signal pthread_create pthread_join
  */
