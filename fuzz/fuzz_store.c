@@ -4,7 +4,10 @@
  *
  * Whatever is in the file: each call is served or refuses with a text; no crash, no hang. Without an edit everything is served.
  *
- * ctest: runs=500, bytes=257
+ * With FUZZ_PROGRAMS in the environment the programs of the same build look at each store, too; with FUZZ_COUNTS the last line says how
+ * far all came.
+ *
+ * ctest: runs=500, bytes=257, programs=25
  */
 #include <fcntl.h>
 #include <stdbool.h>
@@ -17,10 +20,11 @@
 #include "fuzz/fuzz.h"
 #include "fuzz/store/edit.h"
 #include "fuzz/store/look.h"
+#include "fuzz/store/programs.h"
 
 static char folder[200], store[220], data_file[240], lock_file[240];
 static look_counts total;
-static uint64_t runs, whole_runs;
+static uint64_t runs;
 
 /* ---- the scratch folder: in memory where there is one --------------------------------------------- */
 
@@ -30,10 +34,10 @@ static void remove_all(void) {
   rmdir(store);
   rmdir(folder);
   if (!getenv("FUZZ_COUNTS")) return;
-  printf("stores=%llu opened=%llu views=%llu pages=%llu damaged=%llu diffs=%llu commits=%llu\n",
+  printf("stores=%llu opened=%llu views=%llu pages=%llu damaged=%llu diffs=%llu commits=%llu programs=%llu\n",
          (unsigned long long)runs, (unsigned long long)total.opened, (unsigned long long)total.views,
          (unsigned long long)total.pages, (unsigned long long)total.damaged, (unsigned long long)total.diffs,
-         (unsigned long long)total.commits);
+         (unsigned long long)total.commits, (unsigned long long)total.programs);
 }
 
 static void make_folder(void) {
@@ -110,9 +114,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   look_counts counts = {0};
   write_store(base_get(mode & MODE_MANY ? BASE_MANY : BASE_RICH, folder), mode, data + 1, count);
   look_read(store, &counts);
+  if (getenv("FUZZ_PROGRAMS")) total.programs += programs_run(folder, mode & MODE_MANY);
   if (mode & MODE_WRITE) look_write(store, &counts);
   if (count == 0) {
-    whole_runs++;
     MUST(counts.opened && counts.views && counts.damaged == 0 && (!(mode & MODE_WRITE) || counts.commits));
   }
   runs++;

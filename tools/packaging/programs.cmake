@@ -177,7 +177,7 @@ endfunction()
 
 # A fuzz target: with -DPAGESTORE_FUZZER=libfuzzer (clang) under libFuzzer, else under fuzz/driver.c. A line
 # " * ctest: runs=N" in its head says how many random inputs a test run tries; "must crash": it has to; "support": it stands on
-# tests/support. A line " * wraps: symbol..." sends each call of these symbols, LMDB's too, to __wrap_symbol.
+# tests/support; "programs=N": N more with the built programs, FUZZ_PROGRAMS in the environment; "bytes=N": the longest input (fuzz/run). A line " * wraps: symbol..." sends each call of these symbols, LMDB's too, to __wrap_symbol.
 function(pagestore_fuzz_target path)
   get_filename_component(name ${path} NAME)
   string(REPLACE "fuzz_" "" short ${name})
@@ -228,6 +228,12 @@ function(pagestore_fuzz_target path)
   endif()
   if(runs)
     pagestore_register(${name} fuzz "" 300 ${command})
+  endif()
+  string(REGEX MATCH "programs=([0-9]+)" programs "${head}")
+  if(programs AND runs AND TARGET program_pagestore AND PAGESTORE_FUZZER STREQUAL driver)
+    add_dependencies(program_${name} program_pagestore)
+    pagestore_register(${name}_programs fuzz "" 300 env FUZZ_PROGRAMS=1 FUZZ_COUNTS=1
+      $<TARGET_FILE:program_${name}> --random ${CMAKE_MATCH_1})
   endif()
 endfunction()
 
