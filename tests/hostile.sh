@@ -1,24 +1,32 @@
 #!/bin/bash
-# Store files from elsewhere: 20,000 damaged ones, checksums repaired in half of them, looked at as the tools do and written to; and some
-# more through the programs themselves. No crash, no hang. --all: five times as many. The last line counts. Under AddressSanitizer the
-# same runs as fuzz_store and fuzz_store_programs.
+# Store files from elsewhere: 20,000 damaged ones, checksums repaired in half of them, opened as the tools do, read whole and compared, some
+# written to; a part of them under every command of the pagestore program; some under the built program. No crash, no hang. --all: five
+# times as many, all under every command. Under AddressSanitizer the same runs as fuzz_store, fuzz_commands and fuzz_commands_programs.
+# PAGESTORE_SEED repeats a run. The last lines count.
 #
-# ctest: TIMEOUT 900
+# ctest: TIMEOUT 3600
 set -eu
-target=$BUILD/fuzz/fuzz_store
-[ -x "$target" ] || { echo "fuzz_store was not built"; exit 77; }
-stores=20000 programs=40
-[ "${PAGESTORE_TESTS_LONG:-no}" = no ] || { stores=100000 programs=400; }
+fuzz=$BUILD/fuzz
+for target in fuzz_store fuzz_commands; do
+  [ -x "$fuzz/$target" ] || { echo "$target was not built"; exit 77; }
+done
+stores=20000 commands=1500 programs=25
+[ "${PAGESTORE_TESTS_LONG:-no}" = no ] || { stores=100000 commands=20000 programs=300; }
 cd "${TMPDIR:-/tmp}"
 seed=${PAGESTORE_SEED:-$(date +%s)}
-counts=$(FUZZ_COUNTS=1 "$target" --random $stores --seed "$seed")
-programs=$(FUZZ_PROGRAMS=1 FUZZ_COUNTS=1 "$target" --random $programs --seed "$seed")
-# number TEXT NAME
-number() { sed -nE "s/.*\b$2=([0-9]+).*/\1/p" <<< "$1" | tail -n 1; }
-for what in stores opened views pages damaged diffs commits; do
-  [ "$(number "$counts" $what)" -gt 0 ] || { echo "not one of: $what"; exit 1; }
-done
-[ "$(number "$programs" programs)" -gt 0 ] || { echo "no program was run"; exit 1; }
-[ "$(number "$counts" stores)" -ge $((stores * 9 / 10)) ] || { echo "only $(number "$counts" stores) of $stores stores were tried"; exit 1; }
-echo "seed $seed, in one process: $(tail -n 1 <<< "$counts")"
-echo "seed $seed, with programs: $(tail -n 1 <<< "$programs")"
+export FUZZ_COUNTS=1
+
+# hostile WHAT LEAST TARGET MUST...: the counts of that many stores, each of MUST at least once.
+hostile() {
+  local what=$1 least=$2 target=$3 counts word
+  shift 3
+  counts=$("$fuzz/$target" --random $((least * 51 / 50 + 10)) --seed "$seed" | tail -n 1)
+  echo "seed $seed, $what: $counts"
+  for word in "$@"; do
+    [[ "$counts" =~ (^| )$word=[1-9] ]] || { echo "not one of: $word"; exit 1; }
+  done
+  [[ "$counts" =~ stores=([0-9]+) ]] && [ "${BASH_REMATCH[1]}" -ge "$least" ] || { echo "less than $least stores"; exit 1; }
+}
+hostile "opened and read" $stores fuzz_store opened views pages damaged diffs commits
+hostile "all commands" $commands fuzz_commands commands done found failed
+FUZZ_PROGRAMS=1 hostile "the built program" $programs fuzz_commands commands done

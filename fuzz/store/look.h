@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 typedef struct {
-  uint64_t opened, views, pages, damaged, diffs, commits, programs;
+  uint64_t opened, views, pages, damaged, diffs, commits;
 } look_counts;
 
 void look_read(const char *path, look_counts *); /* ls, stat, log, dump, diff */
