@@ -26,5 +26,7 @@ typedef struct {
 
 /* `folder` is empty and is empty again afterwards. Made once. */
 const base *base_get(base_kind, const char *folder);
+/* Of a catalog record, as those of the whole stores have it. */
+uint64_t base_record_checksum(const void *key, size_t key_bytes, const uint8_t *record, size_t covered_bytes);
 
 #endif

@@ -132,8 +132,7 @@ static void repair_record(int fd, bytes key, walker_place value) {
   catalog_record r = {.size = value.size};
   if (value.size < 16 || value.size > sizeof r.byte || walker_read(fd, value, r.byte) != 0) return;
   put_le16(r.byte + 6, (uint16_t)r.size);
-  put_le64(r.byte + r.size - 8, XXH3_64bits(r.byte, r.size - 8));
-  catalog_record_bind(&r, key);
+  put_le64(r.byte + r.size - 8, base_record_checksum(key.data, key.size, r.byte, r.size - 8));
   MUST(pwrite(fd, r.byte, r.size, (off_t)value.at) == (ssize_t)r.size);
 }
 
