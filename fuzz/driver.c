@@ -1,8 +1,9 @@
 /* driver.c - runs a fuzz target without a fuzzer: for any compiler, for ctest, for what crashed.
  *
- *   fuzz_NAME [--random N] [--seed S] [--write FOLDER] [--must-crash] [FILE | FOLDER]...
+ *   fuzz_NAME [--random N | --seconds T] [--seed S] [--write FOLDER] [--must-crash] [FILE | FOLDER]...
  *
- * Runs the target's own seeds, every file, and then N mutations of these; files alone: just these.
+ * Runs the target's own seeds, every file, and then N mutations of these, or as many as begin within T seconds; files alone: just
+ * these. An input that takes longer than two minutes counts as a crash.
  * Mutations follow from the seed alone; without one it is made from the clock. The last line is
  * "seed=S executions=N". A crash leaves its input in ./crash-S-N and names it: run that file to see
  * it again.
@@ -24,7 +25,7 @@
 
 #include "fuzz/fuzz.h"
 
-enum { INPUT_BYTES_MAX = 4 << 20, GROW_BYTES_MAX = 512 };
+enum { INPUT_BYTES_MAX = 4 << 20, GROW_BYTES_MAX = 512, HANG_SECONDS = 120 };
 
 typedef struct {
   uint8_t *bytes;
@@ -34,7 +35,7 @@ typedef struct {
 static input *corpus;
 static size_t corpus_count;
 
-static uint64_t seed, random_state, executions;
+static uint64_t seed, random_state, executions, seconds;
 static uint8_t *current; /* what runs now, for the crash */
 static size_t current_size;
 
@@ -66,7 +67,7 @@ static void on_crash(int number) {
 
 static void watch(void) {
   if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(keep_input);
-  static const int numbers[] = {SIGILL, SIGTRAP, SIGABRT, SIGFPE, SIGSEGV, SIGBUS};
+  static const int numbers[] = {SIGILL, SIGTRAP, SIGABRT, SIGFPE, SIGALRM, SIGSEGV, SIGBUS};
   size_t count = sizeof numbers / sizeof *numbers -
                  (__sanitizer_set_death_callback ? 2
                                                  : 0); /* a sanitizer takes the last two itself */
@@ -212,20 +213,31 @@ static void run(const uint8_t *bytes, size_t size) {
   memcpy(current, bytes, size);
   current_size = size;
   executions++;
+  alarm(HANG_SECONDS);
   LLVMFuzzerTestOneInput(current, size);
   free(current);
   current = NULL;
 }
 
+static bool goes_on(uint64_t done, uint64_t count) {
+  static time_t end;
+  if (!seconds) return done < count;
+  if (!end) end = time(NULL) + (time_t)seconds;
+  return time(NULL) < end;
+}
+
 static void run_random(uint64_t count) {
-  for (uint64_t i = 0; i < count; i++) {
+  for (uint64_t i = 0; goes_on(i, count); i++) {
     const input *from = &corpus[below(corpus_count)];
     unsigned times = 1 + (unsigned)below(below(2) ? 3 : 12);
     uint8_t *bytes = malloc(from->size + times * 64 + GROW_BYTES_MAX);
     if (!bytes) exit(2);
     size_t size = from->size;
     memcpy(bytes, from->bytes, size);
-    while (times--) size = mutate_once(bytes, size);
+    while (times--)
+      size = fuzz_mutate && below(2)
+                 ? fuzz_mutate(bytes, size, size + 64, (unsigned)next_random())
+                 : mutate_once(bytes, size);
     run(bytes, size);
     free(bytes);
   }
@@ -262,12 +274,13 @@ int main(int argc, char **argv) {
   for (int i = 1; i < argc; i++) {
     bool more = i + 1 < argc;
     if (strcmp(argv[i], "--random") == 0 && more) count = strtoull(argv[++i], NULL, 10);
+    else if (strcmp(argv[i], "--seconds") == 0 && more) seconds = strtoull(argv[++i], NULL, 10);
     else if (strcmp(argv[i], "--seed") == 0 && more) seed = strtoull(argv[++i], NULL, 10);
     else if (strcmp(argv[i], "--write") == 0 && more) folder = argv[++i];
     else if (strcmp(argv[i], "--must-crash") == 0) must_crash = true;
     else add_path(argv[i]);
   }
-  if (corpus_count == 0 || count || folder) fuzz_seeds(add, NULL); /* files alone: just these */
+  if (corpus_count == 0 || count || seconds || folder) fuzz_seeds(add, NULL); /* files alone: just these */
   random_state = seed;
   int status = folder       ? write_corpus(folder)
                : must_crash ? run_that_must_crash(count)

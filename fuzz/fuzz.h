@@ -22,6 +22,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
  * ones only here. */
 void fuzz_seeds(fuzz_add, void *env);
 
+/* A target may know better how to change its inputs: then half of all mutations are its own. They follow from the seed. */
+size_t fuzz_mutate(uint8_t *data, size_t size, size_t max_size, unsigned seed) __attribute__((weak));
+
 /* Rather than assert(): also without debugging. */
 #define MUST(condition) ((condition) ? (void)0 : __builtin_trap())
 

@@ -34,5 +34,6 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
     fuzz_seeds(choose, &c);
     size = c.size;
   }
+  if (fuzz_mutate && seed % 2) return fuzz_mutate(data, size, max_size, seed >> 1);
   return LLVMFuzzerMutate(data, size, max_size);
 }

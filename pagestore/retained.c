@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "instance.h"
+#include "snapshot.h"
 #include "storage/rows.h"
 
 typedef struct {
@@ -33,6 +34,7 @@ static int add(retained_list *l, const char *name, uint64_t layer, uint64_t vers
 static int retain_one(void *env, uint64_t instance, const char *name, const state_record *record) {
   measurement *m = env;
   int status = layers_retain(m->layers, record->layer, record->version);
+  if (status == PAGESTORE_ENOTFOUND) status = snapshot_lost_layer(name, record->layer);
   if (!status && m->store->read_only && instance == m->instance)
     status = add(m->list, name, record->layer, record->version);
   return status;

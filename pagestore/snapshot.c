@@ -84,11 +84,17 @@ void snapshot_remove(pagestore_store *s, snapshot *gone) {
   free(gone);
 }
 
+int snapshot_lost_layer(const char *name, uint64_t layer) {
+  return fail(PAGESTORE_ECORRUPT, "snapshot '%s' lies in layer %llu, which is missing: run `pagestore check`", name,
+              (unsigned long long)layer);
+}
+
 static int load_one(void *env, uint64_t instance, const char *name, const state_record *record) {
   snapshot loaded = { .life = SNAPSHOT_KEPT, .instance = instance, .layer = record->layer, .version = record->version,
                       .time_ns = record->time_ns, .id = record->snapshot };
   memcpy(loaded.name, name, strlen(name) + 1);
-  return snapshot_add(env, &loaded, NULL);
+  int status = snapshot_add(env, &loaded, NULL);
+  return status == PAGESTORE_ENOTFOUND ? snapshot_lost_layer(name, record->layer) : status;
 }
 
 int snapshot_table_load(pagestore_store *s, db_reader reader) {

@@ -24,10 +24,12 @@ struct snapshot {
 };
 
 int snapshot_table_load(pagestore_store *, db_reader);
+int snapshot_lost_layer(const char *name, uint64_t layer);                             /* ECORRUPT, with its text */
 void snapshot_table_free(pagestore_store *);
 snapshot *snapshot_find(pagestore_store *, uint64_t instance, const char *name);      /* QUEUED or KEPT */
 snapshot *snapshot_next(pagestore_store *, uint64_t instance, const char *after);     /* likewise, by name */
-int snapshot_add(pagestore_store *, const snapshot *, snapshot **);                   /* retains its point. ENOMEM */
+/* Retains its point. ENOTFOUND: no such layer. ENOMEM */
+int snapshot_add(pagestore_store *, const snapshot *, snapshot **);
 /* At this serial the instance was again what the snapshot is. */
 void snapshot_is_at(pagestore_store *, uint64_t instance, id128 id, uint64_t serial);
 void snapshot_remove(pagestore_store *, snapshot *);                                  /* and its point */

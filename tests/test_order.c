@@ -24,7 +24,7 @@ enum { INSTANCES = 3, PAGES = 5, KILLS_DEFAULT = 200 };
 typedef struct { bool writes[INSTANCES]; } action;
 
 static action action_of(uint64_t seed, uint64_t n) {
-  dice d = { seed ^ n * 0x9e3779b97f4a7c15u };
+  dice d = { .state = seed ^ n * 0x9e3779b97f4a7c15u };
   uint64_t first = dice_below(&d, INSTANCES);
   action a = { { false } };
   a.writes[first] = true;
@@ -180,7 +180,7 @@ static uint64_t check(const char *path, uint64_t seed, uint64_t acknowledged) {
 static void killed_at_any_time(void **state) {
   (void)state;
   uint64_t seed = env_number("PAGESTORE_SEED", 7), kills = env_number("PAGESTORE_KILLS", KILLS_DEFAULT), reached = 0, most = 0, unsaid = 0;
-  dice d = { seed };
+  dice d = { .state = seed };
   char *directory = scratch_make(), path[4200];
   snprintf(path, sizeof path, "%s/store", directory);
   print_message("seed %llu, %llu kills\n", (unsigned long long)seed, (unsigned long long)kills);

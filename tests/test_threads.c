@@ -160,7 +160,7 @@ static void fork_it(pagestore_instance *view, unsigned reader, uint64_t n) {
 
 static void *read_views(void *env) {
   unsigned reader = (unsigned)(uintptr_t)env;
-  dice d = { reader };
+  dice d = { .state = reader };
   EXPECT(pagestore_thread_prepare() == 0);
   for (uint64_t n = 0; !atomic_load(&stop); n++) {
     writer *w = &writers[dice_below(&d, WRITERS)];

@@ -370,8 +370,7 @@ bool layers_get(layers *t, uint64_t id, layer_record *out) {
 int layers_retain(layers *t, uint64_t id, uint64_t version) {
   pthread_mutex_lock(&t->lock);
   layer *l = layer_find(t, id);
-  ASSERT(l != NULL);
-  int err = add_lasting(l, version);
+  int err = l == NULL ? PAGESTORE_ENOTFOUND : add_lasting(l, version);
   pthread_mutex_unlock(&t->lock);
   return err;
 }

@@ -55,7 +55,8 @@ void layers_remove(layers *, uint64_t id);
 void layers_reroot(layers *, uint64_t id);
 bool layers_get(layers *, uint64_t id, layer_record *);
 
-int layers_retain(layers *, uint64_t layer, uint64_t version);        /* a snapshot's point; counted. ENOMEM */
+/* a snapshot's point; counted. ENOTFOUND ENOMEM */
+int layers_retain(layers *, uint64_t layer, uint64_t version);
 void layers_unretain(layers *, uint64_t layer, uint64_t version);
 /* every bounded step; counted. ENOMEM: nothing pinned */
 int layers_pin(layers *, const line *);

@@ -29,7 +29,12 @@ uint64_t dice_roll(dice *d) {  /* splitmix64 */
   return z ^ z >> 31;
 }
 
-uint64_t dice_below(dice *d, uint64_t limit) { return dice_roll(d) % limit; }
+uint64_t dice_below(dice *d, uint64_t limit) {
+  if (d->left == 0) return dice_roll(d) % limit;
+  uint8_t byte = *d->tape++;
+  d->left--;
+  return limit <= 256 ? byte % limit : limit / 256 * byte + dice_roll(d) % (limit / 256);
+}
 
 bool dice_chance(dice *d, unsigned percent) { return dice_below(d, 100) < percent; }
 

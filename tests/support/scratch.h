@@ -24,8 +24,10 @@ enum { PAGE = PAGESTORE_PAGE, BLOCK = PAGESTORE_BLOCK };
 char *scratch_make(void);
 void scratch_remove(char *path);   /* with all that is in it; frees the path */
 
-typedef struct { uint64_t state; } dice;
-uint64_t dice_roll(dice *);                         /* 64 bits */
+/* Without a tape the dice follow from `state`. With one, each choice of dice_below is its next byte, until it ends: what a fuzzer
+ * chooses. */
+typedef struct { uint64_t state; const uint8_t *tape; size_t left; } dice;
+uint64_t dice_roll(dice *);                         /* 64 bits, never from the tape */
 uint64_t dice_below(dice *, uint64_t limit);        /* 0 .. limit - 1 */
 bool dice_chance(dice *, unsigned percent);
 

@@ -29,18 +29,32 @@ void world_fail(const world *w, const char *file, int line, const char *conditio
   _fail(file, line);
 }
 
+void world_enter(world *w) {
+  if (w->hooks.enter) w->hooks.enter();
+}
+
+bool world_left(world *w, int status) {
+  if (w->hooks.leave) w->hooks.leave();
+  return status && w->hooks.again && w->hooks.again(status);
+}
+
+void world_sealed(world *w, int status, bool durable) {
+  if (w->hooks.sealed) w->hooks.sealed(w, durable && status == 0);
+  if (status) w->hooks.lost(w);
+}
+
 /* ---- the store ------------------------------------------------------------------------------------ */
 
-static void open_store(world *w) {
+void world_open_store(world *w) {
   const pagestore_options *options = PAGESTORE_WITH(
     pagestore_options, .flags = PAGESTORE_CREATE | PAGESTORE_VERIFY, .tracker = w->tracker, .queue_bytes = 192 << 10, .map_bytes = 1ull << 34);
   WORLD_OK(w, pagestore_open(w->path, options, &w->store));
 }
 
 void world_open(world *w, const char *path, pagestore_tracker tracker, uint64_t seed) {
-  *w = (world){ .path = strdup(path), .tracker = tracker, .dice = { seed }, .samples = { seed } };
+  *w = (world){ .path = strdup(path), .tracker = tracker, .dice = { .state = seed }, .samples = { .state = seed } };
   for (int i = 0; i < WORLD_INSTANCES; i++) snprintf(w->instance[i].name, sizeof w->instance[i].name, "instance %d/%c", i, 'a' + i);
-  open_store(w);
+  world_open_store(w);
 }
 
 static void close_handles(world *w) {
@@ -58,6 +72,17 @@ void world_close(world *w) {
   WORLD_OK(w, pagestore_close(w->store));
   for (int i = 0; i < WORLD_INSTANCES; i++) instance_forget(&w->instance[i]);
   free(w->path);
+}
+
+void world_abandon(world *w) {
+  for (int i = 0; i < WORLD_VIEWS; i++)
+    if (w->view[i].h.handle) holder_end(&w->view[i].h);
+  for (int i = 0; i < WORLD_INSTANCES; i++) {
+    if (w->instance[i].h.handle) holder_end(&w->instance[i].h);
+    instance_forget(&w->instance[i]);
+  }
+  pagestore_close(w->store);
+  w->store = NULL;
 }
 
 /* ---- versions and handles ------------------------------------------------------------------------------- */
@@ -324,7 +349,7 @@ uint64_t world_export(world *w) {
 void world_reopen(world *w, bool trash) {
   close_handles(w);
   WORLD_OK(w, pagestore_close(w->store));
-  open_store(w);
+  world_open_store(w);
   if (trash) w->did[DID_REOPEN_IN_TRASH]++;
   world_export(w);
 }

@@ -1,5 +1,5 @@
-/* world_ops.c - one random operation on both at a time; see world_ops.h. */
-#include "world.h"
+/* world_ops.c - one random operation on both at a time; see world.h. */
+#include "world_ops.h"
 
 /* ---- choosing ------------------------------------------------------------------------------------- */
 
@@ -29,7 +29,7 @@ static world_view *some_view(world *w, bool open) {
 }
 
 /* A handle that takes writes: mostly an instance. */
-static holder *some_writer(world *w) {
+holder *world_some_writer(world *w) {
   world_view *v = some_view(w, true);
   if (v && v->h.kind == PAGESTORE_PRIVATE && dice_chance(&w->dice, 20)) return &v->h;
   world_instance *i = some_instance(w, true);
@@ -43,127 +43,6 @@ static void end_views_of(world *w, const world_instance *i, const char *snapshot
   }
 }
 
-/* ---- changes --------------------------------------------------------------------------------------------- */
-
-static void write_direct(holder *h, int memory, pagestore_memory *m, uint64_t offset, const uint8_t *bytes, size_t length) {
-  if (world_memory[memory].flags & PAGESTORE_EXPLICIT) assert_ok(pagestore_memory_mark(m, offset, length));
-  memcpy(h->base[memory] + offset, bytes, length);
-}
-
-static void write_scattered(world *w, holder *h, int memory, pagestore_memory *m) {
-  model_memory *model = &h->work->memory[memory];
-  uint64_t count = 1 + dice_below(&w->dice, 8);
-  while (count--) {
-    uint8_t bytes[64];
-    size_t length = 1 + dice_below(&w->dice, sizeof bytes);
-    uint64_t offset = dice_below(&w->dice, model->pages * PAGE - length + 1);
-    for (size_t i = 0; i < length; i++) bytes[i] = (uint8_t)dice_roll(&w->dice);
-    write_direct(h, memory, m, offset, bytes, length);
-    model_write(model, offset, bytes, length);
-  }
-}
-
-/* Up to three pages: through the pointer, a call, or a prepared range. */
-static void write_dense(world *w, holder *h, int memory, pagestore_memory *m) {
-  model_memory *model = &h->work->memory[memory];
-  uint64_t size = model->pages * PAGE, offset = dice_below(&w->dice, size), length = 1 + dice_below(&w->dice, 3 * PAGE);
-  if (dice_chance(&w->dice, 30)) offset -= offset % BLOCK;
-  if (length > size - offset) length = size - offset;
-  uint8_t *bytes = malloc(length);
-  uint64_t word = dice_roll(&w->dice);
-  for (uint64_t i = 0; i < length; i++) bytes[i] = (uint8_t)((word >> i % 57) + i / 4096);
-  switch (dice_below(&w->dice, 3)) {
-  case 0: write_direct(h, memory, m, offset, bytes, length); break;
-  case 1: WORLD_OK(w, pagestore_memory_write(m, offset, bytes, length)); break;
-  default:
-    WORLD_OK(w, pagestore_memory_prepare(m, offset, length, true));
-    memcpy(h->base[memory] + offset, bytes, length);
-  }
-  model_write(model, offset, bytes, length);
-  free(bytes);
-}
-
-static void write_same(world *w, holder *h, int memory, pagestore_memory *m) {
-  model_memory *model = &h->work->memory[memory];
-  uint64_t offset = dice_below(&w->dice, model->pages * PAGE - 8);
-  uint8_t bytes[8];
-  memcpy(bytes, model_page(model, offset / PAGE) + offset % PAGE, offset % PAGE > PAGE - 8 ? 1 : 8);
-  write_direct(h, memory, m, offset, bytes, offset % PAGE > PAGE - 8 ? 1 : 8);
-}
-
-static void fill(world *w, holder *h, int memory, pagestore_memory *m) {
-  model_memory *model = &h->work->memory[memory];
-  uint64_t offset = dice_below(&w->dice, model->pages) * PAGE, length = (1 + dice_below(&w->dice, 2)) * PAGE;
-  int byte = dice_chance(&w->dice, 70) ? 0 : (int)dice_below(&w->dice, 256);
-  if (dice_chance(&w->dice, 30)) offset += 5000, length -= 7000;
-  if (offset + length > model->pages * PAGE) length = model->pages * PAGE - offset;
-  WORLD_OK(w, pagestore_memory_fill(m, offset, byte, length));
-  model_fill(model, offset, byte, length);
-}
-
-static void op_write(world *w) {
-  holder *h = some_writer(w);
-  if (!h) return;
-  int memory = (int)dice_below(&w->dice, MODEL_MEMORIES);
-  pagestore_memory *m = world_use(w, h, memory);
-  if (h->work->memory[memory].pages == 0) return;
-  switch (dice_below(&w->dice, 5)) {
-  case 0: write_dense(w, h, memory, m); break;
-  case 1: write_same(w, h, memory, m); break;
-  case 2: fill(w, h, memory, m); break;
-  default: write_scattered(w, h, memory, m);
-  }
-  if (memory != MEMORY_VOLATILE) h->changed = true;
-}
-
-static void op_grow(world *w) {
-  holder *h = some_writer(w);
-  if (!h) return;
-  int memory = (int)dice_below(&w->dice, MODEL_MEMORIES);
-  pagestore_memory *m = world_use(w, h, memory);
-  model_memory *model = &h->work->memory[memory];
-  uint64_t by = dice_below(&w->dice, 4), old = UINT64_MAX;
-  int status = pagestore_memory_grow(m, by, &old);
-  if (model->pages + by > pagestore_memory_max(m)) {
-    WORLD_CHECK(w, status == PAGESTORE_EBOUNDS && old == UINT64_MAX, "grown beyond the maximum: %d", status);
-    return;
-  }
-  WORLD_CHECK(w, status == 0 && old == model->pages, "grow: %s", pagestore_detail());
-  model_resize(model, model->pages + by);
-  if (by && memory != MEMORY_VOLATILE) h->changed = true;
-}
-
-static void op_metadata(world *w) {
-  holder *h = some_writer(w);
-  if (!h) return;
-  int key = (int)dice_below(&w->dice, MODEL_KEYS);
-  size_t length = dice_below(&w->dice, 200);
-  if (dice_chance(&w->dice, 15)) length = 1000 + dice_below(&w->dice, 100 << 10);
-  uint8_t *bytes = malloc(length + 1);
-  memset(bytes, (int)dice_roll(&w->dice), length + 1);
-  if (length) bytes[dice_below(&w->dice, length)] ^= 0x55;
-  bool remove = dice_chance(&w->dice, 20);
-  WORLD_OK(w, pagestore_metadata_set(h->handle, model_key[key], remove ? NULL : bytes, remove ? 0 : length));
-  version_set(h->work, key, remove ? NULL : bytes, length);
-  if (length > 1000 && !remove) w->did[DID_LARGE_METADATA]++;
-  free(bytes);
-  h->changed = true;
-}
-
-static void op_memory_delete(world *w) {
-  holder *h = some_writer(w);
-  if (!h) return;
-  int memory = (int)dice_below(&w->dice, MEMORY_VOLATILE);
-  if (!h->work->memory[memory].present) return;
-  pagestore_memory *m = world_use(w, h, memory);
-  WORLD_OK(w, pagestore_memory_delete(m));
-  model_resize(&h->work->memory[memory], 0);
-  h->work->memory[memory].present = false;
-  h->changed = true;
-  w->did[DID_MEMORY_DELETED]++;
-  if (dice_chance(&w->dice, 50)) world_use(w, h, memory);
-}
-
 /* ---- boundaries ------------------------------------------------------------------------------------------- */
 
 static unsigned commit_flags(world *w) {
@@ -174,15 +53,18 @@ static unsigned commit_flags(world *w) {
 static void commit(world *w, world_instance *i, unsigned flags) {
   holder *h = &i->h;
   uint64_t must = h->committed->number + h->changed, is = UINT64_MAX;
-  int status = pagestore_commit(h->handle, flags, &is);
+  int status;
+  WORLD_STATUS(w, status, pagestore_commit(h->handle, flags, &is));
   if (status == PAGESTORE_EAGAIN && flags & PAGESTORE_NOWAIT) {
     w->did[DID_QUEUE_FULL]++;
     holder_spot_check(w, h);
-    status = pagestore_commit(h->handle, flags & ~(unsigned)PAGESTORE_NOWAIT, &is);
+    WORLD_STATUS(w, status, pagestore_commit(h->handle, flags & ~(unsigned)PAGESTORE_NOWAIT, &is));
   }
-  WORLD_CHECK(w, status == 0, "commit: %s: %s", pagestore_strerror(status), pagestore_detail());
-  WORLD_CHECK(w, is == must, "committed version %llu, not %llu", (unsigned long long)is, (unsigned long long)must);
+  WORLD_CHECK_SEALED(w, status, "commit");
+  WORLD_CHECK(w, status || is == must, "committed version %llu, not %llu", (unsigned long long)is, (unsigned long long)must);
+  bool sealed = h->changed;  /* else it waits for nothing that other instances have sealed */
   holder_committed(i, must);
+  if (sealed || status) world_sealed(w, status, !(flags & PAGESTORE_ASYNC));
   holder_spot_check(w, h);
 }
 
@@ -197,11 +79,17 @@ static void op_commit_all(world *w) {
   size_t count = 0;
   for (int i = 0; i < WORLD_INSTANCES; i++)
     if (w->instance[i].h.handle && dice_chance(&w->dice, 60)) of[count] = &w->instance[i], handles[count++] = w->instance[i].h.handle;
-  WORLD_OK(w, pagestore_commit_all(handles, count, dice_chance(&w->dice, 20) ? 0 : PAGESTORE_ASYNC));
+  int status;
+  unsigned flags = dice_chance(&w->dice, 20) ? 0 : PAGESTORE_ASYNC;
+  WORLD_STATUS(w, status, pagestore_commit_all(handles, count, flags));
+  WORLD_CHECK_SEALED(w, status, "commit_all");
+  bool sealed = false;
   for (size_t i = 0; i < count; i++) {
+    sealed |= of[i]->h.changed;
     holder_committed(of[i], of[i]->h.committed->number + of[i]->h.changed);
-    holder_spot_check(w, &of[i]->h);
   }
+  if (sealed || status) world_sealed(w, status, !flags);
+  for (size_t i = 0; i < count; i++) holder_spot_check(w, &of[i]->h);
   if (count > 1) w->did[DID_COMMIT_ALL]++;
 }
 
@@ -213,7 +101,7 @@ static void rollback(world *w, holder *h) {
 }
 
 static void op_rollback(world *w) {
-  holder *h = some_writer(w);
+  holder *h = world_some_writer(w);
   if (h) rollback(w, h);
 }
 
@@ -229,7 +117,7 @@ static void op_upgrade(world *w) {
   i->h.changed = i->h.upgraded = true;
   for (int m = 0; m < MODEL_MEMORIES; m++)
     if (i->h.work->memory[m].present && dice_chance(&w->dice, 80)) world_use(w, &i->h, m);
-  if (dice_chance(&w->dice, 60)) op_write(w);
+  if (dice_chance(&w->dice, 60)) world_write(w);
   holder_spot_check(w, &i->h);
   if (dice_chance(&w->dice, 40)) {
     rollback(w, &i->h);
@@ -248,16 +136,19 @@ static world_snapshot *some_snapshot(world *w, world_instance *i) {
 
 static void create(world *w, world_instance *i, pagestore_instance *handle, version *of, const char *name) {
   bool unflushed = instance_unflushed(i);
-  int status = pagestore_snapshot_create(handle, name, dice_chance(&w->dice, 70) ? PAGESTORE_ASYNC : 0);
+  int status;
+  unsigned flags = dice_chance(&w->dice, 70) ? PAGESTORE_ASYNC : 0;
+  WORLD_STATUS(w, status, pagestore_snapshot_create(handle, name, flags));
   if (of->number == 0) {
     WORLD_CHECK(w, status == PAGESTORE_ENOTFOUND, "a snapshot of nothing: %d", status);
     return;
   }
-  WORLD_CHECK(w, status == 0, "snapshot: %s", pagestore_detail());
+  WORLD_CHECK_SEALED(w, status, "snapshot");
   world_snapshot *s = &i->snapshot[i->snapshots++];
   *s = (world_snapshot){ .of = version_share(of) };
   snprintf(s->name, sizeof s->name, "%s", name);
   w->did[DID_SNAPSHOT_UNFLUSHED] += unflushed;
+  world_sealed(w, status, !flags);
 }
 
 static void op_snapshot(world *w) {
@@ -273,7 +164,7 @@ static void op_snapshot(world *w) {
   if (dice_chance(&w->dice, 60)) commit(w, i, PAGESTORE_ASYNC);
   create(w, i, i->h.handle, i->h.committed, name);
   if (!dice_chance(&w->dice, 60)) return;
-  op_write(w);
+  world_write(w);
   commit(w, i, PAGESTORE_ASYNC);
 }
 
@@ -281,9 +172,13 @@ static void drop(world *w, world_instance *i, world_snapshot *s) {
   for (uint32_t f = 0; f < s->fork_count; f++)
     for (int at = 0; at < WORLD_INSTANCES; at++)
       if (w->instance[at].exists && w->instance[at].serial == s->forks[f]) w->did[DID_DROP_UNDER_FORK]++;
-  WORLD_OK(w, pagestore_snapshot_drop(w->store, i->name, s->name, dice_chance(&w->dice, 50) ? PAGESTORE_ASYNC : 0));
+  int status;
+  unsigned flags = dice_chance(&w->dice, 50) ? PAGESTORE_ASYNC : 0;
+  WORLD_STATUS(w, status, pagestore_snapshot_drop(w->store, i->name, s->name, flags));
+  WORLD_CHECK_SEALED(w, status, "drop");
   version_release(s->of);
   *s = i->snapshot[--i->snapshots];
+  world_sealed(w, status, !flags);
 }
 
 static void op_drop(world *w) {
@@ -319,7 +214,7 @@ static void op_restore(world *w) {
     restore(w, i, some_snapshot(w, i));
     w->did[DID_RESTORE_TWICE]++;
   }
-  if (dice_chance(&w->dice, 50)) op_write(w);
+  if (dice_chance(&w->dice, 50)) world_write(w);
   if (dice_chance(&w->dice, 30)) {
     rollback(w, &i->h);
     w->did[DID_RESTORE_ROLLED_BACK]++;
@@ -349,12 +244,16 @@ static void op_view(world *w) {
   if (durable) kind = PAGESTORE_READ;
   bool unflushed = instance_unflushed(i);
   pagestore_instance *handle;
-  int status = pagestore_instance_open(w->store, i->name,
-    PAGESTORE_WITH(pagestore_instance_options, .flags = kind, .snapshot = s ? s->name : NULL, .version = durable ? PAGESTORE_DURABLE : 0), &handle);
+  const pagestore_instance_options *options = PAGESTORE_WITH(
+    pagestore_instance_options, .flags = kind, .snapshot = s ? s->name : NULL, .version = durable ? PAGESTORE_DURABLE : 0);
+  int status;
+  WORLD_STATUS(w, status, pagestore_instance_open(w->store, i->name, options, &handle));
   if (durable && status == PAGESTORE_ENOTFOUND && (unflushed || !i->h.handle || i->h.committed->number == 0)) {
     durable = false;
-    status = pagestore_instance_open(w->store, i->name, PAGESTORE_WITH(pagestore_instance_options, .flags = kind), &handle);
+    options = PAGESTORE_WITH(pagestore_instance_options, .flags = kind);
+    WORLD_STATUS(w, status, pagestore_instance_open(w->store, i->name, options, &handle));
   }
+  if (status == PAGESTORE_EFAILED && w->hooks.lost) w->hooks.lost(w);
   WORLD_CHECK(w, status == 0, "view of '%s': %s", i->name, pagestore_detail());
   version *of = s ? s->of : durable ? version_of(w, i, pagestore_committed_version(handle)) : i->h.committed;
   holder_begin(&v->h, handle, kind, of);
@@ -370,7 +269,7 @@ static void op_advance(world *w) {
   world_view *v = some_view(w, true);
   if (!v) return;
   if (v->of->h.handle && dice_chance(&w->dice, 60)) {
-    op_write(w);
+    world_write(w);
     commit(w, v->of, PAGESTORE_ASYNC);
   }
   bool unflushed = instance_unflushed(v->of);
@@ -416,7 +315,7 @@ static void fork_from(world *w, world_instance *from, world_view *v) {
     if (strcmp(from->snapshot[s].name, v->snapshot) == 0 && from->snapshot[s].fork_count < WORLD_INSTANCES)
       from->snapshot[s].forks[from->snapshot[s].fork_count++] = to->serial;
   holder_check(w, &to->h);
-  if (dice_chance(&w->dice, 70)) op_write(w);
+  if (dice_chance(&w->dice, 70)) world_write(w);
   if (dice_chance(&w->dice, 70)) commit(w, to, commit_flags(w));
 }
 
@@ -445,9 +344,9 @@ static void op_fork_of_snapshot(world *w) {
   s->forks[0] = to->serial;
   s->fork_count = 1;
   bool first = dice_chance(&w->dice, 50);
-  if (first) op_write(w), commit(w, to, commit_flags(w));
+  if (first) world_write(w), commit(w, to, commit_flags(w));
   drop(w, from, s);
-  if (!first) op_write(w), commit(w, to, commit_flags(w));
+  if (!first) world_write(w), commit(w, to, commit_flags(w));
   holder_check(w, &to->h);
 }
 
@@ -459,7 +358,7 @@ static void op_flood(world *w) {
     pagestore_memory *m = world_use(w, &i->h, 0);
     model_memory *model = &i->h.work->memory[0];
     if (model->pages == 0) return;
-    write_dense(w, &i->h, 0, m);
+    world_write_dense(w, &i->h, 0, m);
     i->h.changed = true;
     commit(w, i, PAGESTORE_ASYNC | PAGESTORE_NOWAIT);
   }
@@ -513,8 +412,12 @@ static void delete_instance(world *w, world_instance *i, unsigned flags) {
   if (i->h.handle) holder_end(&i->h);
   for (int at = 0; at < WORLD_INSTANCES; at++)
     if (w->instance[at].exists && w->instance[at].parent == i->serial) w->did[DID_DELETE_PARENT]++;
-  if (i->h.committed->number > 0) WORLD_OK(w, pagestore_instance_delete(w->store, i->name, flags));
+  int status = 0;
+  bool stored = i->h.committed->number > 0;
+  if (stored) WORLD_STATUS(w, status, pagestore_instance_delete(w->store, i->name, flags));
+  WORLD_CHECK_SEALED(w, status, "delete");
   instance_forget(i);
+  if (stored) world_sealed(w, status, !flags);
 }
 
 static void op_delete(world *w) {
@@ -544,21 +447,29 @@ static void op_check(world *w) {
 }
 
 typedef struct { unsigned weight; void (*run)(world *); } operation;
-static const operation operations[] = {
-  { 260, op_write }, { 40, op_grow }, { 40, op_metadata }, { 8, op_memory_delete }, { 120, op_commit }, { 20, op_commit_all },
-  { 40, op_rollback }, { 16, op_upgrade }, { 40, op_snapshot }, { 20, op_drop }, { 24, op_restore }, { 40, op_view }, { 60, op_advance },
-  { 30, op_end_view }, { 24, op_fork }, { 16, op_fork_of_snapshot }, { 4, op_flood }, { 12, op_create }, { 24, op_open }, { 12, op_close }, { 24, op_delete }, { 12, op_trim },
-  { 4, op_sync }, { 4, op_reopen }, { 8, op_check },
+static const operation operations[WORLD_OPERATIONS] = {
+  [WORLD_WRITE] = { 260, world_write }, [WORLD_GROW] = { 40, world_grow }, [WORLD_METADATA] = { 40, world_metadata },
+  [WORLD_MEMORY_DELETE] = { 8, world_memory_delete }, [WORLD_COMMIT] = { 120, op_commit }, [WORLD_COMMIT_ALL] = { 20, op_commit_all },
+  [WORLD_ROLLBACK] = { 40, op_rollback }, [WORLD_UPGRADE] = { 16, op_upgrade }, [WORLD_SNAPSHOT] = { 40, op_snapshot },
+  [WORLD_DROP] = { 20, op_drop }, [WORLD_RESTORE] = { 24, op_restore }, [WORLD_VIEW] = { 40, op_view },
+  [WORLD_ADVANCE] = { 60, op_advance }, [WORLD_END_VIEW] = { 30, op_end_view }, [WORLD_FORK] = { 24, op_fork },
+  [WORLD_FORK_OF_SNAPSHOT] = { 16, op_fork_of_snapshot }, [WORLD_FLOOD] = { 4, op_flood }, [WORLD_CREATE] = { 12, op_create },
+  [WORLD_OPEN] = { 24, op_open }, [WORLD_CLOSE] = { 12, op_close }, [WORLD_DELETE] = { 24, op_delete }, [WORLD_TRIM] = { 12, op_trim },
+  [WORLD_SYNC] = { 4, op_sync }, [WORLD_REOPEN] = { 4, op_reopen }, [WORLD_LOOK] = { 8, op_check }, [WORLD_DIFF] = { 12, world_diff },
 };
+
+void world_do(world *w, world_operation o) {
+  w->step++;
+  operations[o].run(w);
+}
 
 void world_step(world *w) {
   unsigned total = 0;
   for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) total += operations[i].weight;
   uint64_t chosen = dice_below(&w->dice, total);
-  const operation *at = operations;
-  while (chosen >= at->weight) chosen -= at++->weight;
-  w->step++;
-  at->run(w);
+  world_operation o = WORLD_WRITE;
+  while (chosen >= operations[o].weight) chosen -= operations[o++].weight;
+  world_do(w, o);
 }
 
 void world_deep(world *w) {
@@ -573,7 +484,7 @@ void world_deep(world *w) {
   for (int n = 0; n < 40; n++) {
     char name[64];
     snprintf(name, sizeof name, "deep %d", n);
-    op_write(w);
+    world_write(w);
     WORLD_OK(w, pagestore_metadata_set(i->h.handle, "a", &n, sizeof n));
     version_set(i->h.work, 0, &n, sizeof n);
     i->h.changed = true;
