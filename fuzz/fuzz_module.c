@@ -106,6 +106,36 @@ static void check_shim(const uint8_t *bytes, size_t size) {
   pagestore_module_free(shim);
 }
 
+/* What `pagestore wasm inspect` looks at: every name and every span of bytes, to their ends. */
+static void look(const pagestore_module *m) {
+  volatile uint8_t seen = 0;
+#define NAME(n) seen ^= (n).bytes ? (uint8_t)((n).at[0] ^ (n).at[(n).bytes - 1]) : 0
+#define SPAN(at, end)                                                                                                  \
+  MUST((at) <= (end) && (end) <= m->size);                                                                             \
+  for (uint64_t i_ = (at); i_ < (end); i_++) seen ^= m->bytes[i_]
+  for (uint32_t i = 0; i < m->sections.count; i++) {
+    SPAN(m->sections.list[i].at, m->sections.list[i].end);
+    NAME(m->sections.list[i].custom_name);
+  }
+  for (uint32_t i = 0; i < m->imports.count; i++) {
+    NAME(m->imports.list[i].module);
+    NAME(m->imports.list[i].name);
+    SPAN(m->imports.list[i].at, m->imports.list[i].end);
+  }
+  for (uint32_t i = 0; i < m->types.count; i++) {
+    SPAN(m->types.list[i].params_at, m->types.list[i].params_end);
+    SPAN(m->types.list[i].results_at, m->types.list[i].results_end);
+  }
+  for (uint32_t i = 0; i < m->functions.count; i++) MUST(m->functions.list[i] < m->types.count);
+  for (uint32_t i = 0; i < m->exports.count; i++) NAME(m->exports.list[i].name);
+  for (uint32_t i = 0; i < m->data.count; i++) {
+    SPAN(m->data.list[i].where_at, m->data.list[i].where_end);
+    SPAN(m->data.list[i].bytes_at, m->data.list[i].bytes_end);
+  }
+#undef NAME
+#undef SPAN
+}
+
 /* "section NAME, offset 0x...: why" */
 static void check_place(void) {
   MUST(strncmp(pagestore_detail(), "section ", 8) == 0 && strstr(pagestore_detail(), ", offset 0x"));
@@ -126,6 +156,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     check_place();
     return 0;
   }
+  look(m);
   status = pagestore_module_native(m, &o, &out, &out_size);
   MUST(status == 0 || status == PAGESTORE_EUNSUPPORTED);
   if (status) check_place();

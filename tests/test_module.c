@@ -317,6 +317,13 @@ static void malformed_modules_are_refused(void **state) {
       {LITERAL(WASM, 2, 5, 1, 0, 0, 9, 7), "section import, offset 0xb", "unknown kind 9"},
       {LITERAL(WASM, 2, 4, 1, 1, 0xff, 0), "section import, offset 0xb", "not UTF-8"},
       {LITERAL(WASM, 2, 6, 1, 3, 0xed, 0xa0, 0x80, 0), "section import, offset 0xb", "not UTF-8"},
+      {LITERAL(WASM, 2, 7, 1, 4, 0xf0, 0x80, 0x80, 0x80, 0), "section import, offset 0xb", "not UTF-8"},
+      {LITERAL(WASM, 2, 7, 1, 4, 0xf4, 0x90, 0x80, 0x80, 0), "section import, offset 0xb", "not UTF-8"},
+      {LITERAL(WASM, 5, 7, 1, 0, 0x80, 0x80, 0x80, 0x80, 0x10), "section memory, offset 0xb", "more than 32 bits"},
+      {LITERAL(WASM, 6, 15, 1, 0x7f, 0, 0x41, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x0b),
+       "section global, offset 0xe", "more than 64 bits"},
+      {LITERAL(WASM, 6, 6, 1, 0x7b, 0, 0xfd, 13, 0x0b), "section global, offset 0xd", "not constant"},
+      {LITERAL(WASM, 6, 6, 1, 0x7f, 0, 0x23, 0, 0x0a), "section global, offset 0xf", "instruction 0x0a"},
       {LITERAL(WASM, 5, 3, 1, 8, 1), "section memory, offset 0xb", "limits 0x08"},
       {LITERAL(WASM, 5, 4, 1, 1, 2, 1), "section memory, offset 0xb", "minimum is above the maximum"},
       {LITERAL(WASM, 5, 5, 1, 0, 0x81, 0x80, 4), "section memory, offset 0xb", "more than 65536 pages"},
@@ -344,6 +351,29 @@ static void malformed_modules_are_refused(void **state) {
                    cases[i].why);
     assert_null(m);
   }
+}
+
+/* Constants of every kind, names of every length of characters. */
+static void constants_and_names_are_read(void **state) {
+  (void)state;
+  bytes b = {0}, body = {0};
+  sample_head(&b);
+  put_byte(&body, 1);
+  sample_import(&body, "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf", 3);
+  PUT(&body, SAMPLE_I32, 0);
+  put_section(&b, 2, &body);
+  SAMPLE_SECTION(&b, 6, 6, SAMPLE_I32, 0, 0x23, 0, 0x41, 0xff, 0, 0x6a, 0x0b, /* global.get 0, i32.const 127, i32.add */
+                 SAMPLE_I64, 0, 0x42, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x7f, 0x0b, 0x7d, 0, 0x43,
+                 0, 0, 0, 0, 0x0b, 0x7b, 0, 0xfd, 12, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+                 0x0b, /* v128.const */
+                 0x70, 0, 0xd2, 0, 0x0b, 0x6f, 0, 0xd0, 0x6f, 0x0b);
+  pagestore_module *m = parsed(b.at, b.count);
+  static const uint8_t types[] = {SAMPLE_I32, SAMPLE_I32, SAMPLE_I64, 0x7d, 0x7b, 0x70, 0x6f};
+  assert_int_equal(m->globals.count, sizeof types);
+  for (size_t i = 0; i < sizeof types; i++) assert_int_equal(m->globals.list[i].type, types[i]);
+  assert_true(is_name(m->imports.list[0].name, "\xf4\x8f\xbf\xbf"));
+  pagestore_module_free(m);
+  bytes_free(&b);
 }
 
 static void unfit_modules_are_refused(void **state) {
@@ -388,6 +418,7 @@ static void wrong_arguments_are_refused(void **state) {
   size_t size;
   assert_int_equal(pagestore_module_read(NULL, 0, &none), PAGESTORE_EINVAL);
   assert_int_equal(pagestore_module_read(m->bytes, m->size, NULL), PAGESTORE_EINVAL);
+  assert_int_equal(pagestore_module_read(m->bytes, (size_t)UINT32_MAX + 1, &none), PAGESTORE_EFORMAT);
   assert_int_equal(pagestore_module_native(NULL, NULL, &out, &size), PAGESTORE_EINVAL);
   assert_int_equal(pagestore_module_native(m, NULL, NULL, &size), PAGESTORE_EINVAL);
   assert_int_equal(pagestore_module_shim(m, NULL, &out, NULL), PAGESTORE_EINVAL);
@@ -501,6 +532,7 @@ int main(void) {
       cmocka_unit_test(the_module_may_define_them),
       cmocka_unit_test(shims_are_modules),
       cmocka_unit_test(malformed_modules_are_refused),
+      cmocka_unit_test(constants_and_names_are_read),
       cmocka_unit_test(unfit_modules_are_refused),
       cmocka_unit_test(wrong_arguments_are_refused),
       cmocka_unit_test(once_is_enough),

@@ -6,9 +6,15 @@
  * - EXPLICIT needs no fault; a limit lets exactly so many blocks pass; commit and rollback begin a new count, a refused commit does
  *   not;
  * - a damaged page of either memory is a trap, and the next message is well;
- * - a long message keeps within the resident limit.
+ * - a long message keeps within the resident limit; without memory for the counts a call is a trap.
+ *
+ * ctest: WRAP calloc
  */
 #include "stable_fixture.h"
+
+static bool no_memory;
+void *__real_calloc(size_t count, size_t bytes);
+void *__wrap_calloc(size_t count, size_t bytes) { return no_memory ? NULL : __real_calloc(count, bytes); }
 
 /* ---- edges ------------------------------------------------------------------------------------------------------------------- */
 
@@ -272,6 +278,23 @@ static void the_resident_limit_holds(void **state) {
   finish_guest(&g);
 }
 
+static void counting_needs_memory(void **state) {
+  (void)state;
+  guest g = {.pages = 2};
+  pagestore_stable *calls = NULL;
+  open_guest(&g);
+  no_memory = true;
+  assert_int_equal(pagestore_stable64_read(g.calls, 0, 0, 8), PAGESTORE_STABLE_MEMORY);
+  assert_non_null(strstr(pagestore_detail(), "count the blocks"));
+  assert_status(pagestore_stable_open(g.heap, g.stable, NULL, &calls), PAGESTORE_ENOMEM);
+  no_memory = false;
+  assert_null(calls);
+  assert_int_equal(accessed(&g), 0);
+  assert_int_equal(pagestore_stable64_read(g.calls, 0, 0, 8), 0);
+  assert_int_equal(accessed(&g), 1);
+  finish_guest(&g);
+}
+
 static void load_limits_are_traps(void **state) {
   (void)state;
   guest g = {.pages = 8};
@@ -398,6 +421,7 @@ int main(void) {
       cmocka_unit_test(limits_are_exact),
       cmocka_unit_test(a_refused_commit_is_no_end),
       cmocka_unit_test(the_resident_limit_holds),
+      cmocka_unit_test(counting_needs_memory),
       cmocka_unit_test(load_limits_are_traps),
       cmocka_unit_test(views_read_and_keep_nothing),
       cmocka_unit_test(a_damaged_page_is_a_trap),

@@ -165,6 +165,8 @@ static int check_counts(cursor *c) {
 
 int pagestore_module_read(const void *bytes, size_t size, pagestore_module **out) {
   if (!bytes || !out) return fail(PAGESTORE_EINVAL, "the module's bytes or the result is NULL");
+  /* An entry takes a byte at least: no count or index can pass 32 bits. */
+  if (size > UINT32_MAX) return fail(PAGESTORE_EFORMAT, "section head, offset 0x0: a module of more than 4 GiB");
   pagestore_module *m = calloc(1, sizeof *m);
   uint8_t *copy = malloc(size ? size : 1);
   if (!m || !copy) {

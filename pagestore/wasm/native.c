@@ -111,8 +111,6 @@ int native_check(const pagestore_module *m, const pagestore_native_options *o) {
                     "stored; compile without reference types",
                     i);
   }
-  if (m->functions.count == UINT32_MAX || m->types.count == UINT32_MAX)
-    return cannot(SECTION_FUNCTION, m->size, "no index is left for one more function");
   return 0;
 }
 

@@ -1,0 +1,227 @@
+/* test_shim.c - what `pagestore wasm native` writes, run by wasm2c: the shim against the model of stable_model.h, edge by edge and at
+ * random; the install function against what instantiation did.
+ *
+ * Built where wabt is, see tools/packaging/wasm2c.cmake.
+ *
+ * ctest: PROGRAM_OF_ITS_OWN
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+
+#define PAGESTORE_WASM2C_IMPLEMENTATION
+#include <pagestore/wasm2c.h>
+
+#include "stable_model.h"
+#include "startup_native.h"
+#include "startup_native_shim.h"
+
+enum { HEAP_PAGES = 3, MAX_PAGES = 200 };
+
+struct Z_env_instance_t {
+  unsigned ticks;
+};
+struct Z_pagestore_instance_t {
+  wasm_rt_memory_t heap, stable;
+};
+wasm_rt_memory_t *Z_pagestoreZ_heap(struct Z_pagestore_instance_t *memories) { return &memories->heap; }
+wasm_rt_memory_t *Z_pagestoreZ_stable(struct Z_pagestore_instance_t *memories) { return &memories->stable; }
+void Z_envZ_tick(struct Z_env_instance_t *env) { env->ticks++; }
+
+static struct Z_pagestore_instance_t memories;
+static Z_shim_instance_t shim;
+static Z_startup_native_instance_t module;
+static struct Z_env_instance_t env;
+/* the adapter's, as main() installed them: cmocka puts its own before each test */
+static struct sigaction front_segv, front_bus;
+
+/* ---- calls ----------------------------------------------------------------------------------- */
+
+typedef enum { READ, WRITE, GROW, SIZE, INSTANTIATE, INSTALL, LOAD, STORE, COUNT, LATE } what;
+typedef struct {
+  what which;
+  bool small;
+  uint64_t a, b, c, result;
+} shim_call;
+
+static void run(void *argument) {
+  shim_call *c = argument;
+  u32 a = (u32)c->a, b = (u32)c->b, d = (u32)c->c;
+  switch (c->which) {
+  case READ: c->small ? Z_shimZ_stable_read(&shim, a, b, d) : Z_shimZ_stable64_read(&shim, c->a, c->b, c->c); break;
+  case WRITE: c->small ? Z_shimZ_stable_write(&shim, a, b, d) : Z_shimZ_stable64_write(&shim, c->a, c->b, c->c); break;
+  case GROW: c->result = c->small ? Z_shimZ_stable_grow(&shim, a) : Z_shimZ_stable64_grow(&shim, c->a); break;
+  case SIZE: c->result = c->small ? Z_shimZ_stable_size(&shim) : Z_shimZ_stable64_size(&shim); break;
+  case INSTANTIATE: Z_startup_native_instantiate(&module, &env, &memories); break;
+  case INSTALL: Z_startup_nativeZ_pagestore_install(&module); break;
+  case LOAD: c->result = Z_startup_nativeZ_load(&module, a); break;
+  case STORE: Z_startup_nativeZ_store(&module, a, c->b); break;
+  case COUNT: c->result = Z_startup_nativeZ_count(&module); break;
+  case LATE: Z_startup_nativeZ_late(&module); break;
+  }
+}
+
+/* The trap, or 0. */
+static int call(shim_call *c) {
+  static pagestore_wasm2c none;
+  return pagestore_wasm2c_call(&none, run, c);
+}
+
+static void front(void) {
+  sigaction(SIGSEGV, &front_segv, NULL);
+  sigaction(SIGBUS, &front_bus, NULL);
+}
+
+static void open_memories(void) {
+  front();
+  wasm_rt_allocate_memory(&memories.heap, HEAP_PAGES, HEAP_PAGES);
+  wasm_rt_allocate_memory(&memories.stable, 0, MAX_PAGES);
+  Z_shim_init_module();
+  Z_startup_native_init_module();
+  Z_shim_instantiate(&shim, &memories);
+}
+
+static void close_memories(void) {
+  Z_shim_free(&shim);
+  wasm_rt_free_memory(&memories.heap);
+  wasm_rt_free_memory(&memories.stable);
+}
+
+/* ---- the shim -------------------------------------------------------------------------------- */
+
+static uint64_t random_state = 20261122;
+
+static uint64_t roll(void) { /* splitmix64 */
+  uint64_t z = random_state += 0x9e3779b97f4a7c15u;
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+  return z ^ z >> 31;
+}
+
+static uint64_t number(const model *m) {
+  const uint64_t edges[] = {0,
+                            1,
+                            7,
+                            8,
+                            9,
+                            12,
+                            100,
+                            65536,
+                            m->heap_bytes,
+                            m->pages * PAGESTORE_PAGE,
+                            m->pages,
+                            1ull << 31,
+                            1ull << 32,
+                            1ull << 48,
+                            1ull << 63,
+                            UINT64_MAX};
+  if (roll() % 3 == 0) return roll() % (m->heap_bytes + 20);
+  return edges[roll() % 16] + roll() % 9 - 4 * (roll() % 2);
+}
+
+static void copies_follow(model *m) {
+  model_copy c = {
+      .address = number(m), .offset = number(m), .bytes = number(m), .write = roll() % 2, .small = roll() % 2};
+  if (c.small) c.address = (u32)c.address, c.offset = (u32)c.offset, c.bytes = (u32)c.bytes;
+  shim_call s = {.which = c.write ? WRITE : READ, .small = c.small, .a = c.address, .b = c.offset, .c = c.bytes};
+  if (c.write) s.a = c.offset, s.b = c.address;
+  int trap = call(&s), expected = model_run(m, c);
+  if (!trap != !expected)
+    fail_msg("address %llx offset %llx bytes %llx write %d small %d of %llu pages: %d instead of %d",
+             (unsigned long long)c.address, (unsigned long long)c.offset, (unsigned long long)c.bytes, c.write, c.small,
+             (unsigned long long)m->pages, trap, expected);
+  if (trap) assert_int_equal(trap, WASM_RT_TRAP_UNREACHABLE);
+}
+
+static void growth_follows(model *m) {
+  uint64_t more = roll() % 4 ? roll() % 4 : number(m), expected = 0;
+  shim_call s = {.which = GROW, .small = roll() % 2, .a = more};
+  assert_int_equal(call(&s), 0);
+  assert_int_equal(model_grow(m, s.small ? (u32)more : more, s.small, &expected), 0);
+  assert_int_equal(s.result, expected);
+  s = (shim_call){.which = SIZE, .small = roll() % 2};
+  assert_int_equal(call(&s), 0);
+  assert_int_equal(s.result, m->pages);
+}
+
+static void the_shim_follows_the_model(void **state) {
+  (void)state;
+  model m;
+  model_open(&m, HEAP_PAGES, MAX_PAGES);
+  open_memories();
+  for (unsigned i = 0; i < 60000; i++) {
+    if (i % 300 == 0) growth_follows(&m);
+    uint64_t at = roll() % (m.heap_bytes - 8), word = roll();
+    memcpy(m.heap + at, &word, 8);
+    memcpy(memories.heap.data + at, &word, 8);
+    copies_follow(&m);
+    if (i % 500) continue;
+    assert_memory_equal(memories.heap.data, m.heap, m.heap_bytes);
+    assert_memory_equal(memories.stable.data, m.stable, m.pages * PAGESTORE_PAGE);
+  }
+  assert_int_equal(m.pages, MAX_PAGES);
+  close_memories();
+  model_close(&m);
+}
+
+/* ---- installing ------------------------------------------------------------------------------ */
+
+static uint64_t loaded(uint32_t at) {
+  shim_call s = {.which = LOAD, .a = at};
+  assert_int_equal(call(&s), 0);
+  return s.result;
+}
+
+static uint64_t counted(void) {
+  shim_call s = {.which = COUNT};
+  assert_int_equal(call(&s), 0);
+  return s.result;
+}
+
+static void installing_does_what_instantiation_did(void **state) {
+  (void)state;
+  open_memories();
+  memset(&env, 0, sizeof env);
+  assert_int_equal(call(&(shim_call){.which = INSTANTIATE}), 0);
+  for (unsigned i = 0; i < HEAP_PAGES * PAGESTORE_PAGE; i++) assert_int_equal(memories.heap.data[i], 0);
+  assert_int_equal(env.ticks, 0);
+  assert_int_equal(call(&(shim_call){.which = INSTALL}), 0);
+  assert_memory_equal(memories.heap.data + 100, "heLL!", 6);
+  assert_int_equal(loaded(65600), 1);
+  assert_int_equal(counted(), 7);
+  assert_int_equal(env.ticks, 1);
+
+  /* A restart: the heap stays, globals are the host's to put back. */
+  assert_int_equal(call(&(shim_call){.which = STORE, .a = 100, .b = 0x1234567890}), 0);
+  u32 count = *Z_startup_nativeZ_pagestore_global_0(&module);
+  u64 high = *Z_startup_nativeZ_pagestore_global_1(&module);
+  assert_true(count == 7 && high == 0x1234567890);
+  Z_startup_native_free(&module);
+  assert_int_equal(call(&(shim_call){.which = INSTANTIATE}), 0);
+  assert_int_equal(loaded(100), 0x1234567890);
+  assert_int_equal(loaded(65600), 1);
+  assert_int_equal(env.ticks, 1);
+  assert_int_equal(*Z_startup_nativeZ_pagestore_global_0(&module), 0);
+  *Z_startup_nativeZ_pagestore_global_0(&module) = count;
+  assert_int_equal(counted(), 7);
+  assert_int_equal(call(&(shim_call){.which = LATE}), 0);
+  assert_memory_equal(memories.heap.data + 200, "later", 5);
+  Z_startup_native_free(&module);
+  close_memories();
+}
+
+int main(void) {
+  wasm_rt_init();
+  sigaction(SIGSEGV, NULL, &front_segv);
+  sigaction(SIGBUS, NULL, &front_bus);
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(the_shim_follows_the_model),
+      cmocka_unit_test(installing_does_what_instantiation_did),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
