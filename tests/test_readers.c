@@ -3,10 +3,10 @@
  * ctest: TIMEOUT 120
  *
  * A process opens the store for reading and keeps a view. Proven:
- * - while it lives its view shows its version, whole, whatever is committed; the file grows by what the commits supersede, and stats
- *   says so: file_bytes rises, free_bytes does not;
+ * - while it lives its view shows its version, whole, whatever is committed; the file grows by what the commits supersede, and store_stat
+ *   says so;
  * - when it ends, the room is used again: the file grows no more;
- * - when it is killed instead, its place in LMDB's table of readers is cleared, by opening the store again at the latest; the same then.
+ * - when it is killed instead, its place in LMDB's table of readers is cleared, by the writer that goes on; the same then.
  */
 #include "fault_rows.h"
 #include "host_fixture.h"
@@ -90,6 +90,16 @@ static pagestore_store_info measured(const host *h) {
   return info;
 }
 
+/* The flusher looks for dead readers now and then, when it has nothing else to do: from then on the file grows no more. */
+static void wait_until_cleared(host *h) {
+  for (int tries = 0; tries < 100; tries++, pause_ms(50)) {
+    uint64_t before = file_bytes(h);
+    commit_all_pages(h, 3);
+    if (tries > 2 && file_bytes(h) == before) return;
+  }
+  fail_msg("the dead reader is still there");
+}
+
 static void growth(bool kill_it) {
   host h = {0};
   folder_make(&h);
@@ -110,10 +120,7 @@ static void growth(bool kill_it) {
   assert_int_equal(measured(&h).file_bytes, held);
 
   reader_end(&r, kill_it);
-  if (kill_it) { /* what a dead process held is given back by opening at the latest */
-    assert_ok(host_close(&h));
-    host_open(&h, 0);
-  }
+  if (kill_it) wait_until_cleared(&h);
   commit_all_pages(&h, 4);
   uint64_t after = file_bytes(&h);
   assert_true(measured(&h).free_bytes > (COMMITS - 10) * PAGES * PAGESTORE_PAGE);

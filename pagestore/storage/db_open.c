@@ -309,6 +309,11 @@ void db_fail_over(db *d) {
 
 /* ---- open and close -------------------------------------------------------------------------- */
 
+/* Those of dead processes would keep every page freed since. */
+static void clear_dead_readers(db *d) {
+  if (!d->read_only && !atomic_load(&d->failure)) mdb_reader_check(d->main.env, NULL);
+}
+
 static int db_open_parts(db *d, const db_options *o) {
   uint32_t slots = o->slots ? (uint32_t)min_u64(o->slots, SLOTS_MAX) : SLOTS_DEFAULT;
   uint64_t file_bytes = 0;
@@ -317,8 +322,7 @@ static int db_open_parts(db *d, const db_options *o) {
   if ((err = env_open(d, o, slots, file_bytes)) != 0) return err;
   if (o->create_tables && (err = data_open(d, false, &file_bytes)) != 0) return err;
   if ((err = tables_open(d, o->create_tables)) != 0) return err;
-  /* readers left by dead processes would keep every page freed since */
-  if (!d->read_only) mdb_reader_check(d->main.env, NULL);
+  clear_dead_readers(d);
   return slots_open(d, slots);
 }
 
@@ -386,6 +390,7 @@ static int measure_tables(db_slot *slot, db_info *out) {
 int db_measure(db *d, db_info *out) {
   db_info found = {.page_bytes = d->page_bytes, .map_bytes = d->main.map_bytes, .file_bytes = db_file_bytes(d)};
   free_pages pages;
+  clear_dead_readers(d);
   db_slot *slot = db_slot_take(d);
   int err = db_slot_renew(slot);
   if (!err) err = status_of(d, measure_tables(slot, &found));
