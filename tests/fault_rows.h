@@ -26,7 +26,7 @@
   ROW(TORN, "torn or reordered data writes", "invisible", "counted by the crash simulation")                                         \
   ROW(PAGE_BITS, "flipped bit in a page, in its header", "error naming it; other pages readable", "")                                \
   ROW(TREE_BITS, "flipped bit in LMDB's tree or meta pages", "error, never a crash or a hang", "")                                   \
-  ROW(OTHER_FILE, "truncated, grown, empty, foreign, other version, other page size", "its own error each", "")                      \
+  ROW(OTHER_FILE, "truncated, grown, empty, foreign, other version, other page size", "its own error each (grown: opens, and is right)", "")                      \
   ROW(LOCK_FILE, "lock file deleted, read-only, garbage", "second writer still refused", "")                                         \
   ROW(NOT_WRITABLE, "read-only, no permission, symbolic link, not a directory", "clean error, nothing created", "")                  \
   ROW(CALLS, "N-th allocation or system call fails, once and from then on", "error, nothing leaked, the region still right", "")     \

@@ -3,6 +3,7 @@
  * Proven: memory_read, write, fill, prepare, mark and blocks under each tracker, read(2) into prepared ranges; a READ view cannot be
  * written to, a PRIVATE one keeps its writes to itself; advance, diff, trim and the resident limit; a child of fork() is refused.
  */
+#include "fault_rows.h"
 #include "support/bench.h"
 
 #include <fcntl.h>
@@ -419,6 +420,7 @@ static void a_forked_child_is_refused(bench *b) {
   assert_int_equal(bench_commit(b), 2);
   bench_reopen(b);
   assert_int_equal(b->base[0], 2);
+  fault_row_count(ROW_FORK, 8);
 }
 
 static const bench_case cases[] = {

@@ -11,6 +11,7 @@
  * - truncated, empty, foreign, newer and differently paged files each have their own status and text, and are left as they are;
  * - a file that is cut under an open store gives errors and traps, and no crash.
  */
+#include "fault_rows.h"
 #include "host_fixture.h"
 
 #include <fcntl.h>
@@ -140,6 +141,7 @@ static void damaged_pages(void **state) {
     for (size_t i = 0; i < sizeof places / sizeof *places; i++, runs++) damaged_page(t, places[i]);
   }
   print_message("damaged pages: %u runs\n", runs);
+  fault_row_count(ROW_PAGE_BITS, runs);
 }
 
 static int hook_status;
@@ -305,15 +307,18 @@ static void stale_meta_raised(void **state) {
   int fd = open(h.file, O_RDONLY);
   uint64_t id = word_at(fd, newer + META_TXN_ID), old = word_at(fd, stale + META_TXN_ID);
   close(fd);
+  unsigned tried = 0;
   for (unsigned bit = 0; bit < 64; bit++) {
     uint64_t raised = old ^ 1ull << bit;
     if (raised <= id) continue;
+    tried++;
     overwrite(&h, stale + META_TXN_ID, raised, 8);
     int status = host_open_store(&h);
     if (status == 0) fail_msg("bit %u of the stale meta page's id: opened", bit);
     assert_int_equal(status, PAGESTORE_ECORRUPT);
     assert_non_null(strstr(pagestore_detail(), "meta"));
   }
+  fault_row_count(ROW_TREE_BITS, tried);
   overwrite(&h, stale + META_TXN_ID, old, 8);
   host_open(&h, 0);
   assert_page(&h, BAD, 2);
@@ -390,6 +395,7 @@ static void other_files(void **state) {
   assert_refused(&h, PAGESTORE_EFORMAT, PAGESTORE_EFORMAT);
   folder_remove(&h);
   print_message("%u files were refused, each with its own text\n", seen_count);
+  fault_row_count(ROW_OTHER_FILE, seen_count);
 }
 
 /* ---- a file that is cut while it is open ----------------------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
  * disk, makes the environment FAILED for good; opened again it holds the state before or the one after, whole; it takes commits again.
  */
 #include "db_support.h"
+#include "fault_rows.h"
 #include "io_faults.h"
 
 #include "storage/walker.h"
@@ -106,6 +107,7 @@ static void test_full_disk_at_each_write(void **state) {
       check_retried(at, EDQUOT, lasting);
       check_retried(at, 0, lasting);
     }
+  fault_row_count(ROW_WRITE, calls * 2 * 3);
 }
 
 /* Nothing may be written afterwards, and what is there is whole: before, or after. */
@@ -134,24 +136,30 @@ static void check_failed(unsigned kinds, uint64_t at, int error, bool lasting, b
 
 static void test_failed_sync(void **state) {
   (void)state;
-  for (uint64_t at = calls_of(IO_SYNC); at > 0; at--)
+  uint64_t calls = calls_of(IO_SYNC);
+  for (uint64_t at = calls; at > 0; at--)
     for (int how = 0; how < 4; how++) check_failed(IO_SYNC, at, EIO, how & 1, how & 2);
+  fault_row_count(ROW_SYNC, calls * 4);
 }
 
 static void test_failed_meta_write(void **state) {
   (void)state;
-  for (uint64_t at = calls_of(IO_META); at > 0; at--) {
+  uint64_t calls = calls_of(IO_META);
+  for (uint64_t at = calls; at > 0; at--) {
     for (int how = 0; how < 4; how++) check_failed(IO_META, at, EIO, how & 1, how & 2);
     check_failed(IO_META, at, ENOSPC, false, false);
   }
+  fault_row_count(ROW_META, calls * 5);
 }
 
 static void test_failed_data_write(void **state) {
   (void)state;
-  for (uint64_t at = calls_of(IO_DATA); at > 0; at--) {
+  uint64_t calls = calls_of(IO_DATA);
+  for (uint64_t at = calls; at > 0; at--) {
     check_failed(IO_DATA, at, EIO, false, false);
     check_failed(IO_DATA, at, 0, false, false); /* short, on a disk with room */
   }
+  fault_row_count(ROW_WRITE, calls * 2);
 }
 
 int main(void) {

@@ -1,4 +1,5 @@
 /* test_directory.c - making, locking and finding a store's directory, and what stays behind when the maker dies. */
+#include "fault_rows.h"
 #include "storage_support.h"
 
 #include <errno.h>
@@ -359,6 +360,7 @@ static void test_one_writer(void **state) {
   assert_ok(directory_open(path, &reading, &d));
   assert_int_equal(in_child(open_for_writing), 0); /* a reader is in nobody's way */
   directory_close(d);
+  fault_row_count(ROW_WRITERS, 4);
 }
 
 /* The lock lies on the directory: a bind mount or another path to it is the same store. */
@@ -415,6 +417,7 @@ static void test_fork(void **state) {
   close(done[1]);
   waitpid(pid, NULL, 0);
   close(ready[0]), close(ready[1]), close(done[0]);
+  fault_row_count(ROW_FORK, 2);
 }
 
 static void test_exec_inherits_nothing(void **state) {
@@ -424,6 +427,7 @@ static void test_exec_inherits_nothing(void **state) {
   assert_ok(directory_open(path, &creating, &d));
   snprintf(command, sizeof command, "! ls -l /proc/self/fd | grep -q %s", base);
   assert_int_equal(system(command), 0);
+  fault_row_count(ROW_FORK, 1);
   directory_close(d);
 }
 

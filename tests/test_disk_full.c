@@ -15,6 +15,7 @@
  * - a view opened while a commit is being refused never shows what a later commit writes under the same number;
  * and without any injection: a file system that is really full (root only), disk_bytes, and a full map, reopened larger.
  */
+#include "fault_rows.h"
 #include "host_fixture.h"
 #include "io_faults.h"
 
@@ -139,6 +140,7 @@ static void every_write(void **state) {
       for (uint64_t at = 1; refused_once(at, error, then); at++) sites++;
   print_message("synchronous commits: %u writes failed in %u runs\n", sites, runs);
   assert_true(sites >= 12);
+  fault_row_count(ROW_WRITE, sites);
 }
 
 /* ---- other synchronous works ------------------------------------------------------------------------------------------------------ */
@@ -332,6 +334,7 @@ static void queue_waits_for_room(uint64_t at) {
 static void queue(void **state) {
   (void)state;
   for (uint64_t at = 1; at <= 4; at++) queue_waits_for_room(at);
+  fault_row_count(ROW_WRITE, 4);
 }
 
 /* No room, and the queue fills: the message that no longer fits is refused and stays open. */

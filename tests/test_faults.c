@@ -21,6 +21,7 @@
 #include <pagestore.h>
 
 #include "base/faults.h"
+#include "fault_rows.h"
 
 #define CHECK(condition) ((condition) ? (void)0 : _exit(__LINE__ % 200 + 1))
 
@@ -247,6 +248,7 @@ static void handlers_before_and_after_are_reached_once(void **unused) {
   (void)unused;
   runs(chain_body);
   runs(chain_on_alternate_stack);
+  fault_row_count(ROW_HANDLERS, 2);
 }
 
 /* A chained handler that itself faults into something of ours. */
@@ -273,6 +275,7 @@ static void nested_body(void) {
 static void a_fault_inside_a_chained_handler_is_answered(void **unused) {
   (void)unused;
   runs(nested_body);
+  fault_row_count(ROW_HANDLERS, 1);
 }
 
 /* ---- threads ---------------------------------------------------------------------------------------------------- */
@@ -324,6 +327,7 @@ static void threads_body(void) {
 static void threads_are_checked_and_mended(void **unused) {
   (void)unused;
   runs(threads_body);
+  fault_row_count(ROW_SIGNALS, 20);
 }
 
 static void texts(void **unused) {

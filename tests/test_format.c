@@ -1,4 +1,5 @@
 /* test_format.c - keys and records: golden bytes, round trips, and every flipped bit refused. `--regenerate` writes the golden files. */
+#include "fault_rows.h"
 #include "storage_support.h"
 
 #include "storage/wire.h"
@@ -137,6 +138,7 @@ static void test_page_header_every_bit(void **state) {
     assert_int_equal(row_check(record_value(), key_example, test_store_id, &kind), PAGESTORE_ECORRUPT);
     record[bit / 8] ^= (uint8_t)(1 << bit % 8);
   }
+  fault_row_count(ROW_PAGE_BITS, 8 * PAGE_HEADER_BYTES);
 }
 
 /* Reserved bytes that are not zero are refused even under a right checksum, and so is another identity. */

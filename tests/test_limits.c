@@ -12,6 +12,7 @@
  * - threads with a blocked SIGBUS or SIGSEGV, with no or a small alternate stack, with the smallest stack: thread_check tells,
  *   thread_prepare mends, and loads, writes and commits work there.
  */
+#include "fault_rows.h"
 #include "host_fixture.h"
 
 #include <limits.h>
@@ -99,7 +100,9 @@ static void little_address_space(void **state) {
   folder_make(&h);
   uint64_t bytes = 3ull << 30;
   in_child(&h, with_address_space, &bytes);
-  for (bytes = 1; bytes < 300 * MIB; bytes = bytes * 3 / 2 + 4096) in_child(&h, with_next_to_none, &bytes);
+  unsigned limits = 1;
+  for (bytes = 1; bytes < 300 * MIB; bytes = bytes * 3 / 2 + 4096, limits++) in_child(&h, with_next_to_none, &bytes);
+  fault_row_count(ROW_SPACE, limits);
   host_open(&h, 0); /* the store is whole, without a limit too */
   for (uint64_t p = 0; p < 64; p++) assert_page(&h, p, 5);
   assert_ok(host_close(&h));
@@ -204,6 +207,7 @@ static void refused_calls(void **state) {
     assert_true(results[i].hash == results[4].hash);
     assert_int_equal(results[i].version, results[4].version);
     assert_int_equal(results[i].stored_pages, results[4].stored_pages);
+    fault_row_count(ROW_TRACKERS, 1);
   }
   munmap(results, sizeof *results * 5);
 }
@@ -252,6 +256,7 @@ static void few_mappings(void **state) {
     for (uint64_t b = 1; b < 16; b += 2) expected[b * PAGESTORE_BLOCK + 1] ^= 0x5a, expected[b * PAGESTORE_BLOCK + 3] ^= 0x5a;
     assert_memory_equal(h.base + p * PAGESTORE_PAGE, expected, PAGESTORE_PAGE);
   }
+  fault_row_count(ROW_SPACE, 1);
   assert_ok(host_close(&h));
   folder_remove(&h);
 }
@@ -288,7 +293,7 @@ static void on_odd_threads(host *h, void *env) {
   pthread_attr_t attributes;
   pthread_t thread;
   h->options.tracker = *(pagestore_tracker *)env;
-  if (open_small(h, 100, MIB) != 0) _exit(0); /* this tracker is not there */
+  REQUIRE(open_small(h, 100, MIB) == 0);
   for (uint64_t p = 0; p < 100; p++) h->base[p * PAGESTORE_PAGE + 9] = 3;
   REQUIRE(pagestore_commit(h->instance, 0, NULL) == 0);
   REQUIRE(host_close(h) == 0);
@@ -311,7 +316,12 @@ static void odd_threads(void **state) {
   for (pagestore_tracker t = PAGESTORE_TRACK_AUTO; t <= PAGESTORE_TRACK_MPROTECT; t++) {
     host h = {0};
     folder_make(&h);
-    in_child(&h, on_odd_threads, &t);
+    h.options.tracker = t;
+    if (host_open_store(&h) == 0) { /* else this tracker is not there */
+      assert_ok(pagestore_close(h.store));
+      in_child(&h, on_odd_threads, &t);
+      fault_row_count(ROW_SIGNALS, 5);
+    }
     folder_remove(&h);
   }
 }

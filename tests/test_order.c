@@ -10,6 +10,7 @@
  *
  * ctest: LABELS plain TIMEOUT 120
  */
+#include "fault_rows.h"
 #include "support/scratch.h"
 
 #include <errno.h>
@@ -194,6 +195,7 @@ static void killed_at_any_time(void **state) {
   print_message("%llu commits survived, at most %llu between two kills; %llu kills left more than was acknowledged\n",
                 (unsigned long long)reached, (unsigned long long)most, (unsigned long long)unsaid);
   assert_true(reached > 0 && unsaid > 0);
+  fault_row_count(ROW_KILL, kills);
   scratch_remove(directory);
 }
 

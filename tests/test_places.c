@@ -8,7 +8,8 @@
  *   this process by any path and from another one, and the first goes on;
  * - a read-only file system, no permission for the directory or a file (as another user: root only), a link to nothing, links in a loop,
  *   a file, a pipe and a device in the place of the directory, data.mdb a directory, a pipe, a link to nothing: a clean error, and
- *   nothing is created or changed.
+ *   nothing is created or changed;
+ * - data.mdb with bytes behind its end, of zeros or noise: opens, is right and goes on.
  */
 #include "fault_rows.h"
 #include "host_fixture.h"
@@ -169,6 +170,40 @@ static void spoilt_before(void **state) {
   fault_row_count(ROW_LOCK_FILE, LOCKS);
 }
 
+/* ---- a file that has grown --------------------------------------------------------------------------------------------------------------- */
+
+/* Bytes behind the last page that the meta page knows are nobody's: a writer that was killed leaves some. */
+static void grown_files(void **state) {
+  (void)state;
+  static const size_t more[] = { 1, 511, 4095, 4096, 69632, 1 << 20 };
+  unsigned tried = 0;
+  for (size_t i = 0; i < sizeof more / sizeof *more; i++)
+    for (int noise = 0; noise < 2; noise++, tried++) {
+      host h;
+      make_store(&h);
+      assert_ok(host_close(&h));
+      uint8_t *bytes = malloc(more[i]);
+      memset(bytes, noise ? 0xa5 : 0, more[i]);
+      int fd = open(h.file, O_WRONLY | O_APPEND | O_CLOEXEC);
+      assert_true(fd >= 0 && write(fd, bytes, more[i]) == (ssize_t)more[i]);
+      close(fd);
+      free(bytes);
+      h.options.flags = PAGESTORE_VERIFY;
+      host_open(&h, 0);
+      check_store(&h, 1);
+      for (uint64_t tag = 2; tag < 5; tag++) {
+        for (uint64_t p = 0; p < PAGES; p++) put(&h, p, tag);
+        host_commit(&h);
+      }
+      assert_ok(host_close(&h));
+      host_open(&h, 0);
+      check_store(&h, 4);
+      assert_ok(host_close(&h));
+      folder_remove(&h);
+    }
+  fault_row_count(ROW_OTHER_FILE, tried);
+}
+
 /* ---- places that cannot be written ------------------------------------------------------------------------------------------------------- */
 
 static unsigned refused_places;
@@ -295,7 +330,7 @@ static void read_only_file_system(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(spoilt_while_open), cmocka_unit_test(spoilt_before), cmocka_unit_test(wrong_kinds),
-    cmocka_unit_test(another_user),      cmocka_unit_test(read_only_file_system),
+    cmocka_unit_test(another_user),      cmocka_unit_test(read_only_file_system), cmocka_unit_test(grown_files),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

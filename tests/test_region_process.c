@@ -4,6 +4,7 @@
  */
 #include <seccomp.h> /* also tells the build what to link */
 
+#include "fault_rows.h"
 #include "region_trackers.h"
 
 /* ---- threads, fork, cost ---------------------------------------------------------------------------------------- */
@@ -63,6 +64,7 @@ static void a_forked_child_has_nothing(void **unused) {
   assert_int_equal(fixture_commit(&f), 1);
   fixture_check(&f);
   fixture_close(&f);
+  fault_row_count(ROW_FORK, 1);
 }
 
 static __attribute__((unused)) uint64_t heap_bytes(void) {

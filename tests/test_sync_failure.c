@@ -11,6 +11,7 @@
  * - reopened, the store holds the last durable version or the new one, whole, and goes on from there; the new one only where the
  *   meta page reached the file.
  */
+#include "fault_rows.h"
 #include "host_fixture.h"
 #include "io_faults.h"
 
@@ -185,6 +186,7 @@ static void each_failure(void **state) {
   for (size_t i = 0; i < sizeof failures / sizeof *failures; i++) {
     synchronous(&failures[i]);
     asynchronous(&failures[i]);
+    fault_row_count(failures[i].kinds == IO_SYNC ? ROW_SYNC : failures[i].kinds == IO_META ? ROW_META : ROW_WRITE, 2);
   }
   print_message("%u failures: %u times the last durable version was found, %u times the new one\n", runs, kept, arrived);
   assert_true(arrived > 0); /* the plan does reach the meta page */
@@ -258,6 +260,7 @@ static void creating(void **state) {
   }
   print_message("creation: %u calls failed\n", failed);
   assert_true(failed >= 4);
+  fault_row_count(ROW_SYNC, failed);
 }
 
 static int disarm(void **state) {

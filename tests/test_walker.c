@@ -1,4 +1,5 @@
 /* test_walker.c - a clean store walks clean, what LMDB wrote is counted right, and no byte of a file makes the walker crash. */
+#include "fault_rows.h"
 #include "storage_support.h"
 
 #include "storage/walker.h"
@@ -327,6 +328,7 @@ static void test_flipped_bytes(void **state) {
   }
   print_message("%llu bytes: %llu refused, %llu noticed\n", (unsigned long long)tried, (unsigned long long)refused, (unsigned long long)noticed);
   assert_true(tried > 1000 && refused > 0 && noticed > 200);
+  fault_row_count(ROW_TREE_BITS, tried);
 }
 
 /* Whole pages of noise, and pages put in place of others. */

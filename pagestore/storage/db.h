@@ -109,7 +109,8 @@ typedef struct {
 /* What is known against the LMDB that runs here, for a warning; NULL: nothing. Any thread */
 const char *db_hazard(void);
 const char *db_version(void);   /* LMDB's, with its date: constant text */
-/* Reads LMDB's free list: cost follows its length; a writer's also clears readers of dead processes. Blocks. Any thread */
+/* Reads LMDB's free list: cost follows its length. A writer's also clears readers of dead processes. Blocks.
+ * Any thread */
 int db_measure(db *, db_info *);
 uint64_t db_file_bytes(const db *);
 /* Writes the newest durable state to fd, an empty file, as a data.mdb: whole, under its transaction id; or compact,

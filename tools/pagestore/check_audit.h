@@ -59,7 +59,8 @@ typedef struct {
   char explained[600];
 } audit;
 
-/* 0: looked at everything, however much was found. EIO ENOMEM; EFORMAT: uses features that this program does not know */
+/* 0: looked at everything, however much was found. EIO ENOMEM; EFORMAT: uses features that this program does not know
+ * */
 int audit_run(audit *);
 void audit_free(audit *);
 

@@ -24,7 +24,8 @@ int file_lock(store_file *);
 /* Registers as a reader: *txn_id is the state that stays. */
 int file_pin(store_file *, uint64_t *txn_id);
 void file_unpin(store_file *);
-/* Both meta pages, read twice if anything is wrong with them: a writer may have been at it. walker_check_meta's status */
+/* Both meta pages, read twice if anything is wrong with them: a writer may have been at it. walker_check_meta's
+ * status */
 int file_metas(const store_file *, walker_metas *);
 
 #endif

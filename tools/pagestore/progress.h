@@ -1,4 +1,5 @@
-/* progress.h - how far a long command is, on stderr: a line that is drawn anew on a terminal, or one JSON object a line.
+/* progress.h - how far a long command is, on stderr: a line that is drawn anew on a terminal, or one JSON object a
+ * line.
  *
  *   --progress=auto|never|json    auto: a bar if stderr is a terminal, else nothing
  *

@@ -88,8 +88,8 @@ bool mend_record(catalog_key *, catalog_record *);
 /* Whether a marker is good, or becomes so by one byte of key or value. */
 bool mend_marker(page_key *, uint8_t value[ZERO_MARKER_BYTES]);
 typedef enum { MEND_GOOD, MEND_MENDED, MEND_DAMAGED } mend_result;
-/* A page record whose blocks are all in place. DAMAGED: the header is made anew, so that damaged blocks (*blocks) cannot
- * be read and the others can. */
+/* A page record whose blocks are all in place. DAMAGED: the header is made anew, so that damaged blocks (*blocks)
+ * cannot be read and the others can. */
 mend_result mend_page(page_key, id128 store, uint8_t value[PAGE_RECORD_BYTES], uint16_t *blocks);
 /* Values that cannot be read, and ones of given bytes. */
 void mend_make_unreadable(page_key, uint8_t marker[ZERO_MARKER_BYTES]);
