@@ -6,7 +6,7 @@
  *   crashblock --ignore-flushes ...       the disk lies about its flushes: violations must be found
  *
  * Needs root, FUSE and loop devices; leaves no mount and no device, however it ends. A state that is not as it must
- * be is kept as an image, which can be mounted by hand.
+ * be is kept as an image, which can be mounted by hand (not with --ignore-flushes).
  *
  * The last line:
  *   crashblock: writes=W flushes=F states=N violations=0 seed=S
@@ -150,14 +150,23 @@ static bool look(run *r, judge *j, const disk_event *e) {
   return well;
 }
 
+/* Made once more, since the look has changed it. Without its zeros: a hole reads as they do. */
+static bool write_image(const char *path, const uint8_t *bytes) {
+  static const uint8_t zeros[4096];
+  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  bool well = fd >= 0 && ftruncate(fd, DISK_BYTES) == 0;
+  for (size_t at = 0; well && at < DISK_BYTES; at += sizeof zeros)
+    if (memcmp(bytes + at, zeros, sizeof zeros) != 0)
+      well = pwrite(fd, bytes + at, sizeof zeros, (off_t)at) == (ssize_t)sizeof zeros;
+  if (fd >= 0) well = close(fd) == 0 && well;
+  return well;
+}
+
 static void keep(run *r, judge *j, cut_kind kind, script_dice again) {
   char path[FOLDER_PATH_MAX + 32];
   snprintf(path, sizeof path, "%s/violation-%llu.ext4", r->folder, (unsigned long long)r->violations);
   cuts_make(&j->cuts, kind, &again, j->state);
-  FILE *f = fopen(path, "wb");
-  bool kept = f && fwrite(j->state, 1, DISK_BYTES, f) == DISK_BYTES;
-  if (f) kept = fclose(f) == 0 && kept;
-  printf("  %s %s\n", kept ? "the disk is left in" : "the disk could not be kept in", path);
+  printf("  the disk %s %s\n", write_image(path, j->state) ? "is left in" : "could not be kept in", path);
 }
 
 static void judge_state(run *r, judge *j, uint64_t number, uint64_t event) {
@@ -179,7 +188,7 @@ static void judge_state(run *r, judge *j, uint64_t number, uint64_t event) {
            well ? "" : j->trial.text);
   if (well) return;
   r->violations++;
-  keep(r, j, kind, again);
+  if (!r->ignores_flushes) keep(r, j, kind, again);
 }
 
 /* Cuts are spread evenly over the events; two of three are moved on to the next flush, where most is pending. */
@@ -255,6 +264,6 @@ int main(int argc, char **argv) {
   printf("crashblock: seed=%llu steps=%llu states=%llu\n", (unsigned long long)r.seed, (unsigned long long)r.steps,
          (unsigned long long)r.states_wanted);
   int result = mounts_world(inside, &r);
-  if (result != 1) folder_remove(r.folder);
+  if (result != 1 || r.ignores_flushes) folder_remove(r.folder);
   return result;
 }
