@@ -48,6 +48,12 @@ static int broken(const char *what, const char *why) {
   return BROKEN;
 }
 
+/* Before anything was tried: the machine lacks it. */
+static int not_run(const char *what, const char *why) {
+  printf("crashblock: not run: %s: %s\n", what, why);
+  return SKIPPED;
+}
+
 /* ---- recording --------------------------------------------------------------------------------------------------- */
 
 /* Processes that write one after the other, each to a clean end. */
@@ -74,7 +80,7 @@ static int work_on_disk(run *r, trial *t) {
   if (fd < 0) return broken(file, strerror(errno));
   bool mounted = mounts_ext4("disk", fd, r->work, "", why);
   close(fd);
-  if (!mounted) return broken("mounting the disk", why);
+  if (!mounted) return not_run("the disk cannot be mounted", why);
   bool worked = work(r, t);
   if (!mounts_leave(r->work)) return broken("leaving ext4", strerror(errno));
   return worked ? 0 : broken("the workload", t->text);
@@ -89,7 +95,7 @@ static int record(run *r) {
   r->written_fd = open(r->folder, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
   if (!r->log || r->written_fd < 0 || !trial_begin(&t, r->store, r->seed)) return broken("the log", strerror(errno));
   const char *refused = disk_serve(r->disk, r->image, r->written_fd, r->log, t.ledger, &server);
-  if (refused) return broken(r->disk, refused);
+  if (refused) return not_run(r->disk, refused);
   int result = work_on_disk(r, &t);
   if (!mounts_leave(r->disk) && !result) result = broken("leaving the disk", strerror(errno));
   if (waitpid(server, &status, 0) != server || status != 0) result = broken("the disk", "its server failed");
@@ -210,7 +216,8 @@ static int judge_states(run *r) {
 
 /* ---- the program ------------------------------------------------------------------------------------------------- */
 
-static void verdict(const run *r) {
+/* A log without writes or flushes proves nothing. */
+static int verdict(const run *r) {
   uint64_t of_kind[DISK_END + 1] = {0}, events = atomic_load(&r->log->count);
   for (uint64_t n = 0; n < events; n++) of_kind[r->log->event[n].kind]++;
   printf("steps=%llu, bytes written=%llu, pending blocks at most %llu, found newer than acknowledged: %llu; states:",
@@ -220,15 +227,14 @@ static void verdict(const run *r) {
   printf("\ncrashblock: writes=%llu flushes=%llu states=%llu violations=%llu seed=%llu\n",
          (unsigned long long)of_kind[DISK_WRITE], (unsigned long long)of_kind[DISK_FLUSH],
          (unsigned long long)r->states, (unsigned long long)r->violations, (unsigned long long)r->seed);
+  return r->violations || r->states == 0 || of_kind[DISK_WRITE] == 0 || of_kind[DISK_FLUSH] == 0;
 }
 
 static int inside(void *env) {
   run *r = env;
   int result = record(r);
   if (!result) result = judge_states(r);
-  if (result) return result;
-  verdict(r);
-  return r->violations ? 1 : 0;
+  return result ? result : verdict(r);
 }
 
 static void name_folders(run *r) {
@@ -259,7 +265,7 @@ int main(int argc, char **argv) {
              2;
   }
   const char *refused = mounts_refused();
-  if (refused) return printf("crashblock: not run: %s\n", refused), SKIPPED;
+  if (refused) return not_run("here", refused);
   name_folders(&r);
   printf("crashblock: seed=%llu steps=%llu states=%llu\n", (unsigned long long)r.seed, (unsigned long long)r.steps,
          (unsigned long long)r.states_wanted);

@@ -34,7 +34,8 @@ typedef struct {
   uint32_t tracker_count;
 
   uint64_t kills, by_kind[KILL_KINDS], by_tracker[4];
-  uint64_t acknowledged, newer, dropped, making, opening, stores, losses;
+  uint64_t acknowledged, newer, trash, making, opening, stores, losses;
+  uint64_t undone[STEP_SORTS]; /* begun, and nothing of it there: the first such step of each kill */
   bool verbose;
 } run;
 
@@ -105,6 +106,14 @@ static void count(run *r, const victim_store *v, const kill_plan *plan, const pa
   r->acknowledged += acknowledged - v->trial.base->step;
 }
 
+static void count_undone(run *r, const script *found) {
+  static script s;
+  script_plan plan;
+  s = *found;
+  script_step(&s, &plan);
+  r->undone[script_sort_of(&plan)]++;
+}
+
 static bool one_kill(run *r, victim_store *v) {
   script_dice d = script_dice_for(r->seed, r->kills + 1);
   bool made = atomic_load(&v->trial.ledger->made);
@@ -120,7 +129,8 @@ static bool one_kill(run *r, victim_store *v) {
   uint64_t acknowledged = atomic_load(&v->trial.ledger->acknowledged), begun = atomic_load(&v->trial.ledger->begun);
   if (!round_witness(v)) return report(r, v, what);
   r->newer += v->trial.base->step > acknowledged;
-  r->dropped += v->trial.base->step < begun;
+  r->trash += v->trial.ledger->trash;
+  if (v->trial.base->step < begun) count_undone(r, v->trial.base);
   if (r->verbose)
     printf("%s: acknowledged %llu, begun %llu, found %llu\n", what, (unsigned long long)acknowledged,
            (unsigned long long)begun, (unsigned long long)v->trial.base->step);
@@ -158,12 +168,14 @@ static void find_trackers(run *r) {
 /* ---- the program ------------------------------------------------------------------------------------------------- */
 
 static int verdict(const run *r) {
-  printf("stores=%llu, killed while making one: %llu, while opening: %llu; found newer than acknowledged: %llu, older "
-         "than begun: %llu; trackers:",
-         (unsigned long long)r->stores, (unsigned long long)r->making, (unsigned long long)r->opening,
-         (unsigned long long)r->newer, (unsigned long long)r->dropped);
+  printf(
+      "stores=%llu, killed while making one: %llu, while opening: %llu; found newer than acknowledged: %llu; trackers:",
+      (unsigned long long)r->stores, (unsigned long long)r->making, (unsigned long long)r->opening,
+      (unsigned long long)r->newer);
   for (uint32_t n = 0; n < r->tracker_count; n++)
     printf(" %s=%llu", tracker_name[r->trackers[n]], (unsigned long long)r->by_tracker[r->trackers[n]]);
+  printf("\ntrash to be worked off: %llu; begun, and nothing of it there:", (unsigned long long)r->trash);
+  for (int s = 0; s < STEP_SORTS; s++) printf(" %s=%llu", script_sort_name[s], (unsigned long long)r->undone[s]);
   if (r->refused)
     printf("\nskipped: syscall, handler and flusher, since no process can be traced here (%s)", r->refused);
   printf("\ncrashkill: kills=%llu (", (unsigned long long)r->kills);

@@ -17,6 +17,7 @@ typedef struct {
   _Atomic bool made;  /* pagestore_open has returned once: the store must be there */
   _Atomic bool ready; /* the process that runs now has opened everything */
   uint64_t found;     /* by the witness */
+  bool trash;         /* it also found storage that was still to be given back */
   char text[1024];    /* what went wrong, of the writer or the witness */
 } ledger;
 

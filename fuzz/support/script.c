@@ -383,9 +383,9 @@ typedef struct {
   bool (*make)(writer *);
 } step_kind;
 static const step_kind kinds[] = {
-    {540, step_message}, {30, step_create},        {90, step_several}, {70, step_snapshot},
-    {40, step_drop},     {50, step_restore},       {50, step_fork},    {30, step_delete},
-    {30, step_upgrade},  {25, step_delete_memory}, {12, step_bulk},
+    {420, step_message}, {30, step_create},        {90, step_several}, {90, step_snapshot},
+    {60, step_drop},     {90, step_restore},       {80, step_fork},    {50, step_delete},
+    {50, step_upgrade},  {30, step_delete_memory}, {12, step_bulk},
 };
 
 static bool (*choose(writer *w))(writer *) {
@@ -395,6 +395,23 @@ static bool (*choose(writer *w))(writer *) {
   const step_kind *kind = kinds;
   while (at >= kind->weight) at -= kind++->weight;
   return kind->make;
+}
+
+const char *const script_sort_name[STEP_SORTS] = {"commit",  "commit_all", "create", "fork",  "restore",
+                                                  "upgrade", "snapshot",   "drop",   "delete"};
+
+script_sort script_sort_of(const script_plan *p) {
+  if (p->seal == SEAL_SNAPSHOT) return STEP_SNAPSHOT;
+  if (p->seal == SEAL_DROP) return STEP_DROP;
+  if (p->seal == SEAL_DELETE) return STEP_DELETE;
+  if (p->instances & (p->instances - 1)) return STEP_COMMIT_ALL;
+  switch (p->action[0].verb) {
+  case DO_CREATE: return STEP_CREATE;
+  case DO_FORK: return STEP_FORK;
+  case DO_RESTORE: return STEP_RESTORE;
+  case DO_UPGRADE: return STEP_UPGRADE;
+  default: return STEP_COMMIT;
+  }
 }
 
 void script_begin(script *s, uint64_t seed) {

@@ -107,6 +107,22 @@ typedef struct {
   bool waits; /* until durable */
 } script_plan;
 
+/* What a step is, for statistics. */
+typedef enum {
+  STEP_COMMIT,
+  STEP_COMMIT_ALL,
+  STEP_CREATE,
+  STEP_FORK,
+  STEP_RESTORE,
+  STEP_UPGRADE,
+  STEP_SNAPSHOT,
+  STEP_DROP,
+  STEP_DELETE,
+  STEP_SORTS
+} script_sort;
+extern const char *const script_sort_name[STEP_SORTS];
+script_sort script_sort_of(const script_plan *);
+
 void script_begin(script *, uint64_t seed); /* step 0: an empty store */
 void script_step(script *, script_plan *);  /* the state after the next step, and the way there */
 

@@ -243,12 +243,16 @@ static void compare_instance(witness *w, uint32_t instance) {
 void witness_look(const char *path, script *s, ledger *ledger, uint32_t flags) {
   static witness w;
   w = (witness){.s = s, .ledger = ledger};
+  ledger->trash = false;
   int status = pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_READ | flags), &w.store);
   if (status == PAGESTORE_ENOTFOUND && !atomic_load(&ledger->made)) {
     ledger->found = 0;
     return;
   }
   ok(&w, status, "pagestore_open");
+  pagestore_store_info info = {.size = sizeof info};
+  OK(&w, pagestore_store_stat(w.store, &info));
+  ledger->trash = info.trash;
   list(&w);
   find_step(&w);
   for (uint32_t i = 0; i < SCRIPT_INSTANCES; i++)
