@@ -265,7 +265,7 @@ int main(int argc, char **argv) {
              2;
   }
   const char *refused = mounts_refused();
-  if (refused) return not_run("here", refused);
+  if (refused) return not_run("this machine", refused);
   name_folders(&r);
   printf("crashblock: seed=%llu steps=%llu states=%llu\n", (unsigned long long)r.seed, (unsigned long long)r.steps,
          (unsigned long long)r.states_wanted);
