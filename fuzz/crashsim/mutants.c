@@ -98,7 +98,7 @@ static void read_all(outcome *o, int from, pid_t child) {
   for (;;) {
     struct pollfd ready = {.fd = from, .events = POLLIN};
     o->hung = poll(&ready, 1, HANG_LIMIT_MS) == 0;
-    if (o->hung) kill(child, SIGKILL);
+    if (o->hung) kill(-child, SIGKILL);
     ssize_t count = o->hung ? 0 : read(from, bytes, sizeof bytes);
     if (count <= 0) return;
     take(o, bytes, count);
@@ -116,6 +116,7 @@ static void run(const mutant *m, const char *program, uint64_t seed, const char 
   pid_t child = fork();
   if (child < 0) give_up("no process for a mutant");
   if (child == 0) {
+    setpgid(0, 0); /* with the processes that it makes */
     dup2(pipes[1], 1);
     dup2(pipes[1], 2);
     close(pipes[0]);
@@ -172,8 +173,10 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 }
 
 static bool is_caught(const mutant *m, const char *folder, uint64_t seed) {
-  char program[4096], scratch[] = "/tmp/crashsim-mutant-XXXXXX";
+  char program[4096], scratch[512];
+  const char *where = getenv("TMPDIR");
   outcome *o = calloc(1, sizeof *o);
+  snprintf(scratch, sizeof scratch, "%s/crashsim-mutant-XXXXXX", where && *where ? where : "/tmp");
   if (!o || !mkdtemp(scratch)) give_up("no directory for a mutant");
   snprintf(program, sizeof program, "%s/mutants/crashsim-%s", folder, m->name);
   run(m, program, seed, scratch, o);
