@@ -36,7 +36,7 @@ typedef struct {
 static const mutant all[] = {
     {1, "fdatasync-ignored", BY_PROOF | BY_STATES, false},
     {2, "meta-without-dsync", BY_PROOF | BY_STATES, false},
-    {3, "ack-before-commit", BY_PROOF, false},
+    {3, "ack-before-commit", 0, false},
     {4, "directory-not-synced", BY_PROOF | BY_STATES, false},
     {5, "page-outside-transaction", BY_PROOF | BY_STATES, false},
     {6, "mark-cleared-early", BY_PROBE, false},

@@ -69,7 +69,8 @@ void probe_status(const char *file, int line, const char *call, int status, int 
 
 typedef enum {
   GATE_OPEN,
-  GATE_HELD,    /* a write transaction's commit waits until the gate is opened */
+  GATE_SLOW,    /* a write transaction's commit takes some time */
+  GATE_HELD,    /* it waits until the gate is opened */
   GATE_REFUSED, /* it is aborted, and says ENOSPC */
 } gate_plan;
 void gate_set(gate_plan);

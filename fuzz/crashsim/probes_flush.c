@@ -35,6 +35,7 @@ void probe_acknowledgements(dice *d) {
   for (int round = 0; round < 6; round++) {
     uint64_t version, commits = gate_commits();
     h.base[dice_below(d, PROBE_PAGES * PAGESTORE_PAGE)] ^= 1;
+    gate_set(GATE_SLOW);
     PROBE_OK(pagestore_commit(h.instance, 0, &version));
     PROBE(gate_commits() > commits, "a commit returned before the transaction of its version %llu was committed",
           (unsigned long long)version);

@@ -37,6 +37,8 @@ static _Thread_local struct {
   bool failed;
 } allocation;
 
+enum { SLOW_MS = 20 };
+
 static void pause_ms(void) { nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); }
 
 /* ---- commits -------------------------------------------------------------------------------------- */
@@ -54,6 +56,7 @@ bool gate_reached(void) {
 uint64_t gate_commits(void) { return atomic_load(&commits); }
 
 int __wrap_mdb_txn_commit(MDB_txn *txn) {
+  for (int ms = 0; ms < SLOW_MS && atomic_load(&plan) == GATE_SLOW; ms++) pause_ms();
   if (atomic_load(&plan) == GATE_HELD) atomic_store(&reached, true);
   for (int ms = 0; ms < PROBE_WAIT_MS && atomic_load(&plan) == GATE_HELD; ms++) pause_ms();
   if (atomic_load(&plan) == GATE_REFUSED) {
