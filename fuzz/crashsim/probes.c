@@ -101,15 +101,10 @@ void probe_open_store(probe_host *h) {
   PROBE_OK(pagestore_open(h->path, &h->options, &h->store));
 }
 
-void probe_open_memory(probe_host *h, pagestore_instance *i, pagestore_memory **m, uint8_t **base) {
-  pagestore_memory_options o = {
-      .size = sizeof o,
-      .pages = PROBE_PAGES,
-      .max_pages = 2 * PROBE_PAGES,
-      .guard_bytes = GUARD_BYTES,
-      .dirty_limit = h->dirty_limit,
-  };
-  PROBE_OK(pagestore_memory_open(i, "m", &o, m));
+void probe_open_memory(pagestore_instance *i, pagestore_memory **m, uint8_t **base) {
+  const pagestore_memory_options *options = PAGESTORE_WITH(pagestore_memory_options, .pages = PROBE_PAGES,
+                                                           .max_pages = 2 * PROBE_PAGES, .guard_bytes = GUARD_BYTES);
+  PROBE_OK(pagestore_memory_open(i, "m", options, m));
   *base = pagestore_memory_base(*m);
 }
 
@@ -117,7 +112,7 @@ void probe_open(probe_host *h) {
   probe_open_store(h);
   PROBE_OK(pagestore_instance_open(h->store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE),
                                    &h->instance));
-  probe_open_memory(h, h->instance, &h->memory, &h->base);
+  probe_open_memory(h->instance, &h->memory, &h->base);
 }
 
 void probe_close(probe_host *h) {

@@ -42,13 +42,12 @@ typedef struct {
   pagestore_instance *instance;
   pagestore_memory *memory;
   uint8_t *base;
-  uint64_t dirty_limit;
 } probe_host;
 
 void probe_folder(probe_host *); /* a new directory; removed when the child has ended */
 void probe_open_store(probe_host *);
 void probe_open(probe_host *); /* and "i" with "m" */
-void probe_open_memory(probe_host *, pagestore_instance *, pagestore_memory **, uint8_t **base);
+void probe_open_memory(pagestore_instance *, pagestore_memory **, uint8_t **base);
 void probe_close(probe_host *);
 
 /* ---- pages of known bytes: a tag names them, 0 is zeros ------------------------------------------------------------------------- */

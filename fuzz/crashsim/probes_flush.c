@@ -93,7 +93,7 @@ static void hold_flush(held_flush *f, dice *d) {
   PROBE_OK(pagestore_commit(h->instance, 0, NULL));
   PROBE_OK(pagestore_instance_open(h->store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ),
                                    &f->view));
-  probe_open_memory(h, f->view, &f->view_memory, &f->view_base);
+  probe_open_memory(f->view, &f->view_memory, &f->view_base);
   probe_fill(bytes, sizeof bytes, f->now);
   for (unsigned block = 0; block < 16; block++)
     if (f->mask >> block & 1)
@@ -117,7 +117,7 @@ static void look(held_flush *f, way by, const char *when) {
   case BY_VIEW:
     PROBE_OK(pagestore_instance_open(h->store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ),
                                      &view));
-    probe_open_memory(h, view, &m, &base);
+    probe_open_memory(view, &m, &base);
     memcpy(bytes, base + at, sizeof bytes);
     pagestore_instance_close(view);
     break;

@@ -62,10 +62,10 @@ static uint64_t rows_needed(const shape *s) {
 
 /* ---- looking ---------------------------------------------------------------------------------------------- */
 
-static void check_handle(keeping *k, pagestore_instance *i, unsigned instance, unsigned version, const char *what) {
+static void check_handle(pagestore_instance *i, unsigned instance, unsigned version, const char *what) {
   pagestore_memory *m;
   uint8_t *base;
-  probe_open_memory(&k->host, i, &m, &base);
+  probe_open_memory(i, &m, &base);
   for (uint64_t page = 1; page < WRITTEN_PAGES; page++) {
     unsigned from = written_at(page, version);
     PROBE(probe_is(base + page * PAGESTORE_PAGE, PAGESTORE_PAGE, from ? tag_of(instance, page, from) : 0),
@@ -82,7 +82,7 @@ static void check_view(keeping *k, unsigned instance, unsigned fork_of, const ch
       pagestore_instance_open(k->host.store, name,
                               PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ, .snapshot = snapshot),
                               &i));
-  check_handle(k, i, instance, version, fork_of ? "fork" : snapshot ? "snapshot" : "present");
+  check_handle(i, instance, version, fork_of ? "fork" : snapshot ? "snapshot" : "present");
   pagestore_instance_close(i);
 }
 
@@ -138,7 +138,7 @@ static void make_point(keeping *k, pagestore_instance *i, unsigned s, unsigned v
     PROBE_OK(pagestore_sync(k->host.store, PROBE_WAIT_MS));
     name_of(name, s, version);
     PROBE_OK(pagestore_fork(i, name, NULL, &fork));
-    probe_open_memory(&k->host, fork, &m, &base);
+    probe_open_memory(fork, &m, &base);
     probe_fill(base + FORK_PAGE * PAGESTORE_PAGE, PAGESTORE_PAGE, 5);
     PROBE_OK(pagestore_commit(fork, k->flags, NULL));
     pagestore_instance_close(fork);
@@ -153,7 +153,7 @@ static void make_shape(keeping *k, unsigned s) {
   name_of(name, s, 0);
   PROBE_OK(pagestore_instance_open(k->host.store, name,
                                    PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE), &i));
-  probe_open_memory(&k->host, i, &m, &base);
+  probe_open_memory(i, &m, &base);
   for (unsigned v = 1; v <= VERSIONS; v++) {
     for (uint64_t page = 1; page < WRITTEN_PAGES; page++)
       if (page >> (v - 1) & 1) probe_fill(base + page * PAGESTORE_PAGE, PAGESTORE_PAGE, tag_of(s, page, v));

@@ -105,7 +105,7 @@ static void open_other(refusal *r) {
   if (r->other) return;
   PROBE_OK(pagestore_instance_open(r->host.store, "other",
                                    PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE), &r->other));
-  probe_open_memory(&r->host, r->other, &r->other_memory, &r->other_base);
+  probe_open_memory(r->other, &r->other_memory, &r->other_base);
 }
 
 static void refuse_for_room(refusal *r) {

@@ -52,7 +52,7 @@ int mutant_open(const char *path, int flags, ...) {
   return open(path, flags & ~O_DSYNC, mode);
 }
 
-/* ---- page-outside-transaction: the last LMDB page of a write is held back until the meta page is written ------- */
+/* ---- page-held-back: the last LMDB page of a write is held back until the meta page is written ------- */
 
 static struct {
   int fd;
