@@ -6,7 +6,6 @@
  */
 #include "mutants.h"
 
-#include <ftw.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
@@ -14,11 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "image.h"
 #include "totals.h"
 
 /* Who can see a fault: the proof on the log (I1 to I5), the crash states, the workload in its own process, the probes. */
@@ -168,11 +167,6 @@ static bool judge(const mutant *m, const outcome *o) {
   return failed && !missing;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at) {
-  (void)st, (void)type, (void)at;
-  return remove(path);
-}
-
 static bool is_caught(const mutant *m, const char *folder, uint64_t seed) {
   char program[4096], scratch[512];
   const char *where = getenv("TMPDIR");
@@ -182,7 +176,7 @@ static bool is_caught(const mutant *m, const char *folder, uint64_t seed) {
   snprintf(program, sizeof program, "%s/mutants/crashsim-%s", folder, m->name);
   run(m, program, seed, scratch, o);
   bool caught = judge(m, o);
-  nftw(scratch, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+  remove_all(scratch);
   free(o);
   return caught;
 }

@@ -2,25 +2,21 @@
 #include "probes.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "image.h"
+
 #define GUARD_BYTES (1ull << 20)
+enum { HANG_SECONDS = 300 };
 
 /* ---- children -------------------------------------------------------------------------------------- */
 
 static char scratch[160]; /* of the probe that runs, with everything it makes */
-
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at) {
-  (void)st, (void)type, (void)at;
-  return remove(path);
-}
 
 /* In memory where there is such a file system: nothing here is about the disk. */
 static bool make_scratch(void) {
@@ -38,13 +34,14 @@ static void run_probe(const char *name, void (*probe)(dice *), uint64_t seed) {
   pid_t child = fork();
   if (child == 0) {
     dice d = {seed};
+    alarm(HANG_SECONDS);
     probe(&d);
     _exit(0);
   }
   if (child < 0 || waitpid(child, &status, 0) != child) give_up("no process for a probe");
   if (WIFSIGNALED(status)) violation("ended by signal %d", WTERMSIG(status));
   else if (WEXITSTATUS(status) != 0 && violations() == before) violation("ended with status %d", WEXITSTATUS(status));
-  nftw(scratch, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+  remove_all(scratch);
 }
 
 uint64_t probes_run(uint64_t seed) {
