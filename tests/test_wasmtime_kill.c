@@ -81,7 +81,7 @@ static int64_t run_and_kill(dice *d) {
 }
 
 static void killed_and_started_again(void **state) {
-  dice d = {env_number("PAGESTORE_SEED", (uint64_t)getpid())};
+  dice d = { .state = env_number("PAGESTORE_SEED", (uint64_t)getpid()) };
   int64_t more = 0, last = 0;
   char number[16];
   (void)state;

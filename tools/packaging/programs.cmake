@@ -154,6 +154,21 @@ function(pagestore_tests)
   file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/tests/list CONTENT "${text}\n")
 endfunction()
 
+# The files of new-example, as a header for the target.
+function(pagestore_examples target)
+  set(folder ${CMAKE_BINARY_DIR}/examples)
+  if(NOT TARGET examples)
+    file(GLOB examples CONFIGURE_DEPENDS tools/pagestore/example/*/*)
+    add_custom_command(OUTPUT ${folder}/example_files.h
+      COMMAND ${CMAKE_COMMAND} -DFOLDER=${CMAKE_SOURCE_DIR}/tools/pagestore/example
+        -DOUT=${folder}/example_files.h -P ${CMAKE_SOURCE_DIR}/tools/packaging/example.cmake
+      DEPENDS ${examples} ${CMAKE_SOURCE_DIR}/tools/packaging/example.cmake VERBATIM COMMENT "Examples")
+    add_custom_target(examples DEPENDS ${folder}/example_files.h)
+  endif()
+  add_dependencies(${target} examples)
+  target_include_directories(${target} PRIVATE ${folder})
+endfunction()
+
 # pagestore_program(tools/NAME | fuzz/NAME, its sources): build/tools/NAME or build/fuzz/NAME.
 function(pagestore_program path)
   get_filename_component(folder ${path} DIRECTORY)
@@ -168,14 +183,8 @@ function(pagestore_program path)
   add_executable(program_${name} ${ARGN})
   target_link_libraries(program_${name} PRIVATE pagestore_core ${uses})
   target_include_directories(program_${name} PRIVATE ${CMAKE_SOURCE_DIR}/${path})
-  if(EXISTS ${CMAKE_SOURCE_DIR}/${path}/example)
-    file(GLOB examples CONFIGURE_DEPENDS ${path}/example/*/*)
-    add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/${name}/example_files.h
-      COMMAND ${CMAKE_COMMAND} -DFOLDER=${CMAKE_SOURCE_DIR}/${path}/example
-        -DOUT=${CMAKE_BINARY_DIR}/${name}/example_files.h -P ${CMAKE_SOURCE_DIR}/tools/packaging/example.cmake
-      DEPENDS ${examples} tools/packaging/example.cmake VERBATIM COMMENT "The examples of ${path}")
-    target_sources(program_${name} PRIVATE ${CMAKE_BINARY_DIR}/${name}/example_files.h)
-    target_include_directories(program_${name} PRIVATE ${CMAKE_BINARY_DIR}/${name})
+  if(path STREQUAL tools/pagestore)
+    pagestore_examples(program_pagestore)
   endif()
   if(folder STREQUAL fuzz AND IS_DIRECTORY ${CMAKE_SOURCE_DIR}/${path})
     target_link_libraries(program_${name} PRIVATE pagestore_fuzz_support)
@@ -252,6 +261,7 @@ function(pagestore_fuzz_target path)
     add_library(${name}_commands OBJECT ${commands})
     target_compile_definitions(${name}_commands PRIVATE main=pagestore_main)
     target_include_directories(${name}_commands PRIVATE ${CMAKE_SOURCE_DIR}/tools/pagestore)
+    pagestore_examples(${name}_commands)
     target_link_libraries(${name}_commands PUBLIC pagestore_core ${uses})
   endif()
   file(GLOB corpus LIST_DIRECTORIES true fuzz/corpus/${short} fuzz/regressions/${short})
