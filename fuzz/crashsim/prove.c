@@ -119,7 +119,11 @@ static int note_row(void *env, const char *table, bytes key, walker_place value)
   char name[256];
   if (strcmp(table, "catalog") != 0) return 0;
   if (catalog_key_decode(key, &kind, &id, name) != 0) return note_finding(env, 0, pagestore_detail());
-  bytes record = {p->bytes + value.at, value.size};
+  catalog_record copy = {.size = value.size};
+  if (copy.size > sizeof copy.byte) return note_finding(env, value.at / DISK_PAGE, "a catalog record too large for one");
+  memcpy(copy.byte, p->bytes + value.at, copy.size);
+  catalog_record_bind(&copy, key);
+  bytes record = {copy.byte, copy.size};
   int status = 0;
   if (kind == CATALOG_LAYER) status = note_layer(p, record);
   else if (kind == CATALOG_NAME || kind == CATALOG_INSTANCE || kind == CATALOG_SNAPSHOT)
