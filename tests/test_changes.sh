@@ -91,6 +91,8 @@ want 0 compact s; out '^[0-9]+ bytes before, [0-9]+ now$'
 [ "$(ls -A s)" = "$(printf 'data.mdb\nlock.mdb')" ] || die "compaction left a file"
 want 3 compact nowhere; err 'nowhere'
 
+want 0 upgrade-format s; out '^format 1 is the newest'
+
 # ---- beside a runtime ------------------------------------------------------------------------------------------------------------
 
 mkfifo lines_to_host

@@ -52,6 +52,19 @@ want 0 show --json s alpha; out '"key": "large"'
 want 0 show s alpha large; [ "$(wc -c < out)" = 5000 ] || die "the value has another length"
 want 3 show s alpha none; err 'lists the keys'
 want 3 show s none; err 'pagestore ls STORE'
+want 0 debug s metas; lines 3; out '^ +[01] yes +yes '
+want 0 debug s tables; out '^catalog ' '^pages ' '^log '
+want 0 debug s records; out '^store +0 ' '^name +0 alpha ' '^snapshot +[0-9]+ one ' '^layer .* depth 1,'
+want 0 debug s rows; out ' page ' ; want 0 debug --layer 999 s rows; lines 0
+want 0 debug s free
+want 0 debug --json s metas; out '"metas": \['
+root=$("$program" debug --json s tables | grep -A1 '"catalog"' | grep -o '[0-9]*')
+want 0 debug s page -p "$root"; out '^kind +leaf$' ' store 0 '
+want 0 debug s page -x -p 0; lines 256
+want 3 debug s page -p 1000000; err 'smaller number'
+want 2 debug s page; err '--page N'
+want 2 debug s soup; err "'soup' is none of"
+want 3 debug nowhere metas; err nowhere
 want 2 plot s alpha; err '--output'
 want 0 plot s alpha main -o -; out '^set terminal svg' '^plot .* with image' '^0 0 [1-9]' ; [ "$(grep -c '^[0-9]* [0-9]* [0-9]*$' out)" = 16 ] || die "a cell is missing"
 want 3 plot s alpha none -o -; err "no memory 'none'"

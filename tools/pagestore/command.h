@@ -81,6 +81,8 @@ int command_plot(const invocation *);
 int command_wasm(const invocation *);
 int command_check(const invocation *);
 int command_recover(const invocation *);
+int command_debug(const invocation *);
+int command_upgrade_format(const invocation *);
 int command_help(const invocation *);
 int command_version(const invocation *);
 

@@ -201,6 +201,15 @@ static const option recover_options[] = {
     OPTION_END,
 };
 
+static const option debug_options[] = {
+    {"page", 'p', "N", "with page: this LMDB page of 4 KiB"},
+    {"hex", 'x', NULL, "with page: its bytes"},
+    {"layer", 'l', "N", "with rows: of this layer alone"},
+    OPTION_JSON,
+    OPTION_HELP,
+    OPTION_END,
+};
+
 const command commands[] = {
     {"ls", "STORE", "list the instances of a store",
      "Each instance by name: its version, memory pages, what of them is stored, its module hash.\n",
@@ -316,6 +325,14 @@ const command commands[] = {
      "each instance, memory, pages_damaged, pages_replaced, pages_unknown, version_first,\n"
      "version_last; findings: as of check.\n",
      recover_options, 2, 2, command_recover},
+    {"debug", "STORE metas|tables|records|rows|free|page", "raw views of a store's file",
+     "Both meta pages; the tables of the newest; the catalog's records; the keys of page rows; the\n"
+     "free list; one LMDB page with its nodes. Read without LMDB, whatever state the file is in:\n"
+     "pagestore-format(5) tells what is there, `pagestore check` judges it.\n",
+     debug_options, 2, 2, command_debug},
+    {"upgrade-format", "STORE", "bring a store to the newest format",
+     "There is one format so far. A store of a newer one is refused, with its version.\n", trust_options, 1, 1,
+     command_upgrade_format},
     {"help", "[COMMAND]", "how to use the program, or a command", "", manual_options, 0, 1,
      command_help},
     {"version", "", "the version of the program and its library", "", help_options, 0, 0,
