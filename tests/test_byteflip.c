@@ -471,7 +471,8 @@ static void every_kind_of_byte(void **state) {
   (void)state;
   uint64_t random = seed;
   for (uint64_t at = only == UINT64_MAX ? 0 : only; at < image_bytes;) {
-    flip(at, (uint8_t)(1 + next_random(&random) % 255));
+    uint64_t here = seed ^ at << 20;
+    flip(at, (uint8_t)(1 + next_random(&here) % 255));
     uint64_t in_page = at % LMDB_PAGE_BYTES;
     bool tree = (image[at - in_page + 10] & 3) != 0 && image[at - in_page + 11] == 0;
     bool dense = (at < 2 * LMDB_PAGE_BYTES && in_page < 160) || every_byte;

@@ -76,8 +76,8 @@ static int add_mark(salvage *s, page_key key, uint64_t *marks) {
   return ++*marks > MARKS_MAX ? PAGESTORE_EUNSUPPORTED : kept_add_row(&s->audit.kept, row);
 }
 
-/* Whether a row of this version may have been kept for an older version although a newer row of the page, which is lost,
- * replaced it: the keep rule (storage/layers.h) wants a point in between. */
+/* Whether a row of this version may have been kept for an older version although a newer row of the page, which is
+ * lost, replaced it: the keep rule (storage/layers.h) wants a point in between. */
 static bool may_be_replaced(const kept *k, uint64_t layer, uint64_t version, uint64_t bound) {
   for (size_t i = 0; i < k->states.count; i++) {
     const state_record *r = &k->states.at[i].record;
@@ -150,8 +150,8 @@ static void tell_unknown(salvage *s, const kept_state *state, const memory_entry
   f->has_version = true;
 }
 
-/* rows_lost: so many of the table, in the ranges. Where what is free is known, nothing in them is believed then but what
- * the keep rule proves; else the count of stored pages has to do. */
+/* rows_lost: so many of the table, in the ranges. Where what is free is known, nothing in them is believed then but
+ * what the keep rule proves; else the count of stored pages has to do. */
 static int account_memory(salvage *s, const kept_state *state, const memory_entry *m, uint64_t rows_lost,
                           uint64_t *marks) {
   kept *k = &s->audit.kept;

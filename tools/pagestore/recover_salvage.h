@@ -57,6 +57,7 @@ typedef struct {
   uint64_t rows_wanted; /* of the table of pages; UINT64_MAX: not known */
   KEPT_LIST(salvage_gap) gaps;
   KEPT_LIST(salvage_record) records;
+  KEPT_LIST(catalog_key) failed; /* of records that the walk met and could not mend */
   KEPT_LIST(salvage_loss) losses;
   findings lost; /* damage: lost; notes: mended, replaced, put together */
   uint64_t pages_saved, pages_lost, pages_mended;

@@ -60,8 +60,8 @@ static int scan_damaged_record(salvage *s, const uint8_t *page, unsigned at, siz
   return 0;
 }
 
-/* A record that is good with one of the keys that may stand before it. Elsewhere it is not mended: noise must not become
- * a record. */
+/* A record that is good with one of the keys that may stand before it. Elsewhere it is not mended: noise must not
+ * become a record. */
 static int scan_record(salvage *s, const uint8_t *page, unsigned at, bool met) {
   salvage_record r;
   char text[KEPT_TEXT];
