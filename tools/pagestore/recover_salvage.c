@@ -194,14 +194,27 @@ static void drop_doubles(kept *k) {
   k->rows.count = kept_rows;
 }
 
+/* Nothing refers to them any more. */
+static void drop_broken_system_rows(kept *k) {
+  size_t kept_rows = 0;
+  for (size_t i = 0; i < k->rows.count; i++)
+    if (k->rows.at[i].key.memory != SYSTEM_MEMORY || k->rows.at[i].health == KEPT_ROW_GOOD)
+      k->rows.at[kept_rows++] = k->rows.at[i];
+  k->rows.count = kept_rows;
+}
+
 static int load_states(salvage *s) {
   kept *k = &s->audit.kept;
   int err = 0;
+  bool broken = false;
   for (size_t i = 0; i < k->states.count && !err; i++) {
     const kept_row *damage;
     err = kept_load(k, s->fd, &k->states.at[i], &damage);
-    if (err == PAGESTORE_ECORRUPT) err = 0; /* its pages are told as lost */
+    if (err != PAGESTORE_ECORRUPT) continue;
+    broken = true;
+    err = salvage_mend_state(s, &k->states.at[i]);
   }
+  if (broken) drop_broken_system_rows(k);
   return err;
 }
 
