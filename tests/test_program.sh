@@ -42,7 +42,7 @@ want 0 version; out '^pagestore [0-9]+\.[0-9]+\.[0-9]+$'
 want 0 --version; out '^pagestore '
 want 0 help; out '^  ls STORE ' '^  dump STORE INSTANCE MEMORY ' '^Exit codes: 0 .* 1 .* 2 .* 3 '
 want 0 --help; out '^Commands:'
-for command in ls stat log dump diff check help version; do
+for command in ls stat log dump diff check recover help version; do
   want 0 help $command; out "^usage: pagestore $command" '^Options:' '^Exit codes:'
   mv out by-help
   want 0 $command --help; cmp -s by-help out || die "help $command and $command --help differ"
