@@ -306,6 +306,7 @@ static void compare_rows(const rows *r, hole h, bool all) {
     const row *was = row_of(&whole_rows, k->key), *is = row_of(r, k->key);
     uint16_t hit = blocks_hit(k, h);
     bool header_gone = h.length > 1 && touches(k, h);
+    if (k->key.memory == SYSTEM_MEMORY && hit) continue; /* metadata: its instance goes on without */
     if (!is && (all || (k->size == PAGE_RECORD_BYTES && !touches(k, h)))) fail_row("a row is lost", k, h);
     if (!is) continue;
     if (k->size == ZERO_MARKER_BYTES && !is->good && all) fail_row("a marker is lost", k, h);
@@ -358,7 +359,19 @@ static bool has_record(const salvage *s, const salvage_record *r) {
   return false;
 }
 
+static bool hits_metadata(hole h) {
+  for (size_t i = 0; i < whole.audit.kept.rows.count; i++) {
+    const kept_row *k = &whole.audit.kept.rows.at[i];
+    if (k->key.memory == SYSTEM_MEMORY && blocks_hit(k, h)) return true;
+  }
+  return false;
+}
+
 static void compare_records(const salvage *s, hole h) {
+  if (hits_metadata(h)) {
+    assert_true(s->lost.damages > 0 && s->records.count == whole.records.count);
+    return;
+  }
   for (size_t i = 0; i < whole.records.count; i++) {
     const catalog_key *key = &whole.records.at[i].key;
     if (has_record(s, &whole.records.at[i])) continue;
@@ -471,7 +484,8 @@ static void every_kind_of_byte(void **state) {
   (void)state;
   uint64_t random = seed;
   for (uint64_t at = only == UINT64_MAX ? 0 : only; at < image_bytes;) {
-    flip(at, (uint8_t)(1 + next_random(&random) % 255));
+    uint64_t here = seed ^ at << 20;
+    flip(at, (uint8_t)(1 + next_random(&here) % 255));
     uint64_t in_page = at % LMDB_PAGE_BYTES;
     bool tree = (image[at - in_page + 10] & 3) != 0 && image[at - in_page + 11] == 0;
     bool dense = (at < 2 * LMDB_PAGE_BYTES && in_page < 160) || every_byte;

@@ -203,6 +203,8 @@ static int note_table(void *env, const char *table, const walker_tree *tree) {
 static int note_row_lost(void *env, const char *table, bytes key) {
   walk *w = env;
   kept_row row = {.size = PAGE_RECORD_BYTES, .health = KEPT_ROW_UNREADABLE, .damaged = ALL_BLOCKS};
+  const walker_callbacks *also = w->audit->also;
+  if (also) (void)also->row_lost(also->env, table, key);
   if (strcmp(table, "pages") != 0 || page_key_decode(key, &row.key) != 0) return 0;
   findings_put_key(findings_add(&w->audit->found, FINDING_DAMAGE, next_recover, "the page's bytes cannot be found"),
                    &row.key);

@@ -234,14 +234,19 @@ const kept_state *kept_seen_by(const kept *k, const kept_row *row) {
 
 /* ---- what lies in memory 0 ------------------------------------------------------------------- */
 
+/* A row that is good although its header is not has been proved by recover. */
 static int read_system_page(const kept *k, int fd, const kept_row *row, uint8_t *record) {
   row_kind kind;
   int err = walker_read(fd, (walker_place){row->at, row->size}, record);
   bytes value = {record, row->size};
   if (err) return err;
-  if (row_check(value, row->key, k->store.id, &kind) != 0) return PAGESTORE_ECORRUPT;
-  if (kind == ROW_PAGE) return page_damaged_blocks(value, row->key.page, ALL_BLOCKS) ? PAGESTORE_ECORRUPT : 0;
-  memset(record, 0, PAGE_RECORD_BYTES);
+  if (row_check(value, row->key, k->store.id, &kind) != 0) {
+    if (row->health != KEPT_ROW_GOOD) return PAGESTORE_ECORRUPT;
+    kind = row->size == PAGE_RECORD_BYTES ? ROW_PAGE : ROW_ZERO;
+  } else if (kind == ROW_PAGE && page_damaged_blocks(value, row->key.page, ALL_BLOCKS)) {
+    return PAGESTORE_ECORRUPT;
+  }
+  if (kind == ROW_ZERO) memset(record, 0, PAGE_RECORD_BYTES);
   return 0;
 }
 

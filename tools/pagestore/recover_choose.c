@@ -110,8 +110,8 @@ static uint64_t newest_spoken_of(const salvage *s) {
   return newest;
 }
 
-/* Of what the meta pages lead to, the newest; one that leads to no store record counts as what it says itself. If
- * that is the newest, or if they speak of a newer one, its main tree may lie somewhere. */
+/* Of what the meta pages lead to, the newest; one that leads to no store record counts as what it says itself. If that
+ * is the newest, or if they speak of a newer one, its main tree may lie somewhere. */
 int salvage_choose(salvage *s) {
   candidate best = {0};
   bool bare = false;

@@ -172,6 +172,46 @@ static int make_name(salvage *s, uint64_t id) {
   return put(s, &key, &value);
 }
 
+/* ---- states whose pages of memory 0 are lost -------------------------------------------------- */
+
+static void replace_record(salvage *s, const catalog_key *key, const catalog_record *value) {
+  for (size_t i = 0; i < s->records.count; i++) {
+    salvage_record *r = &s->records.at[i];
+    if (r->key.size == key->size && memcmp(r->key.byte, key->byte, key->size) == 0) r->value = *value;
+  }
+}
+
+int salvage_mend_state(salvage *s, kept_state *state) {
+  const kept *k = &s->audit.kept;
+  state_record *r = &state->record;
+  bool is_present = state->snapshot[0] == 0, table_lost = r->table_paged && r->state->memory_count == 0;
+  catalog_key key = is_present ? catalog_key_id(CATALOG_INSTANCE, state->instance)
+                               : catalog_key_snapshot(state->instance, state->snapshot);
+  catalog_record value;
+  kept_line line;
+  uint64_t version = r->version;
+  kept_line_of(k, r->layer, r->version, &line);
+  int err = table_lost ? add_memories(k, &line, r) : 0;
+  if (err) return err;
+  r->version = version;
+  if (table_lost) count_stored(k, &line, r->state);
+  state_record_encode(r, &value);
+  if (table_lost && r->table_paged) return PAGESTORE_ENOMEM; /* thousands of memories, and no table of them */
+  catalog_record_bind(&value, (bytes){key.byte, key.size});
+  replace_record(s, &key, &value);
+  state->whole = true;
+  state->guessed = table_lost;
+  finding *f = findings_add(&s->lost, FINDING_DAMAGE, next_look,
+                            table_lost ? "its table of memories is lost: they are named by number, metadata is gone"
+                                       : "its metadata is lost");
+  const kept_name *name = kept_name_of(k, state->instance);
+  if (!f) return 0;
+  if (name) snprintf(f->instance, sizeof f->instance, "%s", name->name);
+  f->version = version;
+  f->has_version = true;
+  return 0;
+}
+
 /* ---- what asks for what ---------------------------------------------------------------------- */
 
 typedef enum { NOTHING_MISSING, NAME_MISSING, INSTANCE_MISSING, LAYER_MISSING } missing;

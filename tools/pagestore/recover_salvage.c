@@ -64,6 +64,28 @@ static int note_gap(void *env, const char *table, bytes low, bytes high) {
   return salvage_add_gap(s, gap);
 }
 
+static int note_row_lost(void *env, const char *table, bytes key) {
+  salvage *s = env;
+  (void)key;
+  if (strcmp(table, "catalog") == 0) s->missed |= SCAN_RECORDS;
+  if (strcmp(table, "pages") == 0) s->missed |= SCAN_ROWS;
+  return 0;
+}
+
+static int note_failed(salvage *s, bytes key) {
+  if (s->failed.count == s->failed.room) {
+    size_t room = s->failed.room ? s->failed.room * 2 : 8;
+    catalog_key *grown = realloc(s->failed.at, room * sizeof *grown);
+    if (!grown) return PAGESTORE_ENOMEM;
+    s->failed.at = grown;
+    s->failed.room = room;
+  }
+  catalog_key *made = &s->failed.at[s->failed.count++];
+  made->size = min_u64(key.size, sizeof made->byte);
+  memcpy(made->byte, key.data, made->size);
+  return 0;
+}
+
 /* A record's length is its own to say: its row's may be damaged. */
 static int note_row(void *env, const char *table, bytes key, walker_place place) {
   salvage *s = env;
@@ -78,15 +100,26 @@ static int note_row(void *env, const char *table, bytes key, walker_place place)
   size_t size = (size_t)min_u64(left, sizeof r.byte), own;
   if (walker_read(s->fd, (walker_place){place.at, size}, r.byte) != 0) return 0;
   r.size = catalog_record_begins(r.byte, size, &own) && place.size > size ? own : (size_t)min_u64(place.size, size);
-  if (salvage_take_record(s, key, (bytes){r.byte, r.size}) == 0) return 0;
-  catalog_kind kind;
-  uint64_t id;
-  char name[256] = "";
-  bool known = catalog_key_decode(key, &kind, &id, name) == 0;
-  if (known && kind != CATALOG_SNAPSHOT) return 0; /* others ask for it, if anybody needs it */
-  findings_add(&s->lost, FINDING_DAMAGE, "compare with a backup", "snapshot '%.100s' is lost: its record is damaged",
-               name);
-  return 0;
+  int err = salvage_take_record(s, key, (bytes){r.byte, r.size});
+  if (err != PAGESTORE_ECORRUPT) return err;
+  s->missed |= SCAN_RECORDS;
+  (void)note_finding(s, place.at / LMDB_PAGE_BYTES, "");
+  return note_failed(s, key);
+}
+
+/* Nobody asks for a snapshot's record; its name is known where only the value is damaged. */
+static void tell_snapshots_lost(salvage *s) {
+  for (size_t i = 0; i < s->failed.count; i++) {
+    const catalog_key *key = &s->failed.at[i];
+    catalog_kind kind;
+    uint64_t id;
+    char name[256];
+    if (catalog_key_decode((bytes){key->byte, key->size}, &kind, &id, name) != 0 || kind != CATALOG_SNAPSHOT) continue;
+    if (kept_state_of(&s->audit.kept, id, name)) continue;
+    finding *f = findings_add(&s->lost, FINDING_DAMAGE, "compare with a backup", "snapshot '%.100s' is lost", name);
+    const kept_name *instance = kept_name_of(&s->audit.kept, id);
+    if (f && instance) snprintf(f->instance, sizeof f->instance, "%s", instance->name);
+  }
 }
 
 static void tell_records_lost(salvage *s, uint64_t before) {
@@ -97,8 +130,13 @@ static void tell_records_lost(salvage *s, uint64_t before) {
 }
 
 static int walk(salvage *s) {
-  walker_callbacks also = {
-      .env = s, .finding = note_finding, .row = note_row, .page = note_page, .freed = note_freed, .gap = note_gap};
+  walker_callbacks also = {.env = s,
+                           .finding = note_finding,
+                           .row = note_row,
+                           .page = note_page,
+                           .freed = note_freed,
+                           .gap = note_gap,
+                           .row_lost = note_row_lost};
   s->audit = (audit){.fd = s->fd,
                      .metas = &s->metas,
                      .meta = s->meta,
@@ -156,14 +194,27 @@ static void drop_doubles(kept *k) {
   k->rows.count = kept_rows;
 }
 
+/* Nothing refers to them any more. */
+static void drop_broken_system_rows(kept *k) {
+  size_t kept_rows = 0;
+  for (size_t i = 0; i < k->rows.count; i++)
+    if (k->rows.at[i].key.memory != SYSTEM_MEMORY || k->rows.at[i].health == KEPT_ROW_GOOD)
+      k->rows.at[kept_rows++] = k->rows.at[i];
+  k->rows.count = kept_rows;
+}
+
 static int load_states(salvage *s) {
   kept *k = &s->audit.kept;
   int err = 0;
+  bool broken = false;
   for (size_t i = 0; i < k->states.count && !err; i++) {
     const kept_row *damage;
     err = kept_load(k, s->fd, &k->states.at[i], &damage);
-    if (err == PAGESTORE_ECORRUPT) err = 0; /* its pages are told as lost */
+    if (err != PAGESTORE_ECORRUPT) continue;
+    broken = true;
+    err = salvage_mend_state(s, &k->states.at[i]);
   }
+  if (broken) drop_broken_system_rows(k);
   return err;
 }
 
@@ -206,6 +257,7 @@ int salvage_run(salvage *s) {
   kept_sort(k);
   drop_doubles(k);
   if ((err = salvage_complete(s)) != 0) return err;
+  tell_snapshots_lost(s);
   if ((err = load_states(s)) != 0) return err;
   if (s->missed && !s->exact)
     findings_add(
@@ -221,6 +273,7 @@ void salvage_free(salvage *s) {
   free(s->suspect);
   free(s->gaps.at);
   free(s->records.at);
+  free(s->failed.at);
   free(s->losses.at);
   free(s->lost.at);
 }

@@ -57,6 +57,7 @@ typedef struct {
   uint64_t rows_wanted; /* of the table of pages; UINT64_MAX: not known */
   KEPT_LIST(salvage_gap) gaps;
   KEPT_LIST(salvage_record) records;
+  KEPT_LIST(catalog_key) failed; /* of records that the walk met and could not mend */
   KEPT_LIST(salvage_loss) losses;
   findings lost; /* damage: lost; notes: mended, replaced, put together */
   uint64_t pages_saved, pages_lost, pages_mended;
@@ -78,7 +79,9 @@ int salvage_add_gap(salvage *, salvage_gap);
 int salvage_scan(salvage *, unsigned what, bool everything);
 int salvage_take_record(salvage *, bytes key, bytes value); /* kept if it is good or can be mended; ECORRUPT ENOMEM */
 int salvage_complete(salvage *);                            /* recover_complete.c: records that others ask for */
-int salvage_account(salvage *);                             /* recover_account.c */
+/* A state whose table or metadata, stored as pages, are lost: it goes on without. ENOMEM */
+int salvage_mend_state(salvage *, kept_state *);
+int salvage_account(salvage *); /* recover_account.c */
 salvage_loss *salvage_loss_of(salvage *, const page_key *, const kept_row *);
 
 /* ---- recover_mend.c -------------------------------------------------------------------------- */
