@@ -200,6 +200,7 @@ void workload_go_on(pagestore_store *store, uint64_t seed, const moment *found, 
   w->dice.state = seed;
   w->chronicle = h;
   w->kind = WORKLOAD_AFTER_CRASH;
+  w->serial = dice_roll(&w->dice) >> 20; /* new names are not those that are there */
   w->store = store;
   pthread_mutex_init(&w->lock, NULL);
   chronicle_begin(h, found);

@@ -423,7 +423,22 @@ void workload_go_deep(workload *w) {
   }
 }
 
-enum { TRASH_ROWS = 150 }; /* one step deletes 128 */
+enum { TRASH_ROWS = 136 }; /* one step deletes 128 */
+
+static void write_each_page(workload *w, guest *g) {
+  for (uint64_t page = 0; page < TRASH_ROWS && !w->broken; page++)
+    write_bytes(w, g, MEMORY_BULK, page * PAGESTORE_PAGE + dice_below(&w->dice, PAGESTORE_PAGE - 8), 8);
+  commit(w, g, some_flags(w));
+}
+
+/* The rows that only a snapshot needed, among others that stay. */
+static void drop_with_rows(workload *w, guest *g) {
+  if (present_of(w, g)->snapshots == SNAPSHOTS) drop_snapshot(w, g, 0, some_flags(w));
+  if (!w->broken) snapshot(w, g, some_flags(w));
+  if (!w->broken) write_each_page(w, g);
+  if (!w->broken) drop_snapshot(w, g, present_of(w, g)->snapshots - 1, some_flags(w));
+  if (!w->broken) op_commit_all(w);
+}
 
 void workload_make_trash(workload *w) {
   while (!w->broken && !some_guest(w)) op_create(w);
@@ -432,48 +447,58 @@ void workload_make_trash(workload *w) {
   model_memory *model = &g->work->memory[MEMORY_BULK];
   TRY(w, pagestore_memory_grow(g->memory[MEMORY_BULK], TRASH_ROWS - model->pages, NULL));
   model_resize(model, TRASH_ROWS);
-  for (uint64_t page = 0; page < TRASH_ROWS && !w->broken; page++)
-    write_bytes(w, g, MEMORY_BULK, page * PAGESTORE_PAGE + dice_below(&w->dice, PAGESTORE_PAGE - 8), 8);
-  commit(w, g, some_flags(w));
+  write_each_page(w, g);
+  uint64_t choice = dice_below(&w->dice, 4);
+  if (choice == 0 && !w->broken) drop_with_rows(w, g);
   if (w->broken) return;
-  uint64_t choice = dice_below(&w->dice, 3);
-  if (choice == 0) {
+  if (choice == 1) {
     delete_guest(w, g);
     return;
   }
-  if (choice == 1) delete_memory(w, g, MEMORY_BULK);
-  else upgrade(w, g);
+  if (choice == 2) upgrade(w, g);
+  else delete_memory(w, g, MEMORY_BULK);
   commit(w, g, some_flags(w));
 }
 
 /* ---- after a crash --------------------------------------------------------------------------- */
 
+typedef struct {
+  unsigned weight;
+  void (*run)(workload *);
+} operation;
+
+static void op_nothing(workload *w) { (void)w; }
+
+/* What takes ids, layers and rows of its own, as well as plain commits. */
+static const operation after_crash[] = {
+    {40, op_nothing}, {15, op_commit_all}, {8, op_create}, {10, op_fork},  {10, op_restore},
+    {5, op_upgrade},  {7, op_snapshot},    {7, op_drop},   {3, op_delete},
+};
+
+static void run_one_of(workload *w, const operation *list, size_t count) {
+  unsigned total = 0;
+  for (size_t i = 0; i < count; i++) total += list[i].weight;
+  uint64_t chosen = dice_below(&w->dice, total);
+  while (chosen >= list->weight) chosen -= list++->weight;
+  list->run(w);
+}
+
 void workload_commit_twice(workload *w) {
   for (int n = 0; n < 2 && !w->broken; n++) {
+    run_one_of(w, after_crash, sizeof after_crash / sizeof *after_crash);
+    if (w->broken) return;
     guest *g = some_guest(w);
     if (!g) op_create(w);
-    else if (dice_chance(&w->dice, 25)) commit_several(w);
     else change_surely(w, g), commit(w, g, 0);
   }
 }
 
 /* ---- any of them ----------------------------------------------------------------------------- */
 
-typedef struct {
-  unsigned weight;
-  void (*run)(workload *);
-} operation;
 static const operation operations[] = {
     {24, op_commit},   {12, op_burst}, {8, op_commit_all}, {4, op_rollback}, {8, op_upgrade},
     {20, op_snapshot}, {8, op_drop},   {16, op_restore},   {12, op_create},  {12, op_fork},
     {8, op_delete},    {5, op_view},   {5, op_sync},       {5, op_reopen},
 };
 
-void workload_step(workload *w) {
-  unsigned total = 0;
-  for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) total += operations[i].weight;
-  uint64_t chosen = dice_below(&w->dice, total);
-  const operation *at = operations;
-  while (chosen >= at->weight) chosen -= at++->weight;
-  at->run(w);
-}
+void workload_step(workload *w) { run_one_of(w, operations, sizeof operations / sizeof *operations); }
