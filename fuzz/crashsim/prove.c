@@ -224,7 +224,8 @@ static bool look_at_durable(proof *p, uint32_t file) {
   if (walker_walk(f->mirror, &p->metas, p->metas.newest, &callbacks, &summary) != 0)
     return reject(p, "I1", pagestore_detail());
   if (p->damage[0]) return reject(p, "I1", p->damage);
-  /* The first transaction makes the tables, the second the store's record: until it is acknowledged nothing needs to be there. */
+  /* The first transaction makes the tables, the second the store's record: until it is acknowledged nothing needs to
+   * be there. */
   int64_t before = p->durable;
   p->durable = moment_of_catalog(p);
   if (before != NO_STORE && p->durable > before + 1) totals_saw(SAW_GROUP);
