@@ -10,7 +10,7 @@
 #include "totals.h"
 #include "workload.h"
 
-enum { VERIFY_PERCENT = 10, MPROTECT_PERCENT = 10 };
+enum { VERIFY_PERCENT = 10, MPROTECT_PERCENT = 10, READER_PERCENT = 5 };
 
 /* Directories of creations that were cut off, in the one that holds the store or in its own: the next creation,
  * or writing open of a store that was made inside, has removed them. */
@@ -53,13 +53,13 @@ static pagestore_store *open_store(const char *path, const expectation *e, dice 
   return NULL;
 }
 
-static const moment *find_moment(pagestore_store *store, const expectation *e) {
+static const moment *find_moment(pagestore_store *store, uint32_t flags, const expectation *e) {
   const char *text = "no such moment";
   char newest[512] = "";
   for (int64_t at = e->begun; at >= 0 && at >= e->acknowledged; at--) {
     const moment *m = &e->chronicle->list[at];
     if (m->refused) continue;
-    if (!(text = compare_store(store, m))) {
+    if (!(text = compare_store(store, flags, m))) {
       if (at > e->acknowledged) totals_saw(SAW_LATER);
       return m;
     }
@@ -68,6 +68,15 @@ static const moment *find_moment(pagestore_store *store, const expectation *e) {
   violation("at none of the moments %lld to %lld; the newest: %s; the oldest: %s", (long long)e->acknowledged,
             (long long)e->begun, newest, text);
   return NULL;
+}
+
+/* A reader that comes first sees the same, and changes nothing. */
+static bool look_as_reader(const char *path, const expectation *e) {
+  pagestore_store *store;
+  int status = pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_READ), &store);
+  if (e->acknowledged == NO_STORE && (status == PAGESTORE_ENOTFOUND || status == PAGESTORE_EFORMAT)) return true;
+  if (status) violation("a reader cannot open it: %s: %s", pagestore_strerror(status), pagestore_detail());
+  return status == 0 && find_moment(store, PAGESTORE_READ, e) && pagestore_close(store) == 0;
 }
 
 static bool close_store(pagestore_store *store) {
@@ -85,7 +94,7 @@ static bool look_again(const char *path, const moment *must, dice *d) {
               pagestore_detail());
     return false;
   }
-  const char *text = compare_store(store, must);
+  const char *text = compare_store(store, 0, must);
   if (text) violation("after two more commits: %s", text);
   return close_store(store) && !text;
 }
@@ -95,10 +104,11 @@ bool check_store(const char *path, const expectation *e, check_options *options)
   chronicle own, *recovery = options->recovery ? options->recovery : &own;
   uint64_t before = violations();
   *recovery = (chronicle){0};
+  if (dice_chance(&d, READER_PERCENT) && !look_as_reader(path, e)) return false;
   pagestore_store *store = open_store(path, e, &d, &options->created);
   if (!store) return false;
   if (options->created) record_mark(EVENT_ACK, 0), totals_saw(SAW_NO_STORE);
-  const moment *found = no_leftovers(path, options->created) ? find_moment(store, e) : NULL;
+  const moment *found = no_leftovers(path, options->created) ? find_moment(store, 0, e) : NULL;
   bool go_on = found && options->go_on;
   if (go_on) workload_go_on(store, dice_roll(&d), found, recovery);
   bool good = close_store(store) && found && violations() == before;

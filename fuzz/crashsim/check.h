@@ -28,7 +28,7 @@ typedef struct {
 /* The store at `path`; false: a violation, which was reported. */
 bool check_store(const char *path, const expectation *, check_options *);
 
-/* An open store against one moment: NULL, or what differs. */
-const char *compare_store(pagestore_store *, const moment *);
+/* An open store against one moment: NULL, or what differs. flags: of the instances' handles, PAGESTORE_READ or 0. */
+const char *compare_store(pagestore_store *, uint32_t flags, const moment *);
 
 #endif

@@ -13,6 +13,7 @@ const memory_spec memory_specs[MEMORIES] = {
     {"heap", PAGESTORE_KEEP, 1, 5, 8},
     {"module", 0, 1, 3, 6},
     {"wide", PAGESTORE_MEMORY64, 2, 8, 16},
+    {"bulk", 0, 1, 160, 160},
 };
 
 static version *share(version *v) { return v ? version_share(v) : NULL; }
@@ -52,7 +53,7 @@ void moment_free(moment *m) {
   for (int i = 0; i < INSTANCES; i++) moment_remove_instance(&m->instance[i]);
 }
 
-/* ---- the list ------------------------------------------------------------------------------------------------- */
+/* ---- the list -------------------------------------------------------------------------------- */
 
 static moment *append(chronicle *h, moment m) {
   if (h->count == h->room) {
@@ -86,7 +87,7 @@ void chronicle_free(chronicle *h) {
   *h = (chronicle){0};
 }
 
-/* ---- in a file -------------------------------------------------------------------------------------------------- */
+/* ---- in a file ------------------------------------------------------------------------------- */
 
 static void put(FILE *f, const void *bytes, size_t size) {
   if (size && fwrite(bytes, size, 1, f) != 1) give_up("the expectation cannot be written");

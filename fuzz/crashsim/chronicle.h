@@ -18,9 +18,9 @@
 
 #include "tests/support/model.h"
 
-enum { INSTANCES = 3, SNAPSHOTS = 2, MEMORIES = 3, NAME_BYTES = 24 };
+enum { INSTANCES = 3, SNAPSHOTS = 2, MEMORIES = 4, MEMORY_BULK = 3, NAME_BYTES = 24 };
 
-/* Memories: 0 32-bit KEEP, 1 32-bit, 2 64-bit. */
+/* Memories: 0 32-bit KEEP, 1 32-bit, 2 64-bit, 3 for more rows than one step of trash takes. */
 typedef struct {
   const char *name;
   uint32_t flags;

@@ -20,7 +20,7 @@ static const char *failed(const char *call, const char *of, int status) {
   return differs("%s of '%s': %s: %s", call, of, pagestore_strerror(status), pagestore_detail());
 }
 
-/* ---- memories ------------------------------------------------------------------------------------------------- */
+/* ---- memories -------------------------------------------------------------------------------- */
 
 static const char *compare_bytes(const uint8_t *is, const uint8_t *must, const char *memory, uint64_t page) {
   if (memcmp(is, must, PAGESTORE_PAGE) == 0) return NULL;
@@ -79,7 +79,7 @@ static const char *compare_memories(pagestore_instance *handle, const version *m
   return walk.seen == wanted ? NULL : differs("%d memories, must be %d", walk.seen, wanted);
 }
 
-/* ---- metadata ---------------------------------------------------------------------------------------------------- */
+/* ---- metadata -------------------------------------------------------------------------------- */
 
 typedef struct {
   const version *must;
@@ -127,11 +127,11 @@ static const char *compare_counts(pagestore_instance *handle, const version *mus
   return NULL;
 }
 
-static const char *compare_instance(pagestore_store *store, const char *name, const char *snapshot,
+static const char *compare_instance(pagestore_store *store, uint32_t flags, const char *name, const char *snapshot,
                                     const version *must) {
   pagestore_instance *handle;
   const pagestore_instance_options *options = PAGESTORE_WITH(pagestore_instance_options,
-                                                             .flags = snapshot ? PAGESTORE_READ : 0,
+                                                             .flags = snapshot ? PAGESTORE_READ : flags,
                                                              .snapshot = snapshot);
   int status = pagestore_instance_open(store, name, options, &handle);
   if (status) return failed("instance_open", snapshot ? snapshot : name, status);
@@ -170,7 +170,7 @@ static const char *compare_snapshots(pagestore_store *store, const moment_instan
   if (walk.seen != must->snapshots)
     return differs("'%s' has %u snapshots, must have %u", must->name, walk.seen, must->snapshots);
   for (uint32_t s = 0; s < must->snapshots; s++) {
-    const char *text = compare_instance(store, must->name, must->snapshot[s].name, must->snapshot[s].of);
+    const char *text = compare_instance(store, 0, must->name, must->snapshot[s].name, must->snapshot[s].of);
     if (text) return text;
   }
   return NULL;
@@ -197,7 +197,7 @@ static int meet_instance(void *env, const pagestore_instance_info *info) {
   return 1;
 }
 
-const char *compare_store(pagestore_store *store, const moment *must) {
+const char *compare_store(pagestore_store *store, uint32_t flags, const moment *must) {
   instance_walk walk = {.must = must};
   int status = pagestore_instance_each(store, NULL, meet_instance, &walk), wanted = 0;
   if (walk.text) return walk.text;
@@ -207,7 +207,7 @@ const char *compare_store(pagestore_store *store, const moment *must) {
   for (int i = 0; i < INSTANCES; i++) {
     const moment_instance *at = &must->instance[i];
     const char *text = at->of ? compare_snapshots(store, at) : NULL;
-    if (!text && at->of) text = compare_instance(store, at->name, NULL, at->of);
+    if (!text && at->of) text = compare_instance(store, flags, at->name, NULL, at->of);
     if (text) return text;
   }
   return NULL;

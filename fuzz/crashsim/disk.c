@@ -9,7 +9,7 @@
 
 #include "totals.h"
 
-/* ---- entries --------------------------------------------------------------------------------------------------- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 static int entry_at(const disk_tree *t, uint32_t directory, const char *name) {
   for (uint32_t i = 0; i < t->count; i++)
@@ -39,7 +39,7 @@ void tree_apply(disk_tree *t, const event *e, pending_kind kind) {
   else if (at >= 0 && t->entry[at].file == e->file) t->entry[at] = t->entry[--t->count];
 }
 
-/* ---- bytes ------------------------------------------------------------------------------------------------------ */
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 static void file_reserve(disk_file *f, uint64_t size) {
   if (size <= f->room) return;
@@ -67,7 +67,7 @@ static void event_becomes_durable(disk *d, const event *e) {
   file_write(&d->file[e->file], e->offset, e->bytes, e->size);
 }
 
-/* ---- pending ---------------------------------------------------------------------------------------------------- */
+/* ---- pending --------------------------------------------------------------------------------- */
 
 static void pending_add(disk *d, pending_kind kind, uint64_t event) {
   if (d->pending_count == d->pending_room) {

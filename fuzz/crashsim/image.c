@@ -16,7 +16,7 @@
 
 enum { LOCK_BYTES = 8192, PATH_BYTES = 900 };
 
-/* ---- files ------------------------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where) {
   (void)st, (void)type, (void)where;
@@ -40,7 +40,7 @@ static void write_file(const char *path, const uint8_t *bytes, uint64_t size) {
   close(fd);
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 uint32_t image_entries(const disk *d) {
   uint32_t count = 0;
@@ -97,8 +97,7 @@ static int only_data(const record_log *log, const disk_tree *t) {
   return found;
 }
 
-/* ---- bytes
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 static bool is_kept(const crash_state *s, uint32_t i) { return s->kept[i / 64] >> i % 64 & 1; }
 
@@ -123,8 +122,7 @@ static void put_pieces(const disk *d, const crash_state *s, uint32_t file, uint8
   }
 }
 
-/* ---- building anew
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- building anew --------------------------------------------------------------------------- */
 
 static void make_file(const image *m, const disk *d, const crash_state *s, uint32_t file, const char *path) {
   uint64_t size = size_of(d, s, file), durable = d->file[file].size < size ? d->file[file].size : size;
@@ -189,8 +187,7 @@ static void build_anew(image *m, const disk *d, const crash_state *s, const disk
   m->intact = true;
 }
 
-/* ---- only the differences
- * ----------------------------------------------------------------------------------------------- */
+/* ---- only the differences -------------------------------------------------------------------- */
 
 static void mark_dirty(image *m, uint64_t offset, uint64_t size) {
   if (offset + size > IMAGE_BYTES_MAX) give_up("a data file beyond %llu bytes", IMAGE_BYTES_MAX);
@@ -272,8 +269,7 @@ void image_wrote(image *m, const record_log *log) {
   if (m->data >= 0) m->size = (uint64_t)lseek(m->fd, 0, SEEK_END);
 }
 
-/* ---- life
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 void image_begin(image *m, const char *root) {
   *m = (image){.data = -1, .dirty = calloc(IMAGE_BYTES_MAX / DISK_PAGE / 64, 8)};
@@ -317,8 +313,7 @@ void image_copy(const char *from, const char *to) {
   if (nftw(from, copy_one, 16, FTW_PHYS) != 0) give_up("%s cannot be copied", from);
 }
 
-/* ---- the whole log against the files
- * ---------------------------------------------------------------------------------------- */
+/* ---- the whole log against the files --------------------------------------------------------- */
 
 static bool file_is(const char *path, const disk_file *f) {
   struct stat st;

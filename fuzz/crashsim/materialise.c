@@ -74,8 +74,7 @@ static void share_out(materialiser *m) {
   }
 }
 
-/* ---- a failing state
- * ----------------------------------------------------------------------------------------------- */
+/* ---- a failing state ------------------------------------------------------------------------- */
 
 static void save(const materialiser *m, disk *d, const crash_state *s, const expectation *e, uint64_t seed) {
   char path[PATH_MAX], below[PATH_MAX + 16];
@@ -96,8 +95,7 @@ static void save(const materialiser *m, disk *d, const crash_state *s, const exp
   printf("  it is left in %s: look again with crashsim --replay %s\n", path, path);
 }
 
-/* ---- one state
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- one state ------------------------------------------------------------------------------- */
 
 /* What the library did after the crash is a log as well. */
 static void cut_recovery(const materialiser *m, const record_log *log, const chronicle *recovery, bool created,
@@ -181,8 +179,7 @@ static void look_at_states(materialiser *m, uint64_t first, uint64_t end) {
   image_end(&m->image);
 }
 
-/* ---- all of them
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- all of them ----------------------------------------------------------------------------- */
 
 static int in_a_child(materialiser *m, uint64_t first, uint64_t end) {
   int status;

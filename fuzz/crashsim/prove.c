@@ -48,11 +48,11 @@ typedef struct {
   const uint8_t *bytes; /* during a walk */
   found_catalog catalog;
   bool is_deep; /* a line of layers was as long as it may be: the next restore copies */
+  bool is_half_way;   /* trash was worked off in part, to be gone on with */
   char damage[256];
 } proof;
 
-/* ---- what the durable meta page reaches
- * ---------------------------------------------------------------------------- */
+/* ---- what the durable meta page reaches ------------------------------------------------------ */
 
 static int note_finding(void *env, uint64_t page, const char *text) {
   proof *p = env;
@@ -83,6 +83,14 @@ static int note_layer(proof *p, bytes value) {
   if (layer.depth > LAYER_DEPTH_MAX) return note_finding(p, 0, "a layer is deeper than layers may be");
   if (layer.depth == LAYER_DEPTH_MAX) p->is_deep = true;
   return 0;
+}
+
+static int note_trash(proof *p, bytes value) {
+  static const uint8_t beginning[PAGE_KEY_BYTES];
+  trash_record trash;
+  int status = trash_record_decode(value, &trash);
+  if (!status && memcmp(trash.resume, beginning, sizeof beginning) != 0) p->is_half_way = true;
+  return status;
 }
 
 static int note_record(proof *p, catalog_kind kind, uint64_t id, const char *name, bytes value) {
@@ -125,14 +133,14 @@ static int note_row(void *env, const char *table, bytes key, walker_place value)
   catalog_record_bind(&copy, key);
   bytes record = {copy.byte, copy.size};
   int status = 0;
-  if (kind == CATALOG_LAYER) status = note_layer(p, record);
+  if (kind == CATALOG_TRASH) status = note_trash(p, record);
+  else if (kind == CATALOG_LAYER) status = note_layer(p, record);
   else if (kind == CATALOG_NAME || kind == CATALOG_INSTANCE || kind == CATALOG_SNAPSHOT)
     status = note_record(p, kind, id, name, record);
   return status ? note_finding(env, value.at / DISK_PAGE, pagestore_detail()) : 0;
 }
 
-/* ---- which moment that is
- * -------------------------------------------------------------------------------------------- */
+/* ---- which moment that is -------------------------------------------------------------------- */
 
 static bool has_snapshot(const found_catalog *c, uint64_t instance, const moment_snapshot *s) {
   for (uint32_t i = 0; i < c->snapshots; i++)
@@ -220,7 +228,8 @@ static bool look_at_durable(proof *p, uint32_t file) {
   if (walker_walk(f->mirror, &p->metas, p->metas.newest, &callbacks, &summary) != 0)
     return reject(p, "I1", pagestore_detail());
   if (p->damage[0]) return reject(p, "I1", p->damage);
-  /* The first transaction makes the tables, the second the store's record: until it is acknowledged nothing needs to be there. */
+  /* The first transaction makes the tables, the second the store's record: until it is acknowledged nothing needs to
+   * be there. */
   int64_t before = p->durable;
   p->durable = moment_of_catalog(p);
   if (before != NO_STORE && p->durable > before + 1) totals_saw(SAW_GROUP);
@@ -230,8 +239,7 @@ static bool look_at_durable(proof *p, uint32_t file) {
   return true;
 }
 
-/* ---- single events
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- single events --------------------------------------------------------------------------- */
 
 static bool has_page(const uint64_t *set, uint64_t pages, uint64_t page) {
   return page < pages && set[page / 64] >> page % 64 & 1;
@@ -322,6 +330,7 @@ void prove_log(const record_log *log, const chronicle *c, int64_t acknowledged, 
     if (good && (kind == EVENT_WRITE || kind == EVENT_DONE || kind == EVENT_SYNC)) atomic_fetch_add(&totals->proved, 1);
   }
   if (p->is_deep) totals_saw(SAW_DEEPEST);
+  if (p->is_half_way) totals_saw(SAW_HALF_TRASH);
   disk_end(&p->disk);
   free(p->reachable);
   free(p->before);

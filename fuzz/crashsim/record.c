@@ -34,7 +34,7 @@ bool record_enter(void) {
 
 void record_leave(void) { pthread_mutex_unlock(&lock); }
 
-/* ---- files ------------------------------------------------------------------------------------------------------ */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static int file_at(const char *path) {
   for (uint32_t f = 0; f < active->files; f++)
@@ -90,7 +90,7 @@ int record_file_of(int fd) {
 
 bool record_is_at_once(int fd) { return fds[fd].at_once; }
 
-/* ---- events ------------------------------------------------------------------------------------------------------ */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 static event *event_add(event_kind kind) {
   record_log *log = active;
@@ -170,8 +170,7 @@ void record_unmodelled(const char *call, int file) {
   violation("%s of '%s': not modelled", call, active->file[file].path);
 }
 
-/* ---- entries
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 /* What the name names at this moment: one look for the directory, one for the entry. */
 static int look(int dirfd, const char *path, char below[PATH_MAX], struct stat *st) {
@@ -238,8 +237,7 @@ void record_renamed(const record_entry *from, int dirfd, const char *to) {
   change_paths(old, below);
 }
 
-/* ---- holding
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- holding --------------------------------------------------------------------------------- */
 
 void record_wait_while_held(int file) {
   if (file == NOT_RECORDED || active->file[file].is_directory) return;
@@ -259,8 +257,7 @@ void record_release(void) {
   pthread_mutex_unlock(&lock);
 }
 
-/* ---- start and stop
- * ------------------------------------------------------------------------------------------------- */
+/* ---- start and stop -------------------------------------------------------------------------- */
 
 static void load_bytes(record_log *log, record_file *f) {
   char path[PATH_MAX];

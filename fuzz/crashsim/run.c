@@ -17,7 +17,7 @@
 #include "totals.h"
 #include "workload.h"
 
-enum { COMMITS_PER_WORKLOAD = 15 };
+enum { COMMITS_PER_WORKLOAD = 12 };
 
 /* In memory where there is such a file system: an fsync costs nothing there, and what it must do is in the log. */
 static char *scratch_make(void) {
@@ -69,36 +69,43 @@ static void run_workload(const run_options *o, const char *scratch, uint64_t num
   chronicle_free(&c);
 }
 
-/* A library that dies in the workload is a violation like any other. */
-static void run_in_a_child(const run_options *o, uint64_t number, uint64_t workloads, uint64_t commits) {
+/* A library that dies is a violation like any other. True: this is the child. */
+static bool in_child(void) {
   int status;
-  char *scratch = scratch_make();
   fflush(stdout);
   pid_t child = fork();
   if (child < 0) give_up("no process to be had");
-  if (child == 0) {
-    run_workload(o, scratch, number, workloads, commits);
-    fflush(stdout);
-    _exit(0);
-  }
+  if (child == 0) return true;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  scratch_remove(scratch);
-  if (WIFSIGNALED(status))
-    violation("the library ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+  if (WIFSIGNALED(status)) violation("the library ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
   else if (WEXITSTATUS(status)) exit(WEXITSTATUS(status));
+  return false;
+}
+
+static _Noreturn void end_child(void) {
+  fflush(stdout);
+  _exit(0);
 }
 
 void run_seed(const run_options *o) {
   uint64_t workloads = (o->commits + COMMITS_PER_WORKLOAD - 1) / COMMITS_PER_WORKLOAD, left = o->commits;
   for (uint64_t n = 0; n < workloads && !enough_violations(); n++) {
     uint64_t commits = left / (workloads - n);
-    run_in_a_child(o, n, workloads, commits);
+    char *scratch = scratch_make();
+    if (in_child()) {
+      run_workload(o, scratch, n, workloads, commits);
+      end_child();
+    }
+    scratch_remove(scratch);
     left -= commits;
   }
 }
 
 void run_replay(const char *path) {
   char *scratch = scratch_make();
-  materialise_replay(path, scratch);
+  if (in_child()) {
+    materialise_replay(path, scratch);
+    end_child();
+  }
   scratch_remove(scratch);
 }

@@ -15,7 +15,7 @@ void totals_begin(void) {
 
 void totals_print_sights(void) {
   static const char *const names[SAW_COUNT] = {"groups of several seals",
-                                               "transactions of trash",
+                                               "transactions of trash", "logs with trash half worked off",
                                                "commit_all",
                                                "snapshots",
                                                "drops",

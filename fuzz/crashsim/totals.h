@@ -13,7 +13,7 @@
 /* What a run must have met to be worth something, counted. */
 typedef enum {
   SAW_GROUP,
-  SAW_TRASH,
+  SAW_TRASH, SAW_HALF_TRASH,
   SAW_COMMIT_ALL,
   SAW_SNAPSHOT,
   SAW_DROP,

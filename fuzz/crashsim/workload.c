@@ -10,9 +10,9 @@
 #include "totals.h"
 #include "workload_ops.h"
 
-const char *const workload_names[WORKLOAD_KINDS] = {"plain", "made inside", "full map", "deep layers"};
+const char *const workload_names[WORKLOAD_KINDS] = {"plain", "made inside", "full map", "deep layers", "much trash"};
 
-/* ---- seals ----------------------------------------------------------------------------------------------------- */
+/* ---- seals ----------------------------------------------------------------------------------- */
 
 moment *seal_begin(workload *w) {
   pthread_mutex_lock(&w->lock);
@@ -73,7 +73,7 @@ void workload_failed(const workload *w, const char *call, int status) {
   ((workload *)w)->broken = true;
 }
 
-/* ---- guests ---------------------------------------------------------------------------------------------------- */
+/* ---- guests ---------------------------------------------------------------------------------- */
 
 void guest_begin(workload *w, guest *g, pagestore_instance *handle, version *committed) {
   (void)w;
@@ -125,7 +125,7 @@ int guest_open(workload *w, guest *g, bool create) {
   return 0;
 }
 
-/* ---- the store --------------------------------------------------------------------------------------------------- */
+/* ---- the store ------------------------------------------------------------------------------- */
 
 int workload_open(workload *w, bool create) {
   pagestore_options options = {.size = sizeof options,
@@ -158,7 +158,7 @@ static void look_at_all(workload *w) {
     workload_failed(w, "the last open", status);
     return;
   }
-  const char *text = compare_store(store, chronicle_last(w->chronicle));
+  const char *text = compare_store(store, 0, chronicle_last(w->chronicle));
   if (text) violation("without a crash: %s", text);
   status = pagestore_close(store);
   if (status) workload_failed(w, "the last close", status);
@@ -184,6 +184,7 @@ void workload_run(workload_kind kind, uint64_t seed, uint64_t commits, const cha
   if (workload_open(w, true) == 0) record_mark(EVENT_ACK, 0);
   uint64_t steps = 0;
   if (kind == WORKLOAD_DEEP && !w->broken) workload_go_deep(w);
+  if (kind == WORKLOAD_TRASH && !w->broken) workload_make_trash(w);
   while (w->commits < commits && steps++ < commits * 40 && !w->broken) workload_step(w);
   if (w->store) workload_close(w);
   if (!w->broken) look_at_all(w);
@@ -199,6 +200,7 @@ void workload_go_on(pagestore_store *store, uint64_t seed, const moment *found, 
   w->dice.state = seed;
   w->chronicle = h;
   w->kind = WORKLOAD_AFTER_CRASH;
+  w->serial = dice_roll(&w->dice) >> 20; /* new names are not those that are there */
   w->store = store;
   pthread_mutex_init(&w->lock, NULL);
   chronicle_begin(h, found);

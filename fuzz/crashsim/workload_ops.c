@@ -16,7 +16,7 @@
     }                                                                                                                  \
   } while (0)
 
-/* ---- choosing -------------------------------------------------------------------------------------------------- */
+/* ---- choosing -------------------------------------------------------------------------------- */
 
 static guest *some_guest(workload *w) {
   uint64_t from = dice_below(&w->dice, INSTANCES);
@@ -49,7 +49,7 @@ static unsigned some_flags(workload *w) {
   return asynchronous ? PAGESTORE_ASYNC : 0;
 }
 
-/* ---- changes --------------------------------------------------------------------------------------------------- */
+/* ---- changes --------------------------------------------------------------------------------- */
 
 /* The memory in the open message, created if it is not there. NULL: an error, which was reported. */
 static pagestore_memory *use(workload *w, guest *g, int number) {
@@ -96,7 +96,7 @@ static void fill_pages(workload *w, guest *g, int number) {
 }
 
 static void change_memory(workload *w, guest *g) {
-  int number = (int)dice_below(&w->dice, MEMORIES);
+  int number = (int)dice_below(&w->dice, MEMORY_BULK);
   if (!use(w, g, number)) return;
   model_memory *model = &g->work->memory[number];
   if (model->pages == 0) return;
@@ -114,7 +114,7 @@ static void change_memory(workload *w, guest *g) {
 }
 
 static void change_size(workload *w, guest *g) {
-  int number = (int)dice_below(&w->dice, MEMORIES);
+  int number = (int)dice_below(&w->dice, MEMORY_BULK);
   if (!use(w, g, number)) return;
   model_memory *model = &g->work->memory[number];
   if (model->pages >= memory_specs[number].pages_most) return;
@@ -136,8 +136,7 @@ static void change_metadata(workload *w, guest *g) {
   g->changed = true;
 }
 
-static void delete_memory(workload *w, guest *g) {
-  int number = (int)dice_below(&w->dice, MEMORIES);
+static void delete_memory(workload *w, guest *g, int number) {
   if (!g->work->memory[number].present || !use(w, g, number)) return;
   TRY(w, pagestore_memory_delete(g->memory[number]));
   g->memory[number] = NULL;
@@ -151,7 +150,7 @@ static void change(workload *w, guest *g) {
   if (choice < 70) change_memory(w, g);
   else if (choice < 84) change_size(w, g);
   else if (choice < 97) change_metadata(w, g);
-  else delete_memory(w, g);
+  else delete_memory(w, g, (int)dice_below(&w->dice, MEMORY_BULK));
 }
 
 /* Something that makes a version whatever was there. */
@@ -183,7 +182,7 @@ static void restore(workload *w, guest *g, uint32_t number) {
   totals_saw(SAW_RESTORE);
 }
 
-/* ---- boundaries -------------------------------------------------------------------------------------------------- */
+/* ---- boundaries ------------------------------------------------------------------------------ */
 
 /* The map is full: nothing was sealed. As a host would: roll back, close, open with a larger map. */
 static void take_larger_map(workload *w) {
@@ -281,8 +280,7 @@ static void op_upgrade(workload *w) {
   commit(w, g, some_flags(w));
 }
 
-/* ---- snapshots
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- snapshots ------------------------------------------------------------------------------- */
 
 static void snapshot(workload *w, guest *g, unsigned flags) {
   char name[NAME_BYTES];
@@ -326,8 +324,7 @@ static void op_restore(workload *w) {
   commit(w, g, some_flags(w));
 }
 
-/* ---- life
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void op_create(workload *w) {
   guest *g = free_guest(w);
@@ -359,9 +356,7 @@ static void close_view_of(workload *w, const guest *g) {
   w->view = NULL;
 }
 
-static void op_delete(workload *w) {
-  guest *g = some_guest(w);
-  if (!g) return;
+static void delete_guest(workload *w, guest *g) {
   bool stored = g->committed->number > 0;
   let_go(w);
   close_view_of(w, g);
@@ -375,6 +370,11 @@ static void op_delete(workload *w) {
   seal_mark(w);
   totals_saw(SAW_DELETE);
   sealed(w, "instance_delete", pagestore_instance_delete(w->store, copy, flags), flags);
+}
+
+static void op_delete(workload *w) {
+  guest *g = some_guest(w);
+  if (g) delete_guest(w, g);
 }
 
 /* A view pins its version: what it needs is kept, until it closes or the process dies. */
@@ -423,36 +423,82 @@ void workload_go_deep(workload *w) {
   }
 }
 
-/* ---- after a crash
- * --------------------------------------------------------------------------------------------------- */
+enum { TRASH_ROWS = 136 }; /* one step deletes 128 */
 
-void workload_commit_twice(workload *w) {
-  for (int n = 0; n < 2 && !w->broken; n++) {
-    guest *g = some_guest(w);
-    if (!g) op_create(w);
-    else if (dice_chance(&w->dice, 25)) commit_several(w);
-    else change_surely(w, g), commit(w, g, 0);
-  }
+static void write_each_page(workload *w, guest *g) {
+  for (uint64_t page = 0; page < TRASH_ROWS && !w->broken; page++)
+    write_bytes(w, g, MEMORY_BULK, page * PAGESTORE_PAGE + dice_below(&w->dice, PAGESTORE_PAGE - 8), 8);
+  commit(w, g, some_flags(w));
 }
 
-/* ---- any of them
- * ----------------------------------------------------------------------------------------------------- */
+/* The rows that only a snapshot needed, among others that stay. */
+static void drop_with_rows(workload *w, guest *g) {
+  if (present_of(w, g)->snapshots == SNAPSHOTS) drop_snapshot(w, g, 0, some_flags(w));
+  if (!w->broken) snapshot(w, g, some_flags(w));
+  if (!w->broken) write_each_page(w, g);
+  if (!w->broken) drop_snapshot(w, g, present_of(w, g)->snapshots - 1, some_flags(w));
+  if (!w->broken) op_commit_all(w);
+}
+
+void workload_make_trash(workload *w) {
+  while (!w->broken && !some_guest(w)) op_create(w);
+  guest *g = some_guest(w);
+  if (w->broken || !use(w, g, MEMORY_BULK)) return;
+  model_memory *model = &g->work->memory[MEMORY_BULK];
+  TRY(w, pagestore_memory_grow(g->memory[MEMORY_BULK], TRASH_ROWS - model->pages, NULL));
+  model_resize(model, TRASH_ROWS);
+  write_each_page(w, g);
+  uint64_t choice = dice_below(&w->dice, 4);
+  if (choice == 0 && !w->broken) drop_with_rows(w, g);
+  if (w->broken) return;
+  if (choice == 1) {
+    delete_guest(w, g);
+    return;
+  }
+  if (choice == 2) upgrade(w, g);
+  else delete_memory(w, g, MEMORY_BULK);
+  commit(w, g, some_flags(w));
+}
+
+/* ---- after a crash --------------------------------------------------------------------------- */
 
 typedef struct {
   unsigned weight;
   void (*run)(workload *);
 } operation;
+
+static void op_nothing(workload *w) { (void)w; }
+
+/* What takes ids, layers and rows of its own, as well as plain commits. */
+static const operation after_crash[] = {
+    {40, op_nothing}, {15, op_commit_all}, {8, op_create}, {10, op_fork},  {10, op_restore},
+    {5, op_upgrade},  {7, op_snapshot},    {7, op_drop},   {3, op_delete},
+};
+
+static void run_one_of(workload *w, const operation *list, size_t count) {
+  unsigned total = 0;
+  for (size_t i = 0; i < count; i++) total += list[i].weight;
+  uint64_t chosen = dice_below(&w->dice, total);
+  while (chosen >= list->weight) chosen -= list++->weight;
+  list->run(w);
+}
+
+void workload_commit_twice(workload *w) {
+  for (int n = 0; n < 2 && !w->broken; n++) {
+    run_one_of(w, after_crash, sizeof after_crash / sizeof *after_crash);
+    if (w->broken) return;
+    guest *g = some_guest(w);
+    if (!g) op_create(w);
+    else change_surely(w, g), commit(w, g, 0);
+  }
+}
+
+/* ---- any of them ----------------------------------------------------------------------------- */
+
 static const operation operations[] = {
     {24, op_commit},   {12, op_burst}, {8, op_commit_all}, {4, op_rollback}, {8, op_upgrade},
     {20, op_snapshot}, {8, op_drop},   {16, op_restore},   {12, op_create},  {12, op_fork},
     {8, op_delete},    {5, op_view},   {5, op_sync},       {5, op_reopen},
 };
 
-void workload_step(workload *w) {
-  unsigned total = 0;
-  for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) total += operations[i].weight;
-  uint64_t chosen = dice_below(&w->dice, total);
-  const operation *at = operations;
-  while (chosen >= at->weight) chosen -= at++->weight;
-  at->run(w);
-}
+void workload_step(workload *w) { run_one_of(w, operations, sizeof operations / sizeof *operations); }

@@ -65,7 +65,9 @@ void workload_close(workload *);
 void workload_failed(const workload *, const char *call, int status);
 
 void workload_step(workload *);
-void workload_go_deep(workload *);      /* more layers, one upon the other, than a line may have */
-void workload_commit_twice(workload *); /* synchronously, of some instances */
+void workload_make_trash(workload *); /* a memory of many rows is cleared, deleted, or goes with its instance */
+void workload_go_deep(workload *);    /* more layers, one upon the other, than a line may have */
+void workload_commit_twice(
+    workload *); /* synchronously, of some instances, with or without another change of the store */
 
 #endif

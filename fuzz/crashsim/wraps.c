@@ -17,7 +17,7 @@
   result __wrap_##name(__VA_ARGS__);                                                                                   \
   result __wrap_##name(__VA_ARGS__)
 
-/* ---- opening and closing ----------------------------------------------------------------------------------- */
+/* ---- opening and closing --------------------------------------------------------------------- */
 
 static mode_t mode_of(int flags, va_list arguments) {
   return flags & (O_CREAT | O_TMPFILE) ? va_arg(arguments, mode_t) : 0;
@@ -64,7 +64,7 @@ WRAPPED(int, close, int fd) {
   return __real_close(fd);
 }
 
-/* ---- bytes ---------------------------------------------------------------------------------------------------- */
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 #define PWRITE(name)                                                                                                   \
   WRAPPED(ssize_t, name, int fd, const void *from, size_t length, off_t at) {                                          \
@@ -116,7 +116,7 @@ WRAPPED(ssize_t, writev, int fd, const struct iovec *parts, int count) {
 PWRITEV(pwritev)
 PWRITEV(pwritev64)
 
-/* ---- barriers ------------------------------------------------------------------------------------------------- */
+/* ---- barriers -------------------------------------------------------------------------------- */
 
 #define SYNC(name)                                                                                                     \
   WRAPPED(int, name, int fd) {                                                                                         \
@@ -131,7 +131,7 @@ PWRITEV(pwritev64)
 SYNC(fdatasync)
 SYNC(fsync)
 
-/* ---- entries -------------------------------------------------------------------------------------------------- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 static int make_directory(int dirfd, const char *path, int result) {
   if (result == 0) record_made(dirfd, path);
@@ -199,7 +199,7 @@ WRAPPED(int, renameat, int from_fd, const char *from, int to_fd, const char *to)
   return renamed(&entry, to_fd, to, __real_renameat(from_fd, from, to_fd, to));
 }
 
-/* ---- what is not modelled: allowed on files that are not recorded, and on the lock file ------------------------ */
+/* ---- what is not modelled: allowed on files that are not recorded, and on the lock file ------ */
 
 static void unmodelled(const char *call, int fd) {
   if (!record_enter()) return;
