@@ -162,10 +162,14 @@ static int make_instance(salvage *s, uint64_t id, const salvage_record *older) {
 }
 
 static int make_name(salvage *s, uint64_t id) {
-  char name[32];
+  char name[48];
   catalog_record value;
   snprintf(name, sizeof name, "recovered-%llu", (number)id);
   catalog_key key = catalog_key_name(name);
+  for (unsigned n = 2; salvage_has_record(s, &key); n++) {
+    snprintf(name, sizeof name, "recovered-%llu-%u", (number)id, n);
+    key = catalog_key_name(name);
+  }
   name_record_encode(id, &value);
   finding *f = findings_add(&s->lost, FINDING_DAMAGE, next_look, "the name of instance %llu is lost", (number)id);
   if (f) snprintf(f->instance, sizeof f->instance, "%s", name);
@@ -250,17 +254,18 @@ static uint64_t version_of(const salvage_record *r) {
   return found.version;
 }
 
-static const salvage_record *older_copy(const salvage *old, missing what, uint64_t id) {
+/* What has its key already helps nobody: a damaged name may be another instance's now. */
+static const salvage_record *older_copy(const salvage *s, const salvage *old, missing what, uint64_t id) {
   const salvage_record *best = NULL;
   for (size_t i = 0; i < old->records.count; i++) {
     const salvage_record *r = &old->records.at[i];
-    if (is_asked_for(r, what, id) && (!best || version_of(r) > version_of(best))) best = r;
+    if (is_asked_for(r, what, id) && !salvage_has_record(s, &r->key) && (!best || version_of(r) > version_of(best))) best = r;
   }
   return best;
 }
 
 static int fill_in(salvage *s, const salvage *old, missing what, uint64_t id, uint64_t instance) {
-  const salvage_record *r = older_copy(old, what, id);
+  const salvage_record *r = older_copy(s, old, what, id);
   if (what == INSTANCE_MISSING) return make_instance(s, id, r);
   if (!r) return what == LAYER_MISSING ? make_layer(s, id, instance) : make_name(s, id);
   findings_add(&s->lost, FINDING_NOTE, "nothing need be done", "a lost record was found in an older copy");
@@ -290,6 +295,7 @@ static void complete_store(salvage *s) {
   for (size_t i = 0; i < k->trash.count; i++) r->next_trash = max_u64(r->next_trash, k->trash.at[i].id + 1);
 }
 
+/* Each round adds a record that was not there, so it ends. */
 int salvage_complete(salvage *s) {
   uint64_t id, instance = 0;
   complete_store(s);

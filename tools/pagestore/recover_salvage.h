@@ -77,6 +77,7 @@ int salvage_choose(salvage *); /* recover_choose.c */
 int salvage_add_gap(salvage *, salvage_gap);
 /* recover_scan.c; everything: records of all leaves, older copies too */
 int salvage_scan(salvage *, unsigned what, bool everything);
+bool salvage_has_record(const salvage *, const catalog_key *);
 int salvage_take_record(salvage *, bytes key, bytes value); /* kept if it is good or can be mended; ECORRUPT ENOMEM */
 int salvage_complete(salvage *);                            /* recover_complete.c: records that others ask for */
 /* A state whose table or metadata, stored as pages, are lost: it goes on without. ENOMEM */

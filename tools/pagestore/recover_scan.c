@@ -16,7 +16,7 @@ static bool bit_get(const uint64_t *bits, uint64_t i) { return bits && bits[i / 
 
 /* ---- records --------------------------------------------------------------------------------- */
 
-static bool has_record(const salvage *s, const catalog_key *key) {
+bool salvage_has_record(const salvage *s, const catalog_key *key) {
   for (size_t i = 0; i < s->records.count; i++)
     if (s->records.at[i].key.size == key->size && memcmp(s->records.at[i].key.byte, key->byte, key->size) == 0)
       return true;
@@ -25,7 +25,7 @@ static bool has_record(const salvage *s, const catalog_key *key) {
 
 static int keep_record(salvage *s, const catalog_key *key, const catalog_record *value) {
   char text[KEPT_TEXT];
-  if (!s->every_copy && has_record(s, key)) return 0;
+  if (!s->every_copy && salvage_has_record(s, key)) return 0;
   if (s->records.count == s->records.room) {
     size_t room = s->records.room ? s->records.room * 2 : 64;
     salvage_record *grown = realloc(s->records.at, room * sizeof *grown);
