@@ -28,8 +28,10 @@ for header in stable module; do
 done
 if echo '#include <wasm-rt.h>' | ${CC:-cc} -E -x c - > /dev/null 2>&1; then
   echo '#include <pagestore/wasm2c.h>' > "$out/wasm2c.c"
+  printf '#include <pagestore/wasm2c_ic0.h>\nstruct Z_ic0_instance_t { pagestore_stable *calls; };\nPAGESTORE_WASM2C_IC0(ic0->calls)\n' > "$out/wasm2c_ic0.c"
   printf '#define PAGESTORE_WASM2C_IMPLEMENTATION\n#include <pagestore/wasm2c.h>\n' > "$out/wasm2c_runtime.c"
   everywhere "$out/wasm2c.c"
+  everywhere "$out/wasm2c_ic0.c"
   everywhere "$out/wasm2c_runtime.c" -D_GNU_SOURCE
   everywhere "$out/wasm2c_runtime.c" -D_GNU_SOURCE -DWASM_RT_MEMCHECK_SIGNAL_HANDLER=0
 fi

@@ -26,6 +26,8 @@ library=$(find pagestore -name '*.[ch]' | sort)
 forbid pagestore/base '#include "(vm|storage)/|#include "[a-z_]+\.h"' "base/ includes only base/"
 forbid pagestore/vm '#include "storage/|#include "[a-z_]+\.h"' "vm/ includes only vm/ and base/"
 forbid pagestore/storage '#include "vm/|#include "[a-z_]+\.h"' "storage/ includes only storage/ and base/"
+forbid pagestore/wasm '#include "(vm|storage)/' "wasm/ stands on the facade and base/"
+forbid "pagestore/*.[ch] pagestore/base pagestore/vm pagestore/storage" '#include "wasm/' "wasm/ is above all other library code"
 forbid "pagestore tools" '#include[ ]*[<"](wasm-rt|wasmtime|wasm)\.h' "engines are no dependency of library and tools"
 for file in $(find tools/pagestore tools/demo-host -name '*.[ch]'); do
   case $(basename "$file") in dump*|check*|recover*|debug*|copy*|compact*|plot*) continue ;; esac
