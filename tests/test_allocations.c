@@ -2,7 +2,7 @@
  *
  * ctest: WRAP malloc calloc realloc strdup strndup posix_memalign aligned_alloc mmap mprotect madvise ioctl syscall
  * ctest: LIBS -l:liblmdb.a
- * ctest: TIMEOUT 200
+ * ctest: TIMEOUT 400
  *
  * The program of sweep.h with the N-th allocation failing (ours and LMDB's), for every N once, and from then on (every eighth N from a
  * printed seed; all of them with PAGESTORE_TESTS_LONG=yes); likewise the N-th mmap, mprotect, madvise, ioctl on a userfaultfd, and

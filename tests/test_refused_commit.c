@@ -13,8 +13,6 @@
 #include "fault_rows.h"
 #include "host_fixture.h"
 #include "memory_faults.h"
-
-#undef fail /* cmocka's; the library has a function of that name */
 #include "pagestore/memory.h"
 
 enum { PAGES = 40, GROWN = 4, BYTES = (PAGES + GROWN) * PAGESTORE_PAGE };

@@ -3,7 +3,7 @@
  * ctest: WRAP open openat close mkdirat renameat unlinkat flock pread fstat fstatat faccessat fdopendir opendir getrandom fcntl fstatvfs
  * ctest: realpath pthread_create
  * ctest: LIBS -l:liblmdb.a
- * ctest: TIMEOUT 200
+ * ctest: TIMEOUT 400
  *
  * The program of sweep.h, in which the store is made once and opened four times more, once with all tree pages read by copy: each of
  * these calls, LMDB's too, fails once (a sample of the calls, from a printed seed; all of them with PAGESTORE_TESTS_LONG=yes) and from then on.

@@ -2,7 +2,7 @@
  *
  * ctest: WRAP pwrite write writev fdatasync fsync ftruncate fstatvfs
  * ctest: LIBS -l:liblmdb.a
- * ctest: TIMEOUT 120
+ * ctest: TIMEOUT 300
  *
  * The program of sweep.h with the N-th writing call failing, once and from then on, in these ways:
  * - no room (ENOSPC, EDQUOT, a short write on a full disk): refused or queued, never FAILED;

@@ -2,7 +2,7 @@
  *
  * ctest: WRAP mdb_env_create mdb_env_open mdb_env_info mdb_env_close mdb_txn_begin mdb_txn_renew mdb_txn_commit mdb_dbi_open mdb_dbi_flags
  * ctest: mdb_stat mdb_put mdb_del mdb_cursor_open mdb_cursor_renew mdb_cursor_get mdb_reader_check
- * ctest: TIMEOUT 200
+ * ctest: TIMEOUT 900
  *
  * The program of sweep.h, for each pair of a function and a code, with a sample of that function's calls failing once, and from then on
  * (their stride from a printed seed; every call with PAGESTORE_TESTS_LONG=yes). Asserted, besides sweep.h: the status is the code's: no

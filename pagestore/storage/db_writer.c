@@ -248,7 +248,10 @@ static int txn_check_room(db_txn *t) {
 /* ---- commit ---------------------------------------------------------------------------------- */
 
 /* Whether a failed write was only a full disk: no sync has failed, the meta page was not touched, and there is no
- * room. LMDB says EIO for a short write, which is how most file systems begin to be full. */
+ * room. LMDB says EIO for a short write, which is how most file systems begin to be full. EIO with room left is taken
+ * for a failed sync: LMDB says the same for both, and our own descriptor hears of pages that were not written back,
+ * but not of a drive that failed to flush its cache. (Without room a failed flush may be taken for a short write; the
+ * commit is taken back all the same, and the next one writes all its pages anew before its own sync.) */
 static bool disk_is_full(const db_txn *t, int rc) {
   const db *d = t->db;
   if (fdatasync(d->data_fd) != 0) return false;
