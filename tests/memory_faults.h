@@ -18,6 +18,8 @@
 
 typedef enum { FAULT_ALLOCATION, FAULT_MMAP, FAULT_MPROTECT, FAULT_MADVISE, FAULT_IOCTL, FAULT_USERFAULTFD, FAULT_KINDS } fault_kind;
 
+#define FAULT_PAGEMAP_SCAN 0xc0606610ul /* older headers lack it */
+
 static struct {
   _Atomic int kind;
   _Atomic bool armed, lasting;
@@ -94,7 +96,12 @@ int __wrap_madvise(void *at, size_t bytes, int advice) { return faults_now(FAULT
 int __real_ioctl(int fd, unsigned long request, void *argument);
 int __wrap_ioctl(int fd, unsigned long request, void *argument);
 int __wrap_ioctl(int fd, unsigned long request, void *argument) {
-  return faults_now(FAULT_IOCTL) ? -1 : __real_ioctl(fd, request, argument);
+  if (!faults_now(FAULT_IOCTL)) return __real_ioctl(fd, request, argument);
+  if (request == FAULT_PAGEMAP_SCAN) { /* the worst: it has protected, and does not tell what */
+    __real_ioctl(fd, request, argument);
+    errno = ENOMEM;
+  }
+  return -1;
 }
 
 long __real_syscall(long number, long a, long b, long c, long d, long e, long f);

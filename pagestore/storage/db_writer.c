@@ -228,7 +228,8 @@ static int txn_check_room(db_txn *t) {
   db *d = t->db;
   if (!t->large_pages && t->puts <= t->deletes + 16) return 0;
   uint64_t map_pages = d->main.map_bytes / d->page_bytes, reserve = min_u64(RESERVE_PAGES, map_pages / 16);
-  uint64_t disk_pages = d->disk_bytes ? d->disk_bytes / d->page_bytes : UINT64_MAX;
+  /* A file beyond its budget already (what gives room back may have grown it) has room inside again some day. */
+  uint64_t disk_pages = d->disk_bytes ? max_u64(d->disk_bytes / d->page_bytes, t->last_page + 1) : UINT64_MAX;
   uint64_t slack = 2 * (t->puts + t->deletes) + t->large_pages / 64 + 64;
   uint64_t end = t->highest_end + slack, left = 0;
   if (end + reserve <= map_pages && end <= disk_pages) return 0;
