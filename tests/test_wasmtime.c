@@ -1,5 +1,6 @@
-/* test_wasmtime.c - the Wasmtime adapter on every tracker: bytes, sizes, globals, traps, rollback, upgrade, restore, views,
- * damage; 300 GiB of a 64-bit memory. Binding and threads are in test_wasmtime_binding.c, a killed process in test_wasmtime_kill.c.
+/* test_wasmtime.c - the Wasmtime adapter on every tracker: bytes, sizes, globals, traps, rollback, upgrade, restore,
+ * views, damage; 300 GiB of a 64-bit memory. Binding and threads are in test_wasmtime_binding.c, a killed process in
+ * test_wasmtime_kill.c.
  *
  * ctest: PROGRAM_OF_ITS_OWN
  */
@@ -241,7 +242,7 @@ static void views_run_the_module(void **state) {
   host_close(&h);
 }
 
-/* ---- damage -------------------------------------------------------------------------------------------------------------- */
+/* ---- damage ------------------------------------------------------------------------------------------------------ */
 
 /* Flips a bit of each copy of the pattern in the store's file. */
 static void damage(const void *pattern, size_t length) {
@@ -304,7 +305,7 @@ static void a_damaged_page_is_a_trap(void **state) {
   host_close(&h);
 }
 
-/* ---- 64 bit -------------------------------------------------------------------------------------------------------------- */
+/* ---- 64 bit ------------------------------------------------------------------------------------------------------ */
 
 static void three_hundred_gib(void **state) {
   const int64_t at = INT64_C(300) << 30;

@@ -1,5 +1,5 @@
-/* test_wasmtime_binding.c - which memories a module gets, and what is refused with a reason; volatile memories; a shim that
- * defines the memories of another module; two threads of views while messages run.
+/* test_wasmtime_binding.c - which memories a module gets, and what is refused with a reason; volatile memories; a shim
+ * that defines the memories of another module; two threads of views while messages run.
  *
  * ctest: PROGRAM_OF_ITS_OWN
  */
@@ -272,7 +272,8 @@ static void volatile_heaps_are_rebuilt(void **state) {
   pagestore_wasmtime_module_delete(&module);
 }
 
-/* Beside an engine of somebody else's. Reservations smaller than what an address can reach are checked in compiled code. */
+/* Beside an engine of somebody else's. Reservations smaller than what an address can reach are checked in compiled
+ * code. */
 static void engines_of_other_shapes(void **state) {
   (void)state;
   pagestore_wasmtime_engine kept = engine, small = {.reservation_bytes = 1 << 20, .guard_bytes = 1 << 16};
@@ -298,7 +299,7 @@ static void engines_of_other_shapes(void **state) {
   main_module = kept_module;
 }
 
-/* ---- threads ------------------------------------------------------------------------------------------------------------- */
+/* ---- threads ----------------------------------------------------------------------------------------------------- */
 
 enum { MESSAGES = 200, VIEWS = 40 };
 static _Atomic int writing;

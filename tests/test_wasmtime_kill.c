@@ -1,8 +1,8 @@
-/* test_wasmtime_kill.c - a host is killed with SIGKILL while its guest runs message after message; the next one finds heap, stable
- * memory and mutable globals of one and the same message, never older than the last that was acknowledged.
+/* test_wasmtime_kill.c - a host is killed with SIGKILL while its guest runs message after message; the next one finds
+ * heap, stable memory and mutable globals of one and the same message, never older than the last that was acknowledged.
  *
- * Each round starts this program anew as the host (argument "host"), since an engine's threads do not survive a fork. A message
- * grows the stable memory, touches many pages of the heap, and now and then traps in the middle.
+ * Each round starts this program anew as the host (argument "host"), since an engine's threads do not survive a fork. A
+ * message grows the stable memory, touches many pages of the heap, and now and then traps in the middle.
  *
  * ctest: PROGRAM_OF_ITS_OWN
  */

@@ -1,8 +1,8 @@
 /* wasmtime_fixture.h - a host of one Wasmtime guest per instance, for tests/test_wasmtime*.c; it holds the adapter's
  * implementation, so one file of a program includes it.
  *
- * The engine is made in main(), before cmocka; opening a host puts back the fault handlers that were in front then, since cmocka
- * installs its own before each test.
+ * The engine is made in main(), before cmocka; opening a host puts back the fault handlers that were in front then,
+ * since cmocka installs its own before each test.
  *
  * Thread: a host belongs to one thread.
  */
@@ -100,7 +100,7 @@ static int module_of(const char *wat, unsigned flags, pagestore_wasmtime_module 
   return status;
 }
 
-/* ---- calls --------------------------------------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
 
 #define ok(h, call)                                                                                                    \
   do {                                                                                                                 \
@@ -150,7 +150,7 @@ static wasm_trap_t *mark(void *env, wasmtime_caller_t *caller, const wasmtime_va
   return NULL;
 }
 
-/* ---- hosts --------------------------------------------------------------------------------------------------------------- */
+/* ---- hosts ------------------------------------------------------------------------------------------------------- */
 
 static void listed(host *h, uint64_t heap_pages) {
   pagestore_memory_options heap = {.size = sizeof heap, .pages = heap_pages, .max_pages = 64, .flags = heap_flags};
@@ -195,7 +195,7 @@ static void host_close(host *h) {
   pagestore_instance_close(h->instance);
 }
 
-/* ---- stores -------------------------------------------------------------------------------------------------------------- */
+/* ---- stores ------------------------------------------------------------------------------------------------------ */
 
 static void store_path(char *path, size_t room) { snprintf(path, room, "%s/store", folder); }
 

@@ -8,7 +8,7 @@
 #ifndef PAGESTORE_WASMTIME_BINDING_H
 #define PAGESTORE_WASMTIME_BINDING_H
 
-/* ---- exports ------------------------------------------------------------------------------------------------------------- */
+/* ---- exports ----------------------------------------------------------------------------------------------------- */
 
 static int pagestore_wasmtime_room_for_global(pagestore_wasmtime *guest) {
   if (guest->global_count < guest->global_room) return 0;
@@ -101,7 +101,7 @@ static int pagestore_wasmtime_walk_exports(pagestore_wasmtime *guest, const wasm
   return status;
 }
 
-/* ---- the probe ----------------------------------------------------------------------------------------------------------- */
+/* ---- the probe --------------------------------------------------------------------------------------------------- */
 
 /* One call of the probe: a store (value >= 0) or a load, in guest code. */
 static int pagestore_wasmtime_probe_call(pagestore_wasmtime *guest, const wasmtime_instance_t *probe, bool is64,
@@ -128,7 +128,7 @@ static int pagestore_wasmtime_probe_call(pagestore_wasmtime *guest, const wasmti
   return ended ? result.of.i32 & 0xff : PAGESTORE_EUNSUPPORTED;
 }
 
-/* A byte that guest code writes must be what the library reads, or, where nothing may be written, the other way round. */
+/* A byte that guest code writes must be what the library reads; where nothing may be written, the other way round. */
 static int pagestore_wasmtime_try_byte(pagestore_wasmtime *guest, pagestore_wasmtime_bound *bound,
                                        const wasmtime_instance_t *probe, uint64_t at, bool writes) {
   uint8_t before, after = 0;
@@ -180,7 +180,7 @@ static int pagestore_wasmtime_check(pagestore_wasmtime *guest, pagestore_wasmtim
   return 0;
 }
 
-/* ---- instantiation -------------------------------------------------------------------------------------------------------- */
+/* ---- instantiation ----------------------------------------------------------------------------------------------- */
 
 static int pagestore_wasmtime_mark_range(void *env, pagestore_memory *memory, uint64_t offset, uint64_t length) {
   (void)env;
@@ -193,8 +193,8 @@ static int pagestore_wasmtime_found_dirty(void *env, pagestore_memory *memory, u
   return 1;
 }
 
-/* Data segments and the start function have run over what was stored. A volatile memory is rebuilt by them, and a rollback
- * would empty it again: then they must have left the others alone, and a commit keeps what they made. */
+/* Data segments and the start function have run over what was stored. A volatile memory is rebuilt by them, and a
+ * rollback would empty it again: then they must have left the others alone, and a commit keeps what they made. */
 static int pagestore_wasmtime_settle(pagestore_wasmtime *guest, bool has_volatile) {
   if (!guest->stored) return 0;
   if (!has_volatile) return pagestore_wasmtime_rollback(guest);

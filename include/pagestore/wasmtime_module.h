@@ -1,9 +1,10 @@
-/* wasmtime_module.h - looks into a module's bytes for what Wasmtime's C API does not tell; included by wasmtime_runtime.h only.
+/* wasmtime_module.h - looks into a module's bytes for what Wasmtime's C API does not tell; included by
+ * wasmtime_runtime.h only.
  *
  * Which export is which memory, whether a mutable global is not exported, whether code changes a table.
  *
- * Always true: the engine has validated the bytes before; still every read is held against their end, and an instruction that
- *              is not known ends the search with "cannot be examined".
+ * Always true: the engine has validated the bytes before; still every read is held against their end, and an
+ *              instruction that is not known ends the search with "cannot be examined".
  * Thread:      any. Owner: the names are the module's. */
 #ifndef PAGESTORE_WASMTIME_MODULE_H
 #define PAGESTORE_WASMTIME_MODULE_H
@@ -67,7 +68,7 @@ static uint8_t pagestore_wasmtime_limits(pagestore_wasmtime_reader *r) {
   return flags;
 }
 
-/* ---- code ---------------------------------------------------------------------------------------------------------------- */
+/* ---- code -------------------------------------------------------------------------------------------------------- */
 
 static void pagestore_wasmtime_memarg(pagestore_wasmtime_reader *r) {
   uint64_t align = pagestore_wasmtime_number(r);
@@ -146,7 +147,7 @@ static void pagestore_wasmtime_bodies(pagestore_wasmtime_search *s, pagestore_wa
   }
 }
 
-/* ---- sections ------------------------------------------------------------------------------------------------------------ */
+/* ---- sections ---------------------------------------------------------------------------------------------------- */
 
 static void pagestore_wasmtime_count_global(pagestore_wasmtime_search *s, pagestore_wasmtime_reader *r) {
   pagestore_wasmtime_type(r);

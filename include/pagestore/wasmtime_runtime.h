@@ -1,14 +1,14 @@
-/* wasmtime_runtime.h - the other half of wasmtime.h, included by it where PAGESTORE_WASMTIME_IMPLEMENTATION is defined; never
- * by itself.
+/* wasmtime_runtime.h - the other half of wasmtime.h, included by it where PAGESTORE_WASMTIME_IMPLEMENTATION is defined;
+ * never by itself.
  *
  *   1 creator    what the engine is told of a memory, growth
  *   2 engine     configuration, modules
  *   3 guest      which memories and globals, faults
  *   4 messages   calls, commit, rollback, upgrade; binding is in wasmtime_binding.h
  *
- * Invariants: a bound memory is in the list of one started guest, once; the engine is given a memory only between begin and end
- *             of an instantiate on the same thread, each listed one at most once; what the engine holds of a memory (base, size)
- *             is read from the library each time it asks.
+ * Invariants: a bound memory is in the list of one started guest, once; the engine is given a memory only between begin
+ *             and end of an instantiate on the same thread, each listed one at most once; what the engine holds of a
+ *             memory (base, size) is read from the library each time it asks.
  * Thread:     the list of guests under its lock; the fault hook takes no lock. */
 #ifndef PAGESTORE_WASMTIME_RUNTIME_H
 #define PAGESTORE_WASMTIME_RUNTIME_H
@@ -50,7 +50,7 @@ static int pagestore_wasmtime_said(pagestore_wasmtime *guest, int status) {
   return status;
 }
 
-/* ---- 1 creator ----------------------------------------------------------------------------------------------------------- */
+/* ---- 1 creator --------------------------------------------------------------------------------------------------- */
 
 /* Called often, by any thread that looks: no work. */
 static uint8_t *pagestore_wasmtime_look(void *env, size_t *bytes, size_t *capacity) {
@@ -140,7 +140,7 @@ static wasmtime_error_t *pagestore_wasmtime_create(void *env, const wasm_memoryt
   return NULL;
 }
 
-/* ---- 2 engine, modules --------------------------------------------------------------------------------------------------- */
+/* ---- 2 engine, modules ------------------------------------------------------------------------------------------- */
 
 static uint64_t pagestore_wasmtime_reservation(const pagestore_wasmtime_engine *engine) {
   return engine->reservation_bytes ? engine->reservation_bytes : UINT64_C(4) << 30;
@@ -245,7 +245,7 @@ void pagestore_wasmtime_module_delete(pagestore_wasmtime_module *module) {
   module->module = NULL;
 }
 
-/* ---- 3 guest ------------------------------------------------------------------------------------------------------------- */
+/* ---- 3 guest ----------------------------------------------------------------------------------------------------- */
 
 #define PAGESTORE_WASMTIME_STORED "module.wasmtime" /* metadata: a module was committed; upgrade drops it */
 
@@ -258,7 +258,8 @@ static uintptr_t pagestore_wasmtime_place(const void *ucontext) {
 #endif
 }
 
-/* Compiled code: left to the engine's handler, which finds a trap at that instruction. Others: come through, and be told. */
+/* Compiled code: left to the engine's handler, which finds a trap at that instruction. Others: come through, and be
+ * told. */
 static bool pagestore_wasmtime_hook(void *env, int status, void *address, void *ucontext) {
   pagestore_wasmtime *guest = (pagestore_wasmtime *)env;
   uintptr_t place = pagestore_wasmtime_place(ucontext);
@@ -383,7 +384,7 @@ int pagestore_wasmtime_memory(pagestore_wasmtime *guest, const char *name, const
   return status;
 }
 
-/* ---- globals --------------------------------------------------------------------------------------------------------------- */
+/* ---- globals ----------------------------------------------------------------------------------------------------- */
 
 static size_t pagestore_wasmtime_bytes_of(wasmtime_valkind_t kind) {
   if (kind == WASMTIME_I32 || kind == WASMTIME_F32) return 4;
@@ -438,7 +439,7 @@ static int pagestore_wasmtime_load_globals(pagestore_wasmtime *guest) {
 
 #include <pagestore/wasmtime_binding.h>
 
-/* ---- 4 messages ---------------------------------------------------------------------------------------------------------- */
+/* ---- 4 messages -------------------------------------------------------------------------------------------------- */
 
 int pagestore_wasmtime_call(pagestore_wasmtime *guest, const wasmtime_func_t *function, const wasmtime_val_t *arguments,
                             size_t argument_count, wasmtime_val_t *results, size_t result_count) {

@@ -18,6 +18,8 @@
 enum { EXIT_OK = 0, EXIT_FOUND = 1, EXIT_USAGE = 2, EXIT_FAILED = 3 };
 
 enum { OPTIONS_MAX = 16, OPERANDS_MAX = 8 };
+/* As operands_max: the command takes its words as they are, but for --help in the first place. */
+enum { OPERANDS_RAW = 255 };
 
 typedef struct {
   const char *name;     /* long, without dashes; NULL ends a list */
@@ -34,6 +36,8 @@ typedef struct {
   unsigned operands;
   const char *value[OPTIONS_MAX]; /* by place in command->options: NULL: not given; "" for those
                                      without argument */
+  char **words;                   /* of a raw command: all behind its name, then NULL */
+  int word_count;
 } invocation;
 
 struct command {
@@ -83,6 +87,7 @@ int command_check(const invocation *);
 int command_recover(const invocation *);
 int command_debug(const invocation *);
 int command_upgrade_format(const invocation *);
+int command_bench(const invocation *);
 int command_help(const invocation *);
 int command_version(const invocation *);
 

@@ -210,6 +210,8 @@ static const option debug_options[] = {
     OPTION_END,
 };
 
+
+
 const command commands[] = {
     {"ls", "STORE", "list the instances of a store",
      "Each instance by name: its version, memory pages, what of them is stored, its module hash.\n",
@@ -333,6 +335,11 @@ const command commands[] = {
     {"upgrade-format", "STORE", "bring a store to the newest format",
      "There is one format so far. A store of a newer one is refused, with its version.\n", trust_options, 1, 1,
      command_upgrade_format},
+    {"bench", "[NAME [ARGUMENT...]]", "run a benchmark, or list them",
+     "Executes the program bench-NAME beside this one with the arguments, which are its own.\n"
+     "seed: what it costs a canister to keep its data here, by calls or directly, on wasm2c and\n"
+     "Wasmtime. --repetitions N, --only WORKLOAD, --json, --plot FILE.png, --store FOLDER.\n",
+     help_options, 0, OPERANDS_RAW, command_bench},
     {"help", "[COMMAND]", "how to use the program, or a command", "", manual_options, 0, 1,
      command_help},
     {"version", "", "the version of the program and its library", "", help_options, 0, 0,

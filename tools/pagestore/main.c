@@ -77,6 +77,12 @@ static void note(invocation *v, int letter) {
 
 /* EXIT_OK, or complained. */
 static int parse(invocation *v, int count, char **words) {
+  if (v->command->operands_max == OPERANDS_RAW) {
+    v->words = words + 1;
+    v->word_count = count - 1;
+    if (count > 1 && strcmp(words[1], "--help") == 0) v->value[option_place(v->command, "help")] = "";
+    return EXIT_OK;
+  }
   getopt_words known;
   translate(v->command, &known);
   opterr = 0;
