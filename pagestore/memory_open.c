@@ -143,6 +143,10 @@ static int reopen_volatile(pagestore_memory *m, const pagestore_memory_options *
   return status;
 }
 
+static int fail_durable(const char *name) {
+  return fail(PAGESTORE_ETYPE, "memory '%s' is durable: open it without VOLATILE", name);
+}
+
 /* A handle that exists: the same again, or in an upgraded message with another type and limits, or revived. */
 static int reopen(pagestore_memory *m, const pagestore_memory_options *o, bool given) {
   pagestore_instance *i = m->instance;
@@ -150,7 +154,7 @@ static int reopen(pagestore_memory *m, const pagestore_memory_options *o, bool g
   memory_entry *entry = state_memory(instance_state(i), m->name);
   bool anew = !entry || opens_anew(i, entry, given);
   if (!anew) {
-    int status = check_existing(entry, o, given);
+    int status = given && o->flags & PAGESTORE_VOLATILE ? fail_durable(m->name) : check_existing(entry, o, given);
     if (status || m->id) return status;
   } else if (!given) {
     return fail(PAGESTORE_ENOTFOUND, "no memory '%s' in '%s': give options to create it", m->name, i->core->name);
@@ -197,8 +201,7 @@ int pagestore_memory_open(pagestore_instance *i, const char *name, const pagesto
       return fail(PAGESTORE_EINVAL, "a 64-bit memory needs max_pages: it is the reservation");
     o.max_pages = PAGES_MAX_32;
   }
-  if (entry && o.flags & PAGESTORE_VOLATILE)
-    return fail(PAGESTORE_ETYPE, "memory '%s' is durable: open it without VOLATILE", name);
+  if (entry && o.flags & PAGESTORE_VOLATILE) return fail_durable(name);
   if (entry && !anew && (status = check_existing(entry, &o, given)) != 0) return status;
   if (!entry && (o.flags & PAGESTORE_VOLATILE)) {
     if (i->kind == INSTANCE_READ) return fail(PAGESTORE_EREADONLY, "a read-only view has no volatile memories");

@@ -157,6 +157,7 @@ static int load(void *env, db_reader reader) {
                 "damaged; run recover",
                 (unsigned long long)db_slot_txn_id(reader.slot), (unsigned long long)s->record.flush_txn_id);
   if (s->read_only) return 0;  /* its views load what they need, as of their own moment */
+  if ((status = catalog_check_ids(reader, &s->record)) != 0) return status;
   if ((status = layers_load(reader, &s->layers)) != 0) return status;
   return snapshot_table_load(s, reader);
 }

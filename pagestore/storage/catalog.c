@@ -98,6 +98,25 @@ int catalog_next_name(db_reader reader, const char *after, char name[256], uint6
   return err != 0 ? damaged(err, "name", 0, name) : 0;
 }
 
+int catalog_check_ids(db_reader reader, const store_record *r) {
+  const struct {
+    catalog_kind kind;
+    uint64_t next;
+  } ids[] = {{CATALOG_LAYER, r->next_layer}, {CATALOG_INSTANCE, r->next_instance}, {CATALOG_TRASH, r->next_trash}};
+  for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+    catalog_key last = catalog_key_id(ids[i].kind, ids[i].next - 1);
+    catalog_record copy;
+    char name[256];
+    uint64_t taken = 0;
+    int err = ids[i].next ? next_of_kind(reader, &last, ids[i].kind, &taken, name, &copy) : 0;
+    if (err == 0)
+      return fail(PAGESTORE_ECORRUPT, "the store record would give id %llu away again: run `pagestore recover`",
+                  (unsigned long long)taken);
+    if (err != PAGESTORE_ENOTFOUND) return err;
+  }
+  return 0;
+}
+
 /* ---- what lies in memory 0 ------------------------------------------------------------------- */
 
 typedef struct { const uint8_t *from; uint8_t *to; size_t size; } copy_job;

@@ -23,6 +23,8 @@ int catalog_next_name(db_reader, const char *after, char name[256], uint64_t *in
  * ENOTFOUND: without text */
 int catalog_instance(db_reader, layers *, id128 store, uint64_t instance, state_record *);
 int catalog_snapshot(db_reader, layers *, id128 store, uint64_t instance, const char *name, state_record *);
+/* No layer, instance or trash has an id that the store record is still to give away. ECORRUPT */
+int catalog_check_ids(db_reader, const store_record *);
 /* paged parts not loaded. ENOTFOUND: no more */
 int catalog_next_snapshot(db_reader, uint64_t instance, const char *after, char name[256], state_record *);
 /* Puts the record, and paged parts as system pages at record->version through the line. snapshot NULL: the

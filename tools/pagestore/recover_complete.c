@@ -259,7 +259,8 @@ static const salvage_record *older_copy(const salvage *s, const salvage *old, mi
   const salvage_record *best = NULL;
   for (size_t i = 0; i < old->records.count; i++) {
     const salvage_record *r = &old->records.at[i];
-    if (is_asked_for(r, what, id) && !salvage_has_record(s, &r->key) && (!best || version_of(r) > version_of(best))) best = r;
+    if (!is_asked_for(r, what, id) || salvage_has_record(s, &r->key)) continue;
+    if (!best || version_of(r) > version_of(best)) best = r;
   }
   return best;
 }
