@@ -58,6 +58,7 @@ want 2 check --progress=often s; err 'auto, never or json'
 want 2 check; want 2 check s s; want 2 check --explain x s
 want 0 help check; out 'verdict'
 want 3 check none; err 'data.mdb'
+mkdir odd; mkfifo odd/data.mdb; want 3 check odd; err 'not a regular file'
 if command -v script > /dev/null; then
   TERM=xterm script -qc "$program check --deep s" /dev/null > out; out 'clean'
 fi

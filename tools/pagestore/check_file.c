@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,7 +31,12 @@ int file_open(const char *store, store_file *f) {
     return EXIT_FAILED;
   }
   f->fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (f->fd >= 0) return EXIT_OK;
+  struct stat st;
+  if (f->fd >= 0 && fstat(f->fd, &st) == 0 && S_ISREG(st.st_mode)) return EXIT_OK;
+  if (f->fd >= 0) {
+    complain("%s is not a regular file: give the directory of a store", f->path);
+    return EXIT_FAILED;
+  }
   complain("%s: %s: %s", f->path, strerror(errno),
            errno == EACCES ? "run as a user who may read it" : "give the directory that holds data.mdb");
   return EXIT_FAILED;

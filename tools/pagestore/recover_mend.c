@@ -27,8 +27,10 @@ static bool record_is_good(const catalog_key *key, const catalog_record *value) 
     (at)[i_] = was_;                                                                                                   \
   }
 
-bool mend_record(catalog_key *key, catalog_record *value) {
+bool mend_record(catalog_key *key, catalog_record *value, unsigned *tries) {
   if (record_is_good(key, value)) return true;
+  if (*tries == 0) return false;
+  --*tries;
   TRY_BYTES(value->byte, value->size, record_is_good(key, value))
   TRY_BYTES(key->byte, key->size, record_is_good(key, value))
   return false;

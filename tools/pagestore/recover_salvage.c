@@ -243,6 +243,7 @@ static void note_missed(salvage *s) {
 
 int salvage_run(salvage *s) {
   kept *k = &s->audit.kept;
+  s->mends_left = MENDS_MAX;
   int err = begin(s);
   if (!err && s->chosen) err = walk(s);
   if (err) return err;

@@ -20,6 +20,7 @@
 #include "check_audit.h"
 
 enum { RECOVER_OLDER = 1, RECOVER_ZERO = 2 };
+enum { MENDS_MAX = 64 };
 enum { SCAN_ROWS = 1, SCAN_RECORDS = 2 };
 enum { ORIGIN_TREE, ORIGIN_SCAN, ORIGIN_MARK }; /* kept_row.origin: MARK: put for what was lost */
 
@@ -48,7 +49,8 @@ typedef struct {
   audit audit;               /* audit.kept: what was saved */
   walker_metas given, metas; /* of the file; that the walk used */
   unsigned meta;
-  unsigned missed; /* SCAN_...: what the walk did not meet all of */
+  unsigned missed;     /* SCAN_...: what the walk did not meet all of */
+  unsigned mends_left; /* trying takes long */
   bool has_older_store;
   store_record older_store; /* of whatever meta page led to one */
   bool every_copy;          /* records of one key are all kept */
@@ -87,8 +89,8 @@ salvage_loss *salvage_loss_of(salvage *, const page_key *, const kept_row *);
 
 /* ---- recover_mend.c -------------------------------------------------------------------------- */
 
-/* Changes one byte of key or value, if that makes it good. */
-bool mend_record(catalog_key *, catalog_record *);
+/* Changes one byte of key or value, if that makes it good. Half a second at the most; so only `tries` times. */
+bool mend_record(catalog_key *, catalog_record *, unsigned *tries);
 /* Whether a marker is good, or becomes so by one byte of key or value. */
 bool mend_marker(page_key *, uint8_t value[ZERO_MARKER_BYTES]);
 typedef enum { MEND_GOOD, MEND_MENDED, MEND_DAMAGED } mend_result;

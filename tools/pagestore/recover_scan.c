@@ -44,7 +44,7 @@ int salvage_take_record(salvage *s, bytes key, bytes value) {
   memcpy(r.key.byte, key.data, key.size);
   memcpy(r.value.byte, value.data, value.size);
   salvage_record was = r;
-  if (!mend_record(&r.key, &r.value)) return PAGESTORE_ECORRUPT;
+  if (!mend_record(&r.key, &r.value, &s->mends_left)) return PAGESTORE_ECORRUPT;
   if (memcmp(&was, &r, sizeof r) != 0)
     findings_add(&s->lost, FINDING_NOTE, "nothing need be done", "a catalog record had one wrong byte and was mended");
   return keep_record(s, &r.key, &r.value);
