@@ -64,6 +64,7 @@ struct region {
 
   /* The message. */
   uint64_t load_limit, loaded, loaded_ahead;
+  uint64_t settled_pages; /* the size at its beginning; what is beyond, it has grown */
   int failure;
   uint64_t failure_page;
   bool walled;            /* the inside is PROT_NONE as a whole: the last resort when the kernel refuses finer steps */

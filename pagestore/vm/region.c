@@ -70,6 +70,7 @@ int region_open(const region_options *o, region **out) {
     goto release;
   }
   atomic_store(&r->pages, o->pages);
+  r->settled_pages = o->pages;
   if ((status = table_add((uintptr_t)r->base, (uintptr_t)r->base + bytes, r)) != PAGESTORE_OK) {
     fail(status, "no memory for the table of regions");
     goto release;
@@ -221,6 +222,7 @@ static dirty_count count_dirty(const region *r) {
 
 static void end_message(region *r, dirty_count d) {
   r->loaded = r->loaded_ahead = 0;
+  r->settled_pages = pages_of(r);
   r->repeats = 0;
   pageset_clear(&r->pinned);
   give_back_at_boundary(r);
