@@ -272,6 +272,35 @@ static void volatile_heaps_are_rebuilt(void **state) {
   pagestore_wasmtime_module_delete(&module);
 }
 
+/* A module whose segments are passive is installed where the state is new: by an upgrade, too, and never on a stored one. */
+static void passive_modules_are_installed(void **state) {
+  static const uint8_t hash[32] = "another";
+  (void)state;
+  pagestore_wasmtime_module module;
+  assert_int_equal(
+      module_of("(module (memory (export \"m\") 1) (data $d \"abcd\") (global (export \"g\") (mut i32) (i32.const 1))"
+                "(func (export \"pagestore_install\") (memory.init $d (i32.const 4) (i32.const 0) (i32.const 4))"
+                " (global.set 0 (i32.add (global.get 0) (i32.const 1))))"
+                "(func (export \"g_now\") (result i32) (global.get 0))"
+                "(func (export \"peek\") (result i32) (i32.load (i32.const 4)))"
+                "(func (export \"poke\") (i32.store (i32.const 4) (i32.const 5))))",
+                0, &module),
+      0);
+  for (int round = 0; round < 3; round++) {
+    host h;
+    started(&h, "installed");
+    if (round == 2) ok(&h, pagestore_wasmtime_upgrade(&h.guest, hash));
+    bind(&h, "m", 0, "m");
+    ok(&h, pagestore_wasmtime_instantiate(&h.guest, &module, h.linker, &h.module));
+    assert_int_equal(CALL(&h, "g_now"), 2);
+    assert_int_equal(CALL(&h, "peek"), round == 1 ? 5 : 0x64636261);
+    CALL(&h, "poke");
+    ok(&h, pagestore_wasmtime_commit(&h.guest, 0, NULL));
+    host_close(&h);
+  }
+  pagestore_wasmtime_module_delete(&module);
+}
+
 /* Beside an engine of somebody else's. Reservations smaller than what an address can reach are checked in compiled
  * code. */
 static void engines_of_other_shapes(void **state) {
@@ -390,11 +419,11 @@ static void views_on_other_threads(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      EACH(modules_are_examined),        EACH(every_instruction_is_stepped_over),
-      EACH(unfit_modules_are_refused),   EACH(shared_memories_are_refused),
-      EACH(a_memory_is_bound_once),      EACH(names_tell_which_is_which),
-      EACH(a_shim_defines_the_memories), EACH(volatile_heaps_are_rebuilt),
-      EACH(engines_of_other_shapes),
+      EACH(modules_are_examined),          EACH(every_instruction_is_stepped_over),
+      EACH(unfit_modules_are_refused),     EACH(shared_memories_are_refused),
+      EACH(a_memory_is_bound_once),        EACH(names_tell_which_is_which),
+      EACH(a_shim_defines_the_memories),   EACH(volatile_heaps_are_rebuilt),
+      EACH(passive_modules_are_installed), EACH(engines_of_other_shapes),
   };
   const struct CMUnitTest on_threads[] = {EACH(views_on_other_threads)};
   int failed = engine_ready() || cmocka_run_group_tests_name("binding", tests, NULL, NULL);

@@ -166,6 +166,10 @@ void pagestore_wasmtime_stop(pagestore_wasmtime *);
 int pagestore_wasmtime_memory(pagestore_wasmtime *, const char *name, const pagestore_memory_options *,
                               const char *export_name, pagestore_memory **memory);
 
+/* What a module exports whose data segments and start function were made passive, so that instantiation leaves no mark:
+ * called by instantiate where the state is new, with no arguments and no results. */
+#define PAGESTORE_WASMTIME_INSTALL "pagestore_install"
+
 /* Instantiates; listed memories that no module has taken yet must all be the module's. linker may be NULL: no imports.
  * Several modules may follow each other, a shim that defines the memories first. Where a module was committed before
  * (by pagestore_wasmtime_commit), data segments and the start function have run on top of the stored state: the message

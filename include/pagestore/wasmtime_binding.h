@@ -213,10 +213,23 @@ static int pagestore_wasmtime_settle(pagestore_wasmtime *guest, bool has_volatil
   return status ? status : pagestore_wasmtime_said(guest, pagestore_commit(guest->instance, PAGESTORE_ASYNC, NULL));
 }
 
+/* A new state gets what the module would have written at instantiation. */
+static int pagestore_wasmtime_install(pagestore_wasmtime *guest, const wasmtime_instance_t *instance) {
+  static const char name[] = PAGESTORE_WASMTIME_INSTALL;
+  wasmtime_extern_t item;
+  if (guest->stored || !wasmtime_instance_export_get(guest->context, instance, name, sizeof name - 1, &item)) return 0;
+  int status = item.kind != WASMTIME_EXTERN_FUNC
+                   ? pagestore_wasmtime_say(guest, PAGESTORE_EINVAL, "the module's '%s' is no function", name)
+                   : pagestore_wasmtime_call(guest, &item.of.func, NULL, 0, NULL, 0);
+  wasmtime_extern_delete(&item);
+  return status;
+}
+
 /* The new instance's memories and globals, checked. */
 static int pagestore_wasmtime_adopt(pagestore_wasmtime *guest, const wasmtime_instance_t *instance, size_t old_count) {
   bool has_volatile = false;
   int status = pagestore_wasmtime_walk_exports(guest, instance);
+  if (!status) status = pagestore_wasmtime_install(guest, instance);
   for (size_t i = 0; i < guest->count && !status; i++) {
     pagestore_wasmtime_bound *bound = &guest->memories[i];
     /* Segments do not mark. */
