@@ -6,4 +6,9 @@
 set -u
 build=${BUILD:-$(dirname "$0")/../build}
 [ -x "$build/fuzz/crashkill" ] || { echo "build/fuzz/crashkill is not built"; exit 77; }
-exec "$build/fuzz/crashkill" ${PAGESTORE_SEED:+--seed "$PAGESTORE_SEED"}
+"$build/fuzz/crashkill" ${PAGESTORE_SEED:+--seed "$PAGESTORE_SEED"} > "$TMPDIR/said" 2>&1
+status=$?
+cat "$TMPDIR/said"
+kills=$(tail -n 1 "$TMPDIR/said" | sed -nE 's/.*kills=([0-9]+).*/\1/p')
+[ $status = 0 ] && [ -n "${PAGESTORE_FAULT_ROWS:-}" ] && echo "KILL ${kills:-0} crashkill" >> "$PAGESTORE_FAULT_ROWS"
+exit $status

@@ -37,4 +37,5 @@ done
 # ---- what must have happened in them: each at least once in one of the seeds -----------------------------------------------------
 sed 's/^seen: //; s/, /\n/g' "$TMPDIR/seen" | awk '{ n = $NF; $NF = ""; sum[$0] += n } END { for (k in sum) if (sum[k] == 0) { print k "never happened"; bad = 1 } exit bad }' || bad=1
 echo "$states crash states"
+[ $bad = 0 ] && [ -n "${PAGESTORE_FAULT_ROWS:-}" ] && echo "TORN $states crashsim" >> "$PAGESTORE_FAULT_ROWS"
 exit $bad
