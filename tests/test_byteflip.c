@@ -1,7 +1,7 @@
 /* test_byteflip.c - any single byte of a store changed, or the store cut off anywhere: check says so, or the library reads
  * the same as before; and recover saves every page whose bytes are there, and invents none.
  *
- *   test_byteflip [--all] [--seed N]    --all: every byte; else every byte of the meta pages, and others in steps
+ *   test_byteflip [--all] [--seed N] [--from AT]    --all: every byte; else those of the meta pages, and others in steps
  *
  * In one process, on a copy in memory: a flip costs a millisecond. Three judges that know nothing of each other: what the
  * library reads (asked where check says "clean"), the rows of the whole store, and a lookup of each page of each version.
@@ -23,198 +23,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
+#include "byteflip_store.h"
 #include "check_audit.h"
 #include "recover_salvage.h"
 
-#define OK(call)                                                                                                       \
-  do {                                                                                                                 \
-    if ((call) != 0) fail_msg("%s: %s", #call, pagestore_detail());                                                    \
-  } while (0)
-
-enum { FORKS = 60 };
 static bool every_byte;
 static uint64_t seed = 20240607, only = UINT64_MAX;
 static char path[4096], data_path[4200];
 static uint8_t *image;
 static uint64_t image_bytes;
 static int memory_fd, data_fd;
-
-/* ---- the store ------------------------------------------------------------------------------------------------------- */
-
-static uint64_t next_random(uint64_t *state) {
-  *state += 0x9e3779b97f4a7c15u;
-  uint64_t z = *state;
-  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-  return z ^ z >> 31;
-}
-
-static pagestore_instance *open_instance(pagestore_store *s, const char *name) {
-  pagestore_instance *i;
-  OK(pagestore_instance_open(s, name, PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE), &i));
-  return i;
-}
-
-static pagestore_memory *open_memory(pagestore_instance *i, const char *name, uint32_t flags, uint64_t pages) {
-  pagestore_memory *m;
-  const pagestore_memory_options *o = PAGESTORE_WITH(pagestore_memory_options, .flags = flags, .pages = pages,
-                                                     .max_pages = 64);
-  OK(pagestore_memory_open(i, name, o, &m));
-  return m;
-}
-
-static void write_noise(pagestore_memory *m, uint64_t page, uint64_t *state) {
-  uint64_t words[1500];
-  for (unsigned i = 0; i < 1500; i++) words[i] = next_random(state);
-  OK(pagestore_memory_write(m, page * PAGESTORE_PAGE + 5000, words, sizeof words));
-}
-
-/* Three memories, a restored line, metadata beyond a record, pages that became zeros. */
-static void make_first(pagestore_store *s, uint64_t *state) {
-  static uint8_t large[3000];
-  for (unsigned i = 0; i < sizeof large; i++) large[i] = (uint8_t)next_random(state);
-  pagestore_instance *i = open_instance(s, "first");
-  pagestore_memory *m = open_memory(i, "main", 0, 20),
-                   *heap = open_memory(i, "heap", PAGESTORE_MEMORY64 | PAGESTORE_KEEP, 3);
-  for (uint64_t page = 0; page < 12; page += 3) write_noise(m, page, state);
-  write_noise(heap, 1, state);
-  OK(pagestore_metadata_set(i, "small", "value", 5));
-  OK(pagestore_commit(i, 0, NULL));
-  OK(pagestore_snapshot_create(i, "one", 0));
-  write_noise(m, 3, state);
-  OK(pagestore_memory_fill(m, 6 * PAGESTORE_PAGE, 0, PAGESTORE_PAGE));
-  OK(pagestore_metadata_set(i, "large", large, sizeof large));
-  OK(pagestore_commit(i, 0, NULL));
-  OK(pagestore_snapshot_create(i, "two", 0));
-  write_noise(m, 19, state);
-  OK(pagestore_commit(i, 0, NULL));
-  OK(pagestore_restore(i, "one"));
-  OK(pagestore_commit(i, 0, NULL));
-  write_noise(m, 0, state);
-  OK(pagestore_commit(i, 0, NULL));
-  pagestore_instance_close(i);
-}
-
-/* Forks whose only page became zeros: a marker each, enough for two leaves; the catalog has several. */
-static void make_forks(pagestore_store *s, uint64_t *state) {
-  pagestore_instance *base = open_instance(s, "base"), *i;
-  pagestore_memory *m = open_memory(base, "m", 0, 2);
-  write_noise(m, 0, state);
-  write_noise(m, 1, state);
-  OK(pagestore_commit(base, 0, NULL));
-  for (unsigned n = 0; n < FORKS; n++) {
-    char name[32];
-    snprintf(name, sizeof name, "fork-%02u", n);
-    OK(pagestore_fork(base, name, NULL, &i));
-    OK(pagestore_memory_open(i, "m", NULL, &m));
-    OK(pagestore_memory_fill(m, 0, 0, PAGESTORE_PAGE));
-    OK(pagestore_commit(i, PAGESTORE_ASYNC, NULL));
-    if (n % 20 == 0) OK(pagestore_snapshot_create(i, "kept", PAGESTORE_ASYNC));
-    pagestore_instance_close(i);
-  }
-  pagestore_instance_close(base);
-}
-
-static void make_store(void) {
-  uint64_t state = 1;
-  pagestore_store *s;
-  OK(pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_CREATE), &s));
-  make_first(s, &state);
-  make_forks(s, &state);
-  pagestore_instance *i = open_instance(s, "gone");
-  write_noise(open_memory(i, "m", 0, 3), 2, &state);
-  OK(pagestore_commit(i, 0, NULL));
-  pagestore_instance_close(i);
-  OK(pagestore_instance_delete(s, "gone", 0));
-  i = open_instance(s, "last");
-  write_noise(open_memory(i, "m", 0, 4), 1, &state);
-  OK(pagestore_commit(i, 0, NULL));
-  pagestore_instance_close(i);
-  OK(pagestore_close(s));
-}
-
-/* ---- first judge: what the library reads ----------------------------------------------------------------------------- */
-
-typedef struct {
-  XXH3_state_t hash;
-  pagestore_store *store;
-  pagestore_instance *view;
-  int status;
-} reading;
-
-static void add(reading *r, const void *bytes, size_t length) {
-  XXH3_64bits_update(&r->hash, &length, sizeof length);
-  XXH3_64bits_update(&r->hash, bytes, length);
-}
-
-static int read_range(void *env, pagestore_memory *m, uint64_t offset, uint64_t length) {
-  static uint8_t page[PAGESTORE_PAGE];
-  reading *r = env;
-  for (uint64_t at = offset; at < offset + length && !r->status; at += sizeof page) {
-    r->status = pagestore_memory_read(m, at, page, sizeof page);
-    add(r, &at, sizeof at);
-    if (!r->status) add(r, page, sizeof page);
-  }
-  return r->status;
-}
-
-static int read_memory(void *env, const pagestore_memory_info *info) {
-  reading *r = env;
-  uint64_t facts[] = {info->flags, info->pages, info->max_pages, info->stored_pages};
-  pagestore_memory *m;
-  add(r, info->name, strlen(info->name));
-  add(r, facts, sizeof facts);
-  const pagestore_memory_options *o = PAGESTORE_WITH(pagestore_memory_options, .flags = info->flags,
-                                                     .max_pages = info->max_pages, .guard_bytes = PAGESTORE_PAGE);
-  r->status = pagestore_memory_open(r->view, info->name, o, &m);
-  if (!r->status) r->status = pagestore_memory_blocks(m, PAGESTORE_BLOCKS_STORED, read_range, r);
-  return r->status;
-}
-
-static int read_metadata(void *env, const char *key, const void *value, size_t length) {
-  add(env, key, strlen(key));
-  add(env, value, length);
-  return 0;
-}
-
-static char instance_name[256];
-
-static int read_version(void *env, const pagestore_history_info *info) {
-  reading *r = env;
-  uint64_t facts[] = {info->version, info->time_ns, info->memories, info->pages, info->stored_pages};
-  add(r, info->snapshot ? info->snapshot : "", info->snapshot ? strlen(info->snapshot) : 0);
-  add(r, facts, sizeof facts);
-  add(r, info->module_hash, 32);
-  const pagestore_instance_options *o = PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ,
-                                                       .snapshot = info->snapshot);
-  r->status = pagestore_instance_open(r->store, instance_name, o, &r->view);
-  if (r->status) return r->status;
-  r->status = pagestore_memory_each(r->view, read_memory, r);
-  if (!r->status) r->status = pagestore_metadata_each(r->view, read_metadata, r);
-  pagestore_instance_close(r->view);
-  return r->status;
-}
-
-static int read_instance(void *env, const pagestore_instance_info *info) {
-  reading *r = env;
-  snprintf(instance_name, sizeof instance_name, "%s", info->name);
-  add(r, info->name, strlen(info->name));
-  r->status = pagestore_history_each(r->store, instance_name, read_version, r);
-  return r->status;
-}
-
-/* 0: something could not be read. */
-static uint64_t read_everything(void) {
-  reading r = {0};
-  XXH3_64bits_reset(&r.hash);
-  if (pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_READ), &r.store) != 0) return 0;
-  int status = pagestore_instance_each(r.store, NULL, read_instance, &r);
-  OK(pagestore_close(r.store));
-  return status || r.status ? 0 : XXH3_64bits_digest(&r.hash);
-}
 
 /* ---- second and third: rows and lookups ------------------------------------------------------------------------------ */
 
@@ -406,7 +224,7 @@ static void judge(hole h, bool single) {
   flips++;
   if (!check_says_damaged()) {
     clean++;
-    if (read_everything() != whole_digest)
+    if (read_everything(path) != whole_digest)
       fail_msg("hole %llu+%llu: check says clean, but the library reads something else: %s", (unsigned long long)h.at,
                (unsigned long long)h.length, pagestore_detail());
     return;
@@ -441,7 +259,7 @@ static int setup(void **state) {
   const char *folder = getenv("TMPDIR");
   snprintf(path, sizeof path, "%s/byteflip-XXXXXX", folder && *folder ? folder : "/tmp");
   assert_non_null(mkdtemp(path));
-  make_store();
+  make_store(path);
   snprintf(data_path, sizeof data_path, "%s/data.mdb", path);
   data_fd = open(data_path, O_RDWR | O_CLOEXEC);
   assert_int_equal(fstat(data_fd, &st), 0);
@@ -451,7 +269,7 @@ static int setup(void **state) {
   memory_fd = memfd_create("data.mdb", MFD_CLOEXEC);
   assert_int_equal(write(memory_fd, image, image_bytes), image_bytes);
   assert_int_equal(recover_image(&whole, &whole_rows), 0);
-  whole_digest = read_everything();
+  whole_digest = read_everything(path);
   print_message("seed %llu; %llu LMDB pages, %zu rows, %zu records\n", (unsigned long long)seed,
                 (unsigned long long)image_bytes / LMDB_PAGE_BYTES, whole.audit.kept.rows.count, whole.records.count);
   return 0;
