@@ -24,7 +24,7 @@ done
 # ---- three seeds -----------------------------------------------------------------------------------------------------------------
 states=0
 for seed in 1 2 3; do
-  "$program" --seed $seed --commits 75 --states 30000 > "$TMPDIR/out" 2>&1
+  "$program" --seed $seed --commits 75 --states 28000 > "$TMPDIR/out" 2>&1
   status=$?
   cat "$TMPDIR/out"
   last=$(tail -n 1 "$TMPDIR/out")

@@ -23,7 +23,7 @@ enum {
   BATCH_STATES = 500,
   QUIET_STATES = 2,    /* of a moment with nothing pending */
   BARRIER_WEIGHT = 12, /* a moment just before a barrier has most to lose */
-  GO_ON_PERCENT = 33,
+  GO_ON_PERCENT = 25,
   RECOVERY_EVERY = 150,
   RECOVERY_STATES = 24,
   HANG_SECONDS = 300,
