@@ -134,6 +134,7 @@ static void look(const pagestore_module *m) {
   }
 #undef NAME
 #undef SPAN
+  (void)seen;
 }
 
 /* "section NAME, offset 0x...: why" */

@@ -17,6 +17,7 @@
 #include <fcntl.h>
 
 #include "storage/catalog.h"
+#include "storage/record.h"
 
 enum { PAGES = 8, RECORD_HEADER = 4080, BAD = 3, META_TXN_ID = 144, META_VERSION = 20, META_PAGE_SIZE = 40 };
 
@@ -370,6 +371,48 @@ static void ids_given_again(void **state) {
   }
 }
 
+static int ignore_snapshot(void *env, const char *name, uint64_t version, uint64_t retained_bytes) {
+  (void)env, (void)name, (void)version, (void)retained_bytes;
+  return 0;
+}
+
+/* The record of a snapshot, right by itself, names a layer that is not there. */
+static void a_snapshot_without_its_layer(void **state) {
+  (void)state;
+  host h = {0};
+  db *d;
+  db_txn *txn;
+  store_record store_is;
+  state_record record;
+  catalog_record bytes_of;
+  catalog_key key = catalog_key_snapshot(1, "kept");
+  pagestore_store *store;
+  stored(&h);
+  host_open(&h, 0);
+  assert_ok(pagestore_snapshot_create(h.instance, "kept", 0));
+  assert_ok(host_close(&h));
+  assert_ok(db_open(h.path, &(db_options){ .map_bytes = 1ull << 32 }, &d));
+  assert_ok(db_begin(d, &txn));
+  assert_ok(record_get((db_reader){ .txn = txn }, &key, &bytes_of));
+  assert_ok(state_record_decode(record_bytes(&bytes_of), &record));
+  record.layer = 77;
+  state_record_encode(&record, &bytes_of);
+  assert_ok(record_put(txn, &key, &bytes_of));
+  assert_ok(catalog_store((db_reader){ .txn = txn }, &store_is));
+  store_is.flush_txn_id = db_txn_id(txn);
+  assert_ok(catalog_put_store(txn, &store_is));
+  assert_ok(db_commit(txn));
+  db_close(d);
+  state_release(record.state);
+  assert_status(pagestore_open(h.path, PAGESTORE_WITH(pagestore_options, .map_bytes = 1ull << 32), &store), PAGESTORE_ECORRUPT);
+  assert_non_null(strstr(pagestore_detail(), "'kept' lies in layer 77"));
+  assert_ok(pagestore_open(h.path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_READ, .map_bytes = 1ull << 32), &store));
+  assert_status(pagestore_snapshot_each(store, "i", ignore_snapshot, NULL), PAGESTORE_ECORRUPT);
+  assert_non_null(strstr(pagestore_detail(), "'kept' lies in layer 77"));
+  assert_ok(pagestore_close(store));
+  folder_remove(&h);
+}
+
 static void foreign_environment(host *h) {
   db *d;
   assert_int_equal(mkdir(h->path, 0700), 0);
@@ -467,7 +510,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(damaged_pages),     cmocka_unit_test(trap_hook),       cmocka_unit_test(no_laundering),
     cmocka_unit_test(writing_mends),     cmocka_unit_test(damaged_catalog), cmocka_unit_test(stale_meta_raised),
-    cmocka_unit_test(ids_given_again),  cmocka_unit_test(other_files),       cmocka_unit_test(cut_under_a_live_store),
+    cmocka_unit_test(ids_given_again),  cmocka_unit_test(a_snapshot_without_its_layer),
+    cmocka_unit_test(other_files),       cmocka_unit_test(cut_under_a_live_store),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
