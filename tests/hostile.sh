@@ -10,7 +10,7 @@ fuzz=$BUILD/fuzz
 for target in fuzz_store fuzz_commands; do
   [ -x "$fuzz/$target" ] || { echo "$target was not built"; exit 77; }
 done
-stores=20000 commands=1500 programs=25
+stores=20000 commands=1000 programs=25
 [ "${PAGESTORE_TESTS_LONG:-no}" = no ] || { stores=100000 commands=20000 programs=300; }
 cd "${TMPDIR:-/tmp}"
 seed=${PAGESTORE_SEED:-$(date +%s)}
