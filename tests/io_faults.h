@@ -36,6 +36,7 @@ typedef struct {
 } io_plan_type;
 static io_plan_type io_plan;
 static _Thread_local io_plan_type io_now;   /* as it was when the call of this thread was to fail */
+static _Thread_local bool io_found_full;   /* this thread's last write met a full disk: it is to find it so, also once disarmed */
 static uint64_t io_calls[IO_SIZE + 1];   /* of each kind, since the program began */
 static pthread_mutex_t io_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -113,6 +114,7 @@ static bool io_fails(io_kind kind) {
     io_plan.failed += fails;
   }
   io_now = io_plan;
+  if (kind != IO_SYNC) io_found_full = fails && io_plan.full;
   pthread_mutex_unlock(&io_lock);
   return fails;
 }
@@ -179,7 +181,7 @@ int __wrap_fstatvfs(int fd, struct statvfs *out);
 int __wrap_fstatvfs(int fd, struct statvfs *out) {
   int result = __real_fstatvfs(fd, out);
   pthread_mutex_lock(&io_lock);
-  if (result == 0 && io_plan.armed && io_plan.full) out->f_bavail = 0;
+  if (result == 0 && (io_found_full || (io_plan.armed && io_plan.full))) out->f_bavail = 0;
   pthread_mutex_unlock(&io_lock);
   return result;
 }
