@@ -13,6 +13,7 @@
 #include "complain.h"
 #include "file.h"
 #include "look.h"
+#include "progress.h"
 
 #define STEP_BYTES (1ull << 30)
 enum { CHUNK_BYTES = 1 << 20 };
@@ -22,6 +23,7 @@ typedef struct {
   pagestore_memory *memory;
   file in;
   uint64_t at, written, old_bytes;
+  progress progress; /* over the file's size, holes included */
   uint8_t chunk[CHUNK_BYTES];
 } import;
 
@@ -105,6 +107,7 @@ static int read_all(import *m) {
     code = grow_to(m, m->at + length);
     if (code == EXIT_OK) code = put_chunk(m, length);
     if (code == EXIT_OK) code = step(m);
+    progress_step(&m->progress, m->at + length - m->progress.done);
   }
   if (code != EXIT_OK || m->at >= m->old_bytes) return code;
   int status = pagestore_memory_fill(m->memory, m->at, 0, m->old_bytes - m->at);
@@ -115,6 +118,7 @@ static int into_memory(const invocation *v, import *m) {
   uint64_t version = 0;
   int code = open_memory(v, m);
   if (code == EXIT_OK) code = read_all(m);
+  progress_end(&m->progress);
   if (code != EXIT_OK) return code;
   int status = pagestore_commit(m->instance, 0, &version);
   if (status) return complain_status(status, NULL);
@@ -136,8 +140,11 @@ static int into_instance(const invocation *v, pagestore_store *store, import *m)
 int command_import(const invocation *v) {
   static import m;
   pagestore_store *store;
+  int code = progress_begin(&m.progress, v, "import", 0);
+  if (code != EXIT_OK) return code;
   if (!file_open_in(&m.in, v->operand[3])) return EXIT_FAILED;
-  int code = option_given(v, "create") ? change_open_or_make(v, v->operand[0], &store) : change_open(v, &store);
+  m.progress.total = m.in.bytes;
+  code = option_given(v, "create") ? change_open_or_make(v, v->operand[0], &store) : change_open(v, &store);
   if (code == EXIT_OK) code = change_close(store, into_instance(v, store, &m));
   file_finish(&m.in, true);
   return code;
