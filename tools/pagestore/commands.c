@@ -253,7 +253,8 @@ const command commands[] = {
      snapshot_options, 3, 4, command_snapshot},
     {"restore", "STORE INSTANCE SNAPSHOT", "make the present what a snapshot is",
      "Shows what differs, asks, and commits memories, metadata and module hash of the snapshot as\n"
-     "one new version. The snapshot stays. No runtime may have the store open, but for --dry-run.\n",
+     "one new version. The snapshot stays. No runtime may have the store open, but for --dry-run.\n"
+     "Ends with 1 if something that was compared is damaged; it is restored nevertheless.\n",
      restore_options, 3, 3, command_restore},
     {"fork", "STORE INSTANCE NEW", "a new instance that begins as this one",
      "Both share what is stored until one of them changes it.\n", fork_options, 3, 3, command_fork},
