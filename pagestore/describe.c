@@ -125,6 +125,7 @@ typedef struct {
   const char *instance;
   kept *items;
   size_t count, room;
+  layers *layers; /* NULL until a paged part asks for them: there may be many, and few records have such parts */
 } kept_list;
 
 /* snapshot "": the present. */
@@ -148,39 +149,40 @@ static int add(kept_list *l, const char *snapshot, const state_record *r) {
   return 0;
 }
 
-static int add_record(kept_list *l, db_reader reader, layers *layers, uint64_t id,
-                      const char *snapshot) {
+static int add_record(kept_list *l, db_reader reader, uint64_t id, const char *snapshot) {
   state_record record;
   id128 store = l->store->record.id;
-  int status = snapshot[0] ? catalog_snapshot(reader, layers, store, id, snapshot, &record)
-                           : catalog_instance(reader, layers, store, id, &record);
+  int status = snapshot[0] ? catalog_snapshot(reader, l->layers, store, id, snapshot, &record)
+                           : catalog_instance(reader, l->layers, store, id, &record);
   if (status) return status;
   status = add(l, snapshot, &record);
   state_release(record.state);
   return status;
 }
 
-static int add_all(kept_list *l, db_reader reader, layers *layers, uint64_t id) {
+static int add_all(kept_list *l, db_reader reader, uint64_t id) {
   char name[NAME_BYTES_MAX + 1] = "";
   state_record record;
   int status;
   while ((status = catalog_next_snapshot(reader, id, name, name, &record)) == 0) {
     state_release(record.state);
-    if ((status = add_record(l, reader, layers, id, name)) != 0) return status;
+    bool paged = record.metadata_paged || record.table_paged;
+    if (paged && !l->layers && (status = layers_load(reader, &l->layers)) != 0) return status;
+    if ((status = add_record(l, reader, id, name)) != 0) return status;
   }
-  return status == PAGESTORE_ENOTFOUND ? add_record(l, reader, layers, id, "") : status;
+  return status == PAGESTORE_ENOTFOUND ? add_record(l, reader, id, "") : status;
 }
 
 static int load_history(void *env, db_reader reader) {
   kept_list *l = env;
   uint64_t id;
-  layers *layers;
   int status = catalog_find(reader, l->instance, &id);
   if (status == PAGESTORE_ENOTFOUND)
     return fail(status, "no instance '%s': list what is there", l->instance);
-  if (status || (status = layers_load(reader, &layers)) != 0) return status;
-  status = add_all(l, reader, layers, id);
-  layers_free(layers);
+  if (status) return status;
+  status = add_all(l, reader, id);
+  layers_free(l->layers);
+  l->layers = NULL;
   return status;
 }
 

@@ -71,4 +71,39 @@ done
 [ "$(sha256sum d/data.mdb)" = "$before" ] || die "a damaged stream changed the store"
 command -v script > /dev/null && { script -qec "'$program' send s alpha" /dev/null > typed 2>&1; grep -q 'not for a terminal' typed || die "bytes on a terminal"; }
 
+# ---- how far it is ----------------------------------------------------------------------------------------------------------------
+
+# follows LAST-LINE-REGEX COMMAND...: the last JSON line on stderr
+follows() {
+  local last=$1
+  shift
+  shown="$*"
+  "$program" "$@" > out 2> err || die "failed"
+  tail -n 1 err | grep -qE "^\{\"progress\": \"$1\", \"bytes\": $last, \"bytes_per_second\": [0-9]+, \"seconds_left\": [0-9a-z]+\}$" || die "no last line like $last"
+  count=$((count + 1))
+}
+"$host" wide wide
+stored=$(( ($("$program" stat --json wide wide | sed -n 's/.*"stored_pages": \([0-9]*\).*/\1/p' | head -n 1) - 2) * 65536 ))  # without the two of the other memory
+follows "$stored, \"total_bytes\": $stored" export -P json wide wide main wide.img
+follows "85196800, \"total_bytes\": 85196800" import -P json --create p w main wide.img
+follows "([0-9]+), \"total_bytes\": \1" send -P json wide wide -o wide.stream
+size=$(stat -c %s wide.stream)
+follows "$size, \"total_bytes\": $size" receive -P json p x wide.stream
+shown="receive of a pipe"; "$program" receive -P json p y < <(cat wide.stream) > out 2> err || die "failed"
+err "\"bytes\": $size, \"total_bytes\": $size, "
+for command in backup copy 'copy -c'; do
+  rm -rf other; follows "([0-9]+), \"total_bytes\": \1" $command --progress=json wide other
+done
+follows "([0-9]+), \"total_bytes\": \1" compact --progress=json wide
+[ "$(image wide wide main)" = "$(sum wide.img)" ] || die "the compact store differs"
+for command in 'export s alpha main n.img' 'import -c n a m wide.img' 'send s alpha -o n.stream' 'receive -c n a wide.stream' 'backup s n' 'compact s'; do
+  want 2 ${command%% *} --progress=often ${command#* }; err 'auto, never or json'
+done
+[ ! -e n ] && [ ! -e n.img ] && [ ! -e n.stream ] || die "wrong use left something"
+if command -v script > /dev/null; then
+  TERM=xterm script -qec "'$program' backup s bar" /dev/null > typed 2>&1 || die "no backup on a terminal"
+  TERM=dumb script -qec "'$program' export wide wide main dumb.img" /dev/null > typed 2>&1; [ ! -s typed ] || die "a bar on a dumb terminal"
+  shown="receive from a terminal"; script -qec "'$program' receive s typed" /dev/null > typed 2>&1 < /dev/null; grep -q 'from a terminal' typed || die "bytes from a terminal"
+fi
+
 echo "$count runs"

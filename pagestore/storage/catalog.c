@@ -154,8 +154,20 @@ static int load_part(const pagemap *m, uint64_t first_page, size_t length, part_
   return err;
 }
 
+static int load_paged(db_reader, layers *, id128 store, state_record *);
+
+static int load_layers_and_paged(db_reader reader, id128 store, state_record *r) {
+  layers *layers;
+  int err = layers_load(reader, &layers);
+  if (err != 0) return err;
+  err = load_paged(reader, layers, store, r);
+  layers_free(layers);
+  return err;
+}
+
 static int load_paged(db_reader reader, layers *layers, id128 store, state_record *r) {
   if (!r->metadata_paged && !r->table_paged) return 0;
+  if (layers == NULL) return load_layers_and_paged(reader, store, r);
   line *line;
   int err = layers_line(layers, r->layer, r->version, &line);
   if (err == PAGESTORE_ENOTFOUND)

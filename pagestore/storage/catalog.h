@@ -19,8 +19,8 @@ int catalog_delete_name(db_txn *, const char *name);
 /* "" : from the first. ENOTFOUND: no more */
 int catalog_next_name(db_reader, const char *after, char name[256], uint64_t *instance);
 
-/* Paged parts are looked up by the record's layer and version through layers. out->state: one reference.
- * ENOTFOUND: without text */
+/* Paged parts are looked up by the record's layer and version through layers; NULL: these are loaded if there are
+ * such parts. out->state: one reference. ENOTFOUND: without text */
 int catalog_instance(db_reader, layers *, id128 store, uint64_t instance, state_record *);
 int catalog_snapshot(db_reader, layers *, id128 store, uint64_t instance, const char *name, state_record *);
 /* No layer, instance or trash has an id that the store record is still to give away. ECORRUPT */

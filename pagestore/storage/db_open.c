@@ -20,6 +20,7 @@ enum {
   SLOTS_DEFAULT = 32,
   READERS_SPARE = 1024, /* for other processes; the first opener decides for all */
   FILE_MODE = 0644,
+  LOCK_BYTES_READER = 64, /* of lock.mdb for each reader; its header is less than a page */
 };
 #define MAP_BYTES_DEFAULT (1ull << 40)
 #define MAP_BYTES_MIN (1ull << 20)
@@ -62,7 +63,7 @@ static int open_failed(const db *d, int rc) {
     case ENFILE:
       return fail_errno(PAGESTORE_ENOMEM, rc, "%s: no descriptor left: raise the limit (ulimit -n)", d->path);
     case ENOSPC:
-    case EDQUOT: return fail_errno(PAGESTORE_ENOSPC, rc, "%s: no room on the disk", d->path);
+    case EDQUOT: return fail_errno(PAGESTORE_ENOSPC, rc, "%s: no room on the disk: free some", d->path);
     case MDB_READERS_FULL:
       return fail(PAGESTORE_ENOMEM, "%s: LMDB's table of readers is full: close other readers of this store", d->path);
     case MDB_VERSION_MISMATCH:
@@ -127,6 +128,20 @@ static int env_open_once(lmdb_map *m, unsigned flags, uint32_t readers) {
   return rc;
 }
 
+/* LMDB writes to lock.mdb through a mapping of a file that it only made long, so on a full disk that would be a SIGBUS:
+ * its blocks are asked for before. Whatever else is wrong with it, LMDB tells. Nobody in this process may have the
+ * environment open, for closing the descriptor takes LMDB's locks away. */
+static int lock_reserve(const db *d, uint32_t readers) {
+  char path[4096];
+  if (snprintf(path, sizeof path, "%s/lock.mdb", d->path) >= (int)sizeof path) return 0;
+  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
+  if (fd < 0) return errno == ENOSPC || errno == EDQUOT ? errno : 0;
+  off_t bytes = (off_t)readers * LOCK_BYTES_READER + LMDB_PAGE_BYTES;
+  int rc = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, bytes) == 0 ? 0 : errno;
+  close(fd);
+  return rc == ENOSPC || rc == EDQUOT ? rc : 0;
+}
+
 /* A default map is halved until it fits into what is free; one that was asked for is not. */
 static int env_open(db *d, const db_options *o, uint32_t slots, uint64_t file_bytes) {
   descriptors before, after;
@@ -134,7 +149,9 @@ static int env_open(db *d, const db_options *o, uint32_t slots, uint64_t file_by
   unsigned flags = d->read_only ? MDB_RDONLY : 0;
   m->map_bytes = map_bytes_for(o->map_bytes, file_bytes);
   find_descriptors(d, &before);
-  int rc = env_open_once(m, flags, slots + READERS_SPARE);
+  int rc = lock_reserve(d, slots + READERS_SPARE);
+  if (rc) return open_failed(d, rc);
+  rc = env_open_once(m, flags, slots + READERS_SPARE);
   while (rc == ENOMEM && !o->map_bytes && m->map_bytes / 2 >= max_u64(2 * file_bytes, MAP_BYTES_MIN)) {
     m->map_bytes = align_up(m->map_bytes / 2, LMDB_PAGE_BYTES);
     rc = env_open_once(m, flags, slots + READERS_SPARE);

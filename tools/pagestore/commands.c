@@ -97,6 +97,7 @@ static const option plot_options[] = {
 };
 static const option export_options[] = {
     {"snapshot", 's', "NAME", "as of this snapshot instead of the present"},
+    OPTION_PROGRESS,
     OPTION_TRUST,
     OPTION_HELP,
     OPTION_END,
@@ -107,6 +108,7 @@ static const option import_options[] = {
     {"memory64", '6', NULL, "a new memory has 64-bit addresses"},
     {"keep", 'k', NULL, "a new memory survives upgrades"},
     OPTION_YES,
+    OPTION_PROGRESS,
     OPTION_TRUST,
     OPTION_HELP,
     OPTION_END,
@@ -115,19 +117,23 @@ static const option send_options[] = {
     {"since", 's', "SNAPSHOT", "only what differs from this snapshot of the instance"},
     {"output", 'o', "FILE", "into a new file instead of stdout"},
     {"level", 'l', "N", "of zstd, 1 to 19; 0: not compressed; 3 is the default"},
+    OPTION_PROGRESS,
     OPTION_TRUST,
     OPTION_HELP,
     OPTION_END,
 };
 static const option receive_options[] = {
     {"create", 'c', NULL, "make the store if it is not there"},
+    OPTION_PROGRESS,
     OPTION_TRUST,
     OPTION_HELP,
     OPTION_END,
 };
 static const option trust_options[] = {OPTION_TRUST, OPTION_HELP, OPTION_END};
+static const option backup_options[] = {OPTION_PROGRESS, OPTION_TRUST, OPTION_HELP, OPTION_END};
 static const option copy_options[] = {
     {"compact", 'c', NULL, "leave out the free pages"},
+    OPTION_PROGRESS,
     OPTION_TRUST,
     OPTION_HELP,
     OPTION_END,
@@ -247,7 +253,8 @@ const command commands[] = {
      snapshot_options, 3, 4, command_snapshot},
     {"restore", "STORE INSTANCE SNAPSHOT", "make the present what a snapshot is",
      "Shows what differs, asks, and commits memories, metadata and module hash of the snapshot as\n"
-     "one new version. The snapshot stays. No runtime may have the store open, but for --dry-run.\n",
+     "one new version. The snapshot stays. No runtime may have the store open, but for --dry-run.\n"
+     "Ends with 1 if something that was compared is damaged; it is restored nevertheless.\n",
      restore_options, 3, 3, command_restore},
     {"fork", "STORE INSTANCE NEW", "a new instance that begins as this one",
      "Both share what is stored until one of them changes it.\n", fork_options, 3, 3, command_fork},
@@ -283,7 +290,7 @@ const command commands[] = {
      "NEW is a path that is not there, or an empty directory. The copy is what was durable when it\n"
      "began; it is opened and its tree pages are checked at the end. Pages that the writer frees\n"
      "meanwhile are not used again before the end, so its file may grow.\n",
-     trust_options, 2, 2, command_backup},
+     backup_options, 2, 2, command_backup},
     {"copy", "STORE NEW", "a copy of a store, with or without its free pages",
      "As backup; with --compact the new file is as small as it can be.\n", copy_options, 2, 2,
      command_copy},
@@ -291,7 +298,7 @@ const command commands[] = {
      "Gives back what was dropped, then replaces data.mdb by a copy without free pages, for which\n"
      "there must be room beside it. Nobody else may have the store open. A crash leaves the old\n"
      "file or the new one.\n",
-     trust_options, 1, 1, command_compact},
+     backup_options, 1, 1, command_compact},
     {"doctor", "[STORE]", "what this machine means for pagestore, and for a store on it",
      "Kernel, trackers and which one auto takes, memory, limits, LMDB, engines; of a store its file\n"
      "system and file. Ends with 1 if there is any advice.\n",

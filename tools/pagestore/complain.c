@@ -11,10 +11,14 @@
 
 #include "text.h"
 
+bool complain_on_bar;
+
 static void say(const char *format, va_list arguments) {
   char line[8192];
   vsnprintf(line, sizeof line, format, arguments);
   fflush(stdout);
+  if (complain_on_bar) fputs(CLEAR_LINE, stderr);
+  complain_on_bar = false;
   fputs("pagestore: ", stderr);
   text_print(stderr, line);
   fputc('\n', stderr);
@@ -33,8 +37,8 @@ int complain_usage(const command *c, const char *format, ...) {
   say(format, arguments);
   va_end(arguments);
   if (c)
-    fprintf(stderr, "usage: pagestore %s%s%s [OPTION...]; `pagestore help %s` tells more\n",
-            c->name, c->operands[0] ? " " : "", c->operands, c->name);
+    fprintf(stderr, "usage: pagestore %s%s%s [OPTION...]; `pagestore help %s` tells more\n", c->name,
+            c->operands[0] ? " " : "", c->operands, c->name);
   else fputs("`pagestore help` lists the commands\n", stderr);
   return EXIT_USAGE;
 }

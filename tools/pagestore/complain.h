@@ -6,10 +6,14 @@
 #ifndef PROGRAM_COMPLAIN_H
 #define PROGRAM_COMPLAIN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "command.h"
 
+/* A bar is on the terminal's last line: a complaint clears it first. */
+#define CLEAR_LINE "\r\033[K"
+extern bool complain_on_bar;
 /* One line on stderr, after what stdout holds. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Wrong use: the line, and where help is. EXIT_USAGE */

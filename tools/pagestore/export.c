@@ -4,6 +4,7 @@
 #include "complain.h"
 #include "file.h"
 #include "look.h"
+#include "progress.h"
 #include "view.h"
 
 enum { TRIM_EVERY_PAGES = 1024 };
@@ -13,7 +14,8 @@ typedef struct {
   pagestore_memory *memory;
   file out;
   uint64_t at, pages_read;
-  int status; /* of the library, that stopped it */
+  progress progress; /* over what is stored */
+  int status;        /* of the library, that stopped it */
   uint8_t page[PAGESTORE_PAGE];
 } export;
 
@@ -22,6 +24,7 @@ static int put_page(export *e) {
   e->status = pagestore_memory_read(e->memory, e->at, e->page, sizeof e->page);
   if (e->status || !file_put(&e->out, e->page, sizeof e->page)) return 1;
   e->at += sizeof e->page;
+  progress_step(&e->progress, sizeof e->page);
   if (++e->pages_read % TRIM_EVERY_PAGES == 0) pagestore_instance_trim(e->view, 0);
   return 0;
 }
@@ -35,8 +38,18 @@ static int put_stored(void *env, pagestore_memory *memory, uint64_t offset, uint
   return 0;
 }
 
+static int count_stored(void *env, pagestore_memory *memory, uint64_t offset, uint64_t length) {
+  (void)memory, (void)offset;
+  export *e = env;
+  e->progress.total += length;
+  return 0;
+}
+
 static int write_image(export *e, uint64_t bytes) {
-  int status = pagestore_memory_blocks(e->memory, PAGESTORE_BLOCKS_STORED, put_stored, e);
+  int status = 0;
+  if (progress_shown(&e->progress))
+    status = pagestore_memory_blocks(e->memory, PAGESTORE_BLOCKS_STORED, count_stored, e);
+  if (!status) status = pagestore_memory_blocks(e->memory, PAGESTORE_BLOCKS_STORED, put_stored, e);
   if (status == PAGESTORE_EABORTED && !e->status) return EXIT_FAILED; /* the file's fault, complained about */
   if (status == PAGESTORE_EABORTED) status = e->status;
   if (status) {
@@ -52,6 +65,7 @@ static int to_file(const invocation *v, export *e) {
   if (code != EXIT_OK) return code;
   if (!file_create(&e->out, v->operand[3])) return EXIT_FAILED;
   code = write_image(e, pages * PAGESTORE_PAGE);
+  progress_end(&e->progress);
   int closed = file_finish(&e->out, code == EXIT_OK);
   return code == EXIT_OK ? closed : code;
 }
@@ -59,8 +73,8 @@ static int to_file(const invocation *v, export *e) {
 int command_export(const invocation *v) {
   static export e;
   pagestore_store *store;
-  int code = look_open(v, &store);
-  if (code != EXIT_OK) return code;
+  int code = progress_begin(&e.progress, v, "export", 0);
+  if (code != EXIT_OK || (code = look_open(v, &store)) != EXIT_OK) return code;
   if ((code = look_view(store, v->operand[1], option_value(v, "snapshot"), &e.view)) == EXIT_OK) {
     code = to_file(v, &e);
     pagestore_instance_close(e.view);

@@ -46,8 +46,13 @@ bool file_open_in(file *f, const char *path) {
   *f = (file){.path = path, .fd = STDIN_FILENO};
   if (strcmp(path, "-") != 0) f->fd = open(path, O_RDONLY | O_CLOEXEC);
   if (f->fd < 0) return fail_file(f, "cannot be opened", "check the name and the permissions");
+  if (f->fd == STDIN_FILENO && isatty(STDIN_FILENO)) {
+    complain("the bytes do not come from a terminal: name a file, or send one into the input");
+    return false;
+  }
   struct stat st;
   f->seekable = fstat(f->fd, &st) == 0 && S_ISREG(st.st_mode);
+  f->bytes = f->seekable ? (uint64_t)st.st_size : 0;
   return true;
 }
 

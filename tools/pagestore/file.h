@@ -14,7 +14,8 @@ typedef struct {
   const char *path; /* "-": stdin or stdout */
   int fd;
   bool seekable;
-  char *partial; /* the name until it is finished; NULL: none */
+  uint64_t bytes; /* of one that is read: its size, 0 if that is not known */
+  char *partial;  /* the name until it is finished; NULL: none */
 } file;
 
 /* Nothing is overwritten: false if the path is taken. A terminal takes no binary output. */

@@ -13,15 +13,23 @@
 #include "complain.h"
 #include "file.h"
 #include "look.h"
+#include "progress.h"
 
 #define STEP_BYTES (1ull << 30)
 enum { CHUNK_BYTES = 1 << 20 };
 
 typedef struct {
+  uint64_t from, to;
+} range;
+
+typedef struct {
   pagestore_instance *instance;
   pagestore_memory *memory;
   file in;
-  uint64_t at, written, old_bytes;
+  uint64_t at, written;
+  range *old; /* what the memory had storage for, ascending; all else is zeros already */
+  size_t old_count, old_room, old_next;
+  progress progress; /* over the file's size, holes included */
   uint8_t chunk[CHUNK_BYTES];
 } import;
 
@@ -34,6 +42,20 @@ static int find(void *env, const pagestore_memory_info *m) {
   return 1;
 }
 
+static int note_old(void *env, pagestore_memory *memory, uint64_t offset, uint64_t length) {
+  (void)memory;
+  import *m = env;
+  if (m->old_count == m->old_room) {
+    size_t room = m->old_room ? m->old_room * 2 : 64;
+    range *grown = realloc(m->old, room * sizeof *grown);
+    if (!grown) return 1;
+    m->old = grown;
+    m->old_room = room;
+  }
+  m->old[m->old_count++] = (range){offset, offset + length};
+  return 0;
+}
+
 static int open_memory(const invocation *v, import *m) {
   pagestore_memory_options o = {.size = sizeof o};
   pagestore_memory_info old = {.name = v->operand[2]};
@@ -41,9 +63,10 @@ static int open_memory(const invocation *v, import *m) {
   if (status == PAGESTORE_EABORTED) {
     int code = change_confirm(v, "memory '%s' of '%s' has %" PRIu64 " pages, and will hold the file instead",
                               v->operand[2], v->operand[1], old.pages);
-    m->old_bytes = old.pages * PAGESTORE_PAGE;
     if (code != EXIT_OK) return code;
     status = pagestore_memory_open(m->instance, v->operand[2], NULL, &m->memory);
+    if (!status) status = pagestore_memory_blocks(m->memory, PAGESTORE_BLOCKS_STORED, note_old, m);
+    if (status == PAGESTORE_EABORTED) return complain_memory();
   } else if (!status) {
     if (!option_number(v, "max-pages", &o.max_pages)) return EXIT_USAGE;
     if (option_given(v, "memory64")) o.flags |= PAGESTORE_MEMORY64;
@@ -67,15 +90,23 @@ static int grow_to(import *m, uint64_t bytes) {
   return complain_status(status, "a new memory takes --max-pages");
 }
 
-static int put_chunk(import *m, size_t length) {
-  int status;
-  if (is_zero(m->chunk, length)) {
-    if (m->at >= m->old_bytes) return EXIT_OK; /* zeros already */
-    status = pagestore_memory_fill(m->memory, m->at, 0, length);
-  } else {
-    status = pagestore_memory_write(m->memory, m->at, m->chunk, length);
-    m->written += length;
+/* Between `from` and `to`, which both only rise from call to call. */
+static int put_zeros(import *m, uint64_t from, uint64_t to) {
+  int status = 0;
+  while (!status && m->old_next < m->old_count && m->old[m->old_next].from < to) {
+    range *r = &m->old[m->old_next];
+    uint64_t begin = r->from > from ? r->from : from, end = r->to < to ? r->to : to;
+    if (begin < end) status = pagestore_memory_fill(m->memory, begin, 0, end - begin);
+    if (r->to > to) break;
+    m->old_next++;
   }
+  return status ? complain_status(status, NULL) : EXIT_OK;
+}
+
+static int put_chunk(import *m, size_t length) {
+  if (is_zero(m->chunk, length)) return put_zeros(m, m->at, m->at + length);
+  int status = pagestore_memory_write(m->memory, m->at, m->chunk, length);
+  m->written += length;
   return status ? complain_status(status, NULL) : EXIT_OK;
 }
 
@@ -88,33 +119,35 @@ static int step(import *m) {
 }
 
 /* Over what the file has as a hole, if it can tell: up to its next bytes, or its end. */
-static void skip_hole(import *m) {
-  if (!m->in.seekable || m->at < m->old_bytes) return;
+static int skip_hole(import *m) {
+  if (!m->in.seekable) return EXIT_OK;
   off_t next = lseek(m->in.fd, (off_t)m->at, SEEK_DATA);
   if (next < 0) next = lseek(m->in.fd, 0, SEEK_END);
-  if (next < 0) return;
-  m->at = (uint64_t)next / CHUNK_BYTES * CHUNK_BYTES > m->at ? (uint64_t)next / CHUNK_BYTES * CHUNK_BYTES : m->at;
+  if (next < 0) return EXIT_OK;
+  uint64_t before = m->at, behind = (uint64_t)next / CHUNK_BYTES * CHUNK_BYTES;
+  if (behind > m->at) m->at = behind;
   (void)lseek(m->in.fd, (off_t)m->at, SEEK_SET);
+  return put_zeros(m, before, m->at);
 }
 
 static int read_all(import *m) {
   int code = EXIT_OK;
   for (size_t length = CHUNK_BYTES; code == EXIT_OK && length == CHUNK_BYTES; m->at += length) {
-    skip_hole(m);
+    if ((code = skip_hole(m)) != EXIT_OK) return code;
     if (!file_get(&m->in, m->chunk, CHUNK_BYTES, &length)) return EXIT_FAILED;
     code = grow_to(m, m->at + length);
     if (code == EXIT_OK) code = put_chunk(m, length);
     if (code == EXIT_OK) code = step(m);
+    progress_step(&m->progress, m->at + length - m->progress.done);
   }
-  if (code != EXIT_OK || m->at >= m->old_bytes) return code;
-  int status = pagestore_memory_fill(m->memory, m->at, 0, m->old_bytes - m->at);
-  return status ? complain_status(status, NULL) : EXIT_OK;
+  return code != EXIT_OK ? code : put_zeros(m, m->at, UINT64_MAX);
 }
 
 static int into_memory(const invocation *v, import *m) {
   uint64_t version = 0;
   int code = open_memory(v, m);
   if (code == EXIT_OK) code = read_all(m);
+  progress_end(&m->progress);
   if (code != EXIT_OK) return code;
   int status = pagestore_commit(m->instance, 0, &version);
   if (status) return complain_status(status, NULL);
@@ -136,9 +169,13 @@ static int into_instance(const invocation *v, pagestore_store *store, import *m)
 int command_import(const invocation *v) {
   static import m;
   pagestore_store *store;
+  int code = progress_begin(&m.progress, v, "import", 0);
+  if (code != EXIT_OK) return code;
   if (!file_open_in(&m.in, v->operand[3])) return EXIT_FAILED;
-  int code = option_given(v, "create") ? change_open_or_make(v, v->operand[0], &store) : change_open(v, &store);
+  m.progress.total = m.in.bytes;
+  code = option_given(v, "create") ? change_open_or_make(v, v->operand[0], &store) : change_open(v, &store);
   if (code == EXIT_OK) code = change_close(store, into_instance(v, store, &m));
+  free(m.old);
   file_finish(&m.in, true);
   return code;
 }

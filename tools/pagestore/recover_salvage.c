@@ -275,6 +275,7 @@ void salvage_free(salvage *s) {
   free(s->gaps.at);
   free(s->records.at);
   free(s->failed.at);
+  free(s->places);
   free(s->losses.at);
   free(s->lost.at);
 }

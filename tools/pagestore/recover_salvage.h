@@ -60,6 +60,8 @@ typedef struct {
   KEPT_LIST(salvage_gap) gaps;
   KEPT_LIST(salvage_record) records;
   KEPT_LIST(catalog_key) failed; /* of records that the walk met and could not mend */
+  uint32_t *places; /* by a hash of the key: a record's place in `records` and 1; 0: empty. At most half full */
+  size_t place_room;
   KEPT_LIST(salvage_loss) losses;
   findings lost; /* damage: lost; notes: mended, replaced, put together */
   uint64_t pages_saved, pages_lost, pages_mended;

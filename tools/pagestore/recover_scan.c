@@ -16,16 +16,35 @@ static bool bit_get(const uint64_t *bits, uint64_t i) { return bits && bits[i / 
 
 /* ---- records --------------------------------------------------------------------------------- */
 
-bool salvage_has_record(const salvage *s, const catalog_key *key) {
-  for (size_t i = 0; i < s->records.count; i++)
-    if (s->records.at[i].key.size == key->size && memcmp(s->records.at[i].key.byte, key->byte, key->size) == 0)
-      return true;
-  return false;
+/* Where the key's record is noted, or would be. */
+static uint32_t *place_of(const salvage *s, const catalog_key *key) {
+  uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+  for (size_t i = 0; i < key->size; i++) hash = (hash ^ key->byte[i]) * 0x100000001b3u;
+  for (size_t at = hash >> 16;; at++) {
+    uint32_t *place = &s->places[at & (s->place_room - 1)];
+    const catalog_key *there = *place ? &s->records.at[*place - 1].key : NULL;
+    if (!there || (there->size == key->size && memcmp(there->byte, key->byte, key->size) == 0)) return place;
+  }
+}
+
+bool salvage_has_record(const salvage *s, const catalog_key *key) { return s->place_room && *place_of(s, key); }
+
+static int make_places(salvage *s) {
+  size_t room = s->place_room ? s->place_room * 2 : 128;
+  uint32_t *places = calloc(room, sizeof *places);
+  if (!places) return PAGESTORE_ENOMEM;
+  free(s->places);
+  s->places = places;
+  s->place_room = room;
+  for (size_t i = 0; i < s->records.count; i++) *place_of(s, &s->records.at[i].key) = (uint32_t)i + 1;
+  return 0;
 }
 
 static int keep_record(salvage *s, const catalog_key *key, const catalog_record *value) {
   char text[KEPT_TEXT];
-  if (!s->every_copy && salvage_has_record(s, key)) return 0;
+  if (s->records.count * 2 >= s->place_room && make_places(s) != 0) return PAGESTORE_ENOMEM;
+  uint32_t *place = place_of(s, key);
+  if (!s->every_copy && *place) return 0;
   if (s->records.count == s->records.room) {
     size_t room = s->records.room ? s->records.room * 2 : 64;
     salvage_record *grown = realloc(s->records.at, room * sizeof *grown);
@@ -34,8 +53,10 @@ static int keep_record(salvage *s, const catalog_key *key, const catalog_record 
     s->records.room = room;
   }
   int err = kept_add_catalog(&s->audit.kept, (bytes){key->byte, key->size}, (bytes){value->byte, value->size}, text);
-  if (!err) s->records.at[s->records.count++] = (salvage_record){*key, *value};
-  return err;
+  if (err) return err;
+  s->records.at[s->records.count++] = (salvage_record){*key, *value};
+  *place = (uint32_t)s->records.count;
+  return 0;
 }
 
 int salvage_take_record(salvage *s, bytes key, bytes value) {

@@ -10,7 +10,7 @@
 typedef struct {
   comparison views; /* from the present to the snapshot */
   uint64_t blocks, before, after;
-  bool same;
+  bool same, damaged;
 } plan;
 
 static int count(void *env, pagestore_memory *memory, uint64_t offset, uint64_t length) {
@@ -24,6 +24,7 @@ static int compare(plan *p) {
   int status = pagestore_diff(p->views.from, p->views.to, count, &p->blocks);
   if (status && status != PAGESTORE_ECORRUPT) return complain_status(status, NULL);
   if (status) complain("%s; blocks were compared up to there only", pagestore_detail());
+  p->damaged = status != 0;
   p->same = p->blocks == 0 && status == 0;
   p->before = pagestore_committed_version(p->views.from);
   p->after = pagestore_committed_version(p->views.to);
@@ -69,13 +70,14 @@ static int carry_out(const invocation *v, pagestore_store *store) {
 }
 
 /* Looked at as a reader first: an unanswered question changes nothing. *wanted: somebody said yes. */
-static int ask(const invocation *v, bool *wanted) {
+static int ask(const invocation *v, bool *wanted, bool *damaged) {
   plan p = {0};
   pagestore_store *store;
   int code = look_open(v, &store);
   if (code != EXIT_OK) return code;
   code = make_plan(v, store, &p);
   pagestore_close(store);
+  *damaged = p.damaged;
   if (code != EXIT_OK || option_given(v, "dry-run")) return code;
   if (p.same) {
     change_done("nothing differs: version %" PRIu64 " stays", p.before);
@@ -91,9 +93,8 @@ static int ask(const invocation *v, bool *wanted) {
 
 int command_restore(const invocation *v) {
   pagestore_store *store;
-  bool wanted = false;
-  int code = ask(v, &wanted);
-  if (!wanted || (code = change_open(v, &store)) != EXIT_OK) return code;
-  code = carry_out(v, store);
-  return change_close(store, code);
+  bool wanted = false, damaged = false;
+  int code = ask(v, &wanted, &damaged);
+  if (wanted && (code = change_open(v, &store)) == EXIT_OK) code = change_close(store, carry_out(v, store));
+  return code == EXIT_OK && damaged ? EXIT_FOUND : code;
 }

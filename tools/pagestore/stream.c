@@ -7,6 +7,7 @@
 #include "complain.h"
 #include "file.h"
 #include "look.h"
+#include "progress.h"
 
 enum { BUFFER_BYTES = 1 << 20, LEVEL_DEFAULT = 3, LEVEL_MAX = 19 };
 
@@ -14,7 +15,8 @@ enum { BUFFER_BYTES = 1 << 20, LEVEL_DEFAULT = 3, LEVEL_MAX = 19 };
 
 typedef struct {
   file out;
-  ZSTD_CCtx *zstd; /* NULL: as it is */
+  ZSTD_CCtx *zstd;   /* NULL: as it is */
+  progress progress; /* over what is stored, before it is compressed; of an increment the whole is not known */
   bool failed;
   uint8_t buffer[BUFFER_BYTES];
 } sending;
@@ -37,6 +39,7 @@ static int put(void *env, const void *bytes, size_t length) {
   sending *s = env;
   s->failed = s->zstd ? !compress(s, (ZSTD_inBuffer){bytes, length, 0}, ZSTD_e_continue)
                       : !file_put(&s->out, bytes, length);
+  progress_step(&s->progress, length);
   return s->failed;
 }
 
@@ -53,7 +56,12 @@ static int send_views(sending *s, pagestore_instance *from, pagestore_instance *
 static int send_to_file(const invocation *v, sending *s, pagestore_instance *from, pagestore_instance *to) {
   const char *path = option_value(v, "output");
   if (!file_create(&s->out, path ? path : "-")) return EXIT_FAILED;
+  pagestore_instance_info info = {.size = sizeof info};
+  pagestore_instance_stat(to, &info);
+  s->progress.total = from ? 0 : info.stored_pages * PAGESTORE_PAGE;
   int code = send_views(s, from, to);
+  if (code == EXIT_OK) progress_whole(&s->progress);
+  progress_end(&s->progress);
   int closed = file_finish(&s->out, code == EXIT_OK);
   return code == EXIT_OK ? closed : code;
 }
@@ -80,7 +88,8 @@ int command_send(const invocation *v) {
     ZSTD_CCtx_setParameter(s.zstd, ZSTD_c_compressionLevel, (int)level);
     ZSTD_CCtx_setParameter(s.zstd, ZSTD_c_checksumFlag, 1);
   }
-  int code = look_open(v, &store);
+  int code = progress_begin(&s.progress, v, "send", 0);
+  if (code == EXIT_OK) code = look_open(v, &store);
   if (code == EXIT_OK) {
     code = send_from(v, &s, store);
     pagestore_close(store);
@@ -96,6 +105,7 @@ typedef struct {
   ZSTD_DCtx *zstd; /* NULL: the stream is not compressed */
   ZSTD_inBuffer have;
   size_t frame_left; /* 0: between frames */
+  progress progress; /* over the file's size; of a pipe the whole is not known */
   bool failed;
   uint8_t buffer[BUFFER_BYTES];
 } receiving;
@@ -104,6 +114,7 @@ static bool refill(receiving *r) {
   size_t length;
   if (!file_get(&r->in, r->buffer, sizeof r->buffer, &length)) return false;
   r->have = (ZSTD_inBuffer){r->buffer, length, 0};
+  progress_step(&r->progress, length);
   return true;
 }
 
@@ -152,6 +163,8 @@ static bool begin(receiving *r) {
 static int receive_into(const invocation *v, receiving *r, pagestore_store *store) {
   const char *name = v->operand[1];
   int status = pagestore_receive(store, name, get, r);
+  if (!status) progress_whole(&r->progress);
+  progress_end(&r->progress);
   if (r->failed) return EXIT_FAILED;
   if (status == PAGESTORE_EEXIST || status == PAGESTORE_EFORMAT) return complain_status(status, "nothing was changed");
   if (status) return complain_status(status, NULL);
@@ -162,8 +175,11 @@ static int receive_into(const invocation *v, receiving *r, pagestore_store *stor
 int command_receive(const invocation *v) {
   static receiving r;
   pagestore_store *store;
+  int code = progress_begin(&r.progress, v, "receive", 0);
+  if (code != EXIT_OK) return code;
   if (!file_open_in(&r.in, v->operands > 2 ? v->operand[2] : "-")) return EXIT_FAILED;
-  int code = begin(&r) ? EXIT_OK : EXIT_FAILED;
+  r.progress.total = r.in.bytes;
+  code = begin(&r) ? EXIT_OK : EXIT_FAILED;
   if (code == EXIT_OK)
     code = option_given(v, "create") ? change_open_or_make(v, v->operand[0], &store) : change_open(v, &store);
   if (code == EXIT_OK) code = change_close(store, receive_into(v, &r, store));
