@@ -64,7 +64,7 @@ static void note_write(int sig, siginfo_t *info, void *context) {
   if (mprotect(r->base + block * PAGESTORE_BLOCK, PAGESTORE_BLOCK, PROT_READ | PROT_WRITE)) {
     /* Too many mappings: the message goes on with all of the range open, and is told as refused. */
     refused = errno;
-    if (mprotect(r->base, r->bytes, PROT_READ | PROT_WRITE)) _exit(1);
+    if (mprotect(r->base, r->bytes, PROT_READ | PROT_WRITE)) _exit(EXIT_FAILED);
   }
   r->noted[r->noted_count++] = block;
   errno = saved;

@@ -30,8 +30,8 @@ bool ic_write(region *, const uint64_t *blocks, uint64_t count); /* false: the k
 void ic_commit(region *);                                        /* copies what was noted */
 void ic_rollback(region *);                                      /* copies the last copies back */
 
-/* First writes and copies alone: the kernel notes writes by itself (userfaultfd, asynchronous write-protect), or,
- * where it cannot, by the replica's way. false: could not be registered. */
+/* First writes and copies alone, the kernel noting the writes by itself (userfaultfd, asynchronous write-protect).
+ * false: it cannot, or this process may not. */
 bool floor_register(region *);
 void floor_arm(region *, const uint64_t *blocks, uint64_t count); /* these blocks are clean */
 void floor_copy(region *, const uint64_t *blocks, uint64_t count);

@@ -1,4 +1,4 @@
-/* boundary.c - how long the engine stands still: asynchronous commits and rollbacks, by dirty blocks and resident memory.
+/* boundary.c - how long the engine stands still: commits and rollbacks, by dirty blocks and by resident memory.
  *
  * Three memories of one store, all their pages resident, take turns. A message writes scattered blocks: their
  * first-write faults are one series, the call that ends it (the pause) another, both together a third. What the

@@ -21,7 +21,7 @@ _Noreturn void die(const char *format, ...) {
   vfprintf(stderr, format, list);
   fprintf(stderr, "\n");
   va_end(list);
-  _exit(1);
+  _exit(EXIT_FAILED);
 }
 
 void need(int status, const char *what) {

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 enum { FIGURES_MAX = 24, NOTES_MAX = 64, NAME_MAX_BYTES = 120 };
+enum { EXIT_MEASURED = 0, EXIT_USAGE = 2, EXIT_FAILED = 3 };
 #define KIB 1024ull
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)

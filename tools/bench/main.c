@@ -4,7 +4,7 @@
  *   bench-NAME ...                  the same: what `pagestore bench NAME` executes is a link of that name
  *
  * The benchmark runs in a child in a scratch folder of its own, inside FOLDER, $TMPDIR or /var/tmp, which the
- * parent removes however the child ends. Exit: 0 measured, 1 not, 2 usage.
+ * parent removes however the child ends. Exit: 0 measured, 2 usage, 3 not measured.
  */
 #include <errno.h>
 #include <ftw.h>
@@ -35,7 +35,7 @@ static int usage(void) {
   fprintf(stderr,
           "usage: bench NAME [--json] [--peers] [--quick] [--repetitions N] [--plot FILE.png] [--store FOLDER]\n");
   for (size_t i = 0; i < BENCHMARKS; i++) fprintf(stderr, "  %-10s %s\n", benchmarks[i].name, benchmarks[i].text);
-  return 2;
+  return EXIT_USAGE;
 }
 
 static int find(const char *name) {
@@ -78,12 +78,12 @@ static void pass_on(int sig) { kill(child, sig); }
 static int wait_and_remove(const char *folder) {
   int status;
   while (waitpid(child, &status, 0) < 0)
-    if (errno != EINTR) return 1;
+    if (errno != EINTR) return EXIT_FAILED;
   if (nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS))
     fprintf(stderr, "bench: %s: could not be removed: %s\n", folder, strerror(errno));
   if (WIFEXITED(status)) return WEXITSTATUS(status);
   fprintf(stderr, "bench: ended by signal %d (%s)\n", WTERMSIG(status), strsignal(WTERMSIG(status)));
-  return 1;
+  return EXIT_FAILED;
 }
 
 int main(int count, char **words) {
@@ -100,7 +100,7 @@ int main(int count, char **words) {
   snprintf(b.folder, sizeof b.folder, "%s/pagestore-bench-XXXXXX", store && *store ? store : "/var/tmp");
   if (!mkdtemp(b.folder)) {
     fprintf(stderr, "bench: %s: cannot be made: %s\n", b.folder, strerror(errno));
-    return 1;
+    return EXIT_FAILED;
   }
   child = fork();
   if (child == 0) {
@@ -108,9 +108,9 @@ int main(int count, char **words) {
     benchmarks[chosen].run(&b);
     report_show(&b);
     fflush(stdout);
-    _exit(b.plot ? report_plot(&b) : 0);
+    _exit(b.plot ? report_plot(&b) : EXIT_MEASURED);
   }
   signal(SIGINT, SIG_IGN);
   signal(SIGTERM, pass_on);
-  return child < 0 ? 1 : wait_and_remove(b.folder);
+  return child < 0 ? EXIT_FAILED : wait_and_remove(b.folder);
 }

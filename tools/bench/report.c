@@ -127,10 +127,10 @@ int report_plot(const bench *b) {
   const char *unit = drawn_unit(b);
   if (strpbrk(b->plot, "'\n")) {
     fprintf(stderr, "bench: --plot: a file's name without quotes, please\n");
-    return 1;
+    return EXIT_FAILED;
   }
   FILE *plot = popen("gnuplot", "w");
-  if (!plot) return 1;
+  if (!plot) return EXIT_FAILED;
   fprintf(
       plot,
       "set terminal pngcairo noenhanced size 1400,900\nset output '%s'\nset style fill solid 0.6\nset boxwidth 0.7\n"
@@ -148,7 +148,7 @@ int report_plot(const bench *b) {
     }
     fprintf(plot, "e\n");
   }
-  if (pclose(plot) == 0) return 0;
+  if (pclose(plot) == 0) return EXIT_MEASURED;
   fprintf(stderr, "bench: %s: gnuplot did not draw it: is it installed (apt-get install gnuplot-nox)?\n", b->plot);
-  return 1;
+  return EXIT_FAILED;
 }

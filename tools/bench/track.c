@@ -156,7 +156,7 @@ static void measure(bench *b, tracked *all, pattern p, uint64_t count) {
     cases[cases_count++] = (bench_case){way == IC ? run_ic : run_ours, t};
   }
   unsigned usual = count > 20000 ? 3 : count > 4096 ? 5 : 9;
-  bench_interleave(b, cases, cases_count, bench_repetitions(b, usual), b->quick ? 1 : WARMUPS);
+  bench_interleave(b, cases, cases_count, bench_repetitions(b, usual), b->quick ? 1 : count > 20000 ? 1 : WARMUPS);
   if (p == PATTERN_SCATTERED && count == 4096)
     bench_figure(b, "ic_over_auto", series_ratio(all[IC].message, all[0].message));
 }

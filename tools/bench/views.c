@@ -1,11 +1,11 @@
-/* views.c - what starts from a committed version: views, snapshots, forks, restores, deletions; and the small change of a
- * host that opens and closes many instances.
+/* views.c - what starts from a committed version: views, snapshots, forks, restores, deletions; and the small change of
+ * a host that opens and closes many instances.
  *
- * An instance of 4 GiB, all stored, is viewed, named, forked, restored and deleted; each of these that is durable
- * on return takes turns with an empty commit that is, too (one metadata key of another instance of the store).
- * What a message or a deletion leaves to the flusher is done before the next one is timed. A small instance of 16
- * pages, in the page cache, is opened, forked, rolled back and advanced, in turns with mapping, registering and
- * unmapping a range of the same size.
+ * An instance of 4 GiB, all stored, is viewed, named, forked, restored and deleted; each of these that is durable on
+ * return takes turns with an empty commit that is, too (one metadata key of another instance of the store). What a
+ * message or a deletion leaves to the flusher is done before the next one is timed. A small instance of 16 pages, in
+ * the page cache, is opened, forked, rolled back and advanced, in turns with mapping, registering and unmapping a range
+ * of the same size.
  */
 #include <pthread.h>
 #include <stdatomic.h>

@@ -46,7 +46,7 @@ static _Noreturn void serve(const worker_role *role, int asked, int answer) {
   void *contestant = role->open(role->env);
   double written = written_bytes();
   uint64_t cpu = cpu_ns();
-  if (!all(answer, &o, sizeof o, true)) _exit(1);
+  if (!all(answer, &o, sizeof o, true)) _exit(EXIT_FAILED);
   while (all(asked, &t, sizeof t, false) && t.messages > 0) {
     double *latencies = need_memory(t.messages * sizeof *latencies);
     uint64_t begin = now_ns();
@@ -59,7 +59,7 @@ static _Noreturn void serve(const worker_role *role, int asked, int answer) {
     written = written_bytes();
     cpu = cpu_ns();
     free(latencies);
-    if (!all(answer, &o, sizeof o, true)) _exit(1);
+    if (!all(answer, &o, sizeof o, true)) _exit(EXIT_FAILED);
   }
   role->close(contestant);
   _exit(0);
