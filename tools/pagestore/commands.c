@@ -344,6 +344,16 @@ const command commands[] = {
      command_upgrade_format},
     {"bench", "[NAME [ARGUMENT...]]", "run a benchmark, or list them",
      "Executes the program bench-NAME beside this one with the arguments, which are its own.\n"
+     "track: first writes to clean blocks, and collecting them, by tracker and pattern.\n"
+     "boundary: pauses of commit and rollback, by dirty blocks and resident memory; wants 12 GiB\n"
+     "of memory and as much disk.\n"
+     "commit: durable messages a second, latencies, bytes written, against LMDB; --peers: against\n"
+     "SQLite and RocksDB, too, where they were there when this was built.\n"
+     "restore: from a closed store to the first byte, and to all of them.\n"
+     "views: views, snapshots, forks, restores, deletions, against an empty commit or a mapping.\n"
+     "These take --json, --plot FILE.png, --store FOLDER (where they make their scratch folder, else\n"
+     "$TMPDIR or /var/tmp: name a real disk), --repetitions N, and --quick, which only shows that\n"
+     "they run. Cases take turns; ratios are within repetitions; the last line has the figures.\n"
      "seed: what it costs a canister to keep its data here, by calls or directly, on wasm2c and\n"
      "Wasmtime. --repetitions N, --only WORKLOAD, --json, --plot FILE.png, --store FOLDER.\n",
      help_options, 0, OPERANDS_RAW, command_bench},

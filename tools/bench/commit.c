@@ -1,0 +1,317 @@
+/* commit.c - durable messages: how many a second, how long one waits, what is written and computed for them.
+ *
+ * A message writes eight blocks in eight pages of 512 MiB: anywhere, or nine in ten of them in a hundredth of the
+ * memory. Ours: one instance that waits for each commit; one that does not (pipelined: the last one is waited
+ * for); 64 instances of 8 MiB, a thread each, that wait; and one that gets 500 messages a second and waits, its
+ * latency counted from when the message was due. Against: LMDB used plainly, SQLite, RocksDB (peers.h) and the
+ * floor. All are filled before, each in a process of its own (worker.h), and take turns. Written is what was given
+ * to write calls; what the file system adds is not in it.
+ */
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "peers.h"
+#include "worker.h"
+
+enum { GROUP = 64, PACE_NS = 2000000, CONTESTANTS_MAX = 16, SUPPLY_BLOCKS = 256 };
+
+/* ---- ours -------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  const bench *b;
+  const char *store_name;
+  unsigned instances;
+  uint64_t pages; /* of each */
+
+  pagestore_store *store;
+  subject *subjects;
+  dice dice;
+  uint8_t *supply; /* new bytes for blocks */
+  /* of the pipelined turn that is under way */
+  uint64_t version_first, messages, *begun_ns;
+  double *latencies_ms;
+  _Atomic uint64_t durable_count;
+} ours;
+
+/* Notes since when pipelined messages are durable. In other turns there are none left to note. */
+static void on_durable(void *env, void *user, uint64_t version, int status) {
+  ours *o = env;
+  (void)user;
+  if (status) die("a queued commit failed: %s", pagestore_strerror(status));
+  uint64_t done = atomic_load(&o->durable_count);
+  for (; done < o->messages && o->version_first + done <= version; done++)
+    o->latencies_ms[done] = (double)(now_ns() - o->begun_ns[done]) / 1e6;
+  atomic_store(&o->durable_count, done);
+}
+
+static void *ours_open(void *env) {
+  ours *o = env;
+  char name[32];
+  o->dice = (dice){23};
+  o->store = subject_store(o->b, o->store_name, PAGESTORE_WITH(pagestore_options, .env = o, .on_durable = on_durable));
+  o->subjects = need_memory(o->instances * sizeof *o->subjects);
+  o->supply = need_memory(SUPPLY_BLOCKS * PAGESTORE_BLOCK);
+  dice_fill(&o->dice, o->supply, SUPPLY_BLOCKS * PAGESTORE_BLOCK);
+  for (unsigned i = 0; i < o->instances; i++) {
+    snprintf(name, sizeof name, "instance %u", i);
+    o->subjects[i] = subject_open(o->store, name, o->pages, 0);
+    subject_fill(&o->subjects[i], 1, true, &o->dice);
+  }
+  return o;
+}
+
+static void ours_close(void *contestant) {
+  ours *o = contestant;
+  for (unsigned i = 0; i < o->instances; i++) subject_close(&o->subjects[i]);
+  need(pagestore_close(o->store), "close");
+}
+
+static const uint8_t *new_bytes(const uint8_t *supply, dice *d) {
+  return supply + dice_below(d, (SUPPLY_BLOCKS - 1) * PAGESTORE_BLOCK / 8) * 8;
+}
+
+static void write_message(ours *o, subject *s, bool skewed, dice *d) {
+  uint64_t blocks[MESSAGE_BLOCKS];
+  worker_blocks(blocks, o->pages, skewed, d);
+  for (unsigned i = 0; i < MESSAGE_BLOCKS; i++)
+    memcpy(s->base + blocks[i] * PAGESTORE_BLOCK, new_bytes(o->supply, d), PAGESTORE_BLOCK);
+}
+
+static double ms_since(uint64_t begin) { return (double)(now_ns() - begin) / 1e6; }
+
+static void run_waiting(ours *o, subject *s, const turn *t, uint64_t messages, dice *d, double *latencies_ms) {
+  for (uint64_t i = 0; i < messages; i++) {
+    uint64_t begin = now_ns();
+    write_message(o, s, t->skewed, d);
+    need(pagestore_commit(s->instance, 0, NULL), "commit");
+    latencies_ms[i] = ms_since(begin);
+  }
+}
+
+static void run_pipelined(ours *o, const turn *t, double *latencies_ms) {
+  subject *s = &o->subjects[0];
+  o->begun_ns = need_memory(t->messages * sizeof *o->begun_ns);
+  o->version_first = pagestore_committed_version(s->instance) + 1;
+  o->latencies_ms = latencies_ms;
+  o->messages = t->messages;
+  atomic_store(&o->durable_count, 0);
+  for (uint64_t i = 0; i < t->messages; i++) {
+    o->begun_ns[i] = now_ns();
+    write_message(o, s, t->skewed, &o->dice);
+    need(pagestore_commit(s->instance, PAGESTORE_ASYNC, NULL), "commit");
+  }
+  need(pagestore_wait(s->instance, o->version_first + t->messages - 1, PAGESTORE_FOREVER), "wait");
+  while (atomic_load(&o->durable_count) < o->messages) usleep(50); /* the callback of the last one */
+  o->messages = 0;
+  free(o->begun_ns);
+}
+
+static void run_paced(ours *o, const turn *t, double *latencies_ms) {
+  uint64_t begin = now_ns();
+  for (uint64_t i = 0; i < t->messages; i++) {
+    uint64_t due = begin + i * PACE_NS;
+    struct timespec when = {(time_t)(due / 1000000000u), (long)(due % 1000000000u)};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &when, NULL)) continue;
+    write_message(o, &o->subjects[0], t->skewed, &o->dice);
+    need(pagestore_commit(o->subjects[0].instance, 0, NULL), "commit");
+    latencies_ms[i] = ms_since(due);
+  }
+}
+
+typedef struct {
+  ours *o;
+  subject *subject;
+  const turn *turn;
+  uint64_t messages;
+  dice dice;
+  double *latencies_ms;
+} member;
+
+static void *run_member(void *env) {
+  member *m = env;
+  need(pagestore_thread_prepare(), "thread_prepare");
+  run_waiting(m->o, m->subject, m->turn, m->messages, &m->dice, m->latencies_ms);
+  return NULL;
+}
+
+static void run_group(ours *o, const turn *t, double *latencies_ms) {
+  pthread_t threads[GROUP];
+  member members[GROUP];
+  uint64_t each = t->messages / o->instances;
+  for (unsigned i = 0; i < o->instances; i++) {
+    members[i] = (member){o, &o->subjects[i], t, each, {dice_next(&o->dice)}, latencies_ms + i * each};
+    need_os(pthread_create(&threads[i], NULL, run_member, &members[i]) == 0, "pthread_create");
+  }
+  for (unsigned i = 0; i < o->instances; i++) pthread_join(threads[i], NULL);
+}
+
+static void ours_run(void *contestant, const turn *t, double *latencies_ms) {
+  ours *o = contestant;
+  if (o->instances > 1) run_group(o, t, latencies_ms);
+  else if (t->kind == TURN_PIPELINED) run_pipelined(o, t, latencies_ms);
+  else if (t->kind == TURN_PACED) run_paced(o, t, latencies_ms);
+  else run_waiting(o, &o->subjects[0], t, t->messages, &o->dice, latencies_ms);
+}
+
+/* ---- theirs ------------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+  const bench *b;
+  const peer_kind *kind;
+  unsigned number;
+  uint64_t pages;
+  peer *peer;
+  dice dice;
+  uint8_t *supply;
+} theirs;
+
+static void *theirs_open(void *env) {
+  theirs *o = env;
+  char path[PATH_MAX + 16];
+  snprintf(path, sizeof path, "%s/peer-%u", o->b->folder, o->number);
+  o->dice = (dice){29};
+  o->supply = need_memory(SUPPLY_BLOCKS * PAGESTORE_BLOCK);
+  dice_fill(&o->dice, o->supply, SUPPLY_BLOCKS * PAGESTORE_BLOCK);
+  o->peer = o->kind->open(path, o->pages);
+  return o;
+}
+
+static void theirs_run(void *contestant, const turn *t, double *latencies_ms) {
+  theirs *o = contestant;
+  uint64_t blocks[MESSAGE_BLOCKS];
+  uint8_t bytes[MESSAGE_BLOCKS * PAGESTORE_BLOCK];
+  for (uint64_t i = 0; i < t->messages; i++) {
+    uint64_t begin = now_ns();
+    worker_blocks(blocks, o->pages, t->skewed, &o->dice);
+    memcpy(bytes, o->supply + dice_below(&o->dice, (SUPPLY_BLOCKS - MESSAGE_BLOCKS) * PAGESTORE_BLOCK / 8) * 8,
+           sizeof bytes);
+    o->kind->message(o->peer, blocks, MESSAGE_BLOCKS, bytes);
+    latencies_ms[i] = ms_since(begin);
+  }
+}
+
+static void theirs_close(void *contestant) {
+  theirs *o = contestant;
+  o->kind->close(o->peer);
+}
+
+/* ---- turns ------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  char name[48];
+  worker *worker;
+  turn turn;
+  series *rate, *p50, *p99, *written, *cpu;
+} entry;
+
+static void take_turn(void *env) {
+  entry *e = env;
+  outcome o = worker_turn(e->worker, &e->turn);
+  double messages = (double)e->turn.messages;
+  series_add(e->rate, messages / o.seconds);
+  series_add(e->p50, o.p50_ms);
+  series_add(e->p99, o.p99_ms);
+  series_add(e->cpu, o.cpu_seconds * 1e6 / messages);
+  if (isnan(o.written_bytes)) series_refuse(e->written, "/proc/self/io cannot be read");
+  else series_add(e->written, o.written_bytes / (messages * MESSAGE_BLOCKS * PAGESTORE_BLOCK));
+}
+
+typedef struct {
+  bench *b;
+  worker one, group, peers[CONTESTANTS_MAX];
+  const peer_kind *kinds[CONTESTANTS_MAX];
+  size_t peer_count;
+} contest;
+
+static void start_all(contest *c, uint64_t bytes) {
+  static ours one, group;
+  static theirs others[CONTESTANTS_MAX];
+  uint64_t pages = bytes / PAGESTORE_PAGE;
+  bench_say(c->b, "filling");
+  one = (ours){.b = c->b, .store_name = "one", .instances = 1, .pages = pages};
+  group = (ours){.b = c->b, .store_name = "group", .instances = GROUP, .pages = pages / GROUP};
+  if (group.pages < 16) group.pages = 16;
+  c->one = worker_start(&(worker_role){ours_open, ours_run, ours_close, &one});
+  c->group = worker_start(&(worker_role){ours_open, ours_run, ours_close, &group});
+  for (unsigned i = 0; i < peers_kinds; i++) {
+    if (peers_all[i]->only_asked && !c->b->peers) continue;
+    bench_say(c->b, "filling %s", peers_all[i]->name);
+    others[i] = (theirs){.b = c->b, .kind = peers_all[i], .number = i, .pages = pages};
+    c->kinds[c->peer_count] = peers_all[i];
+    c->peers[c->peer_count++] = worker_start(&(worker_role){theirs_open, theirs_run, theirs_close, &others[i]});
+  }
+}
+
+static void make_series(bench *b, entry *e) {
+  const char *pattern = e->turn.skewed ? "skewed" : "uniform";
+  e->rate = bench_series(b, "1/s", "%s, %s: durable messages", e->name, pattern);
+  e->p50 = bench_series(b, "ms", "%s, %s: latency, median", e->name, pattern);
+  e->p99 = bench_series(b, "ms", "%s, %s: latency, 99 of 100", e->name, pattern);
+  e->written = bench_series(b, "x", "%s, %s: written per byte dirtied", e->name, pattern);
+  e->cpu = bench_series(b, "us", "%s, %s: processor time a message", e->name, pattern);
+}
+
+/* The entries of one pattern: LMDB's place is told, the others are compared with it. */
+static size_t make_entries(contest *c, bool skewed, entry *entries, size_t *lmdb) {
+  bench *b = c->b;
+  size_t count = 0;
+  uint64_t waiting = bench_size(b, 400, 20), pipelined = bench_size(b, 4000, 200), paced = bench_size(b, 1500, 50);
+  entries[count++] = (entry){.name = "ours, one that waits",
+                             .worker = &c->one,
+                             .turn = {TURN_WAITING, skewed, waiting}};
+  entries[count++] = (entry){.name = "ours, pipelined", .worker = &c->one, .turn = {TURN_PIPELINED, skewed, pipelined}};
+  entries[count++] = (entry){.name = "ours, 500 a second", .worker = &c->one, .turn = {TURN_PACED, skewed, paced}};
+  if (!skewed)
+    entries[count++] = (entry){.name = "ours, 64 that wait",
+                               .worker = &c->group,
+                               .turn = {TURN_WAITING, skewed, bench_size(b, 1600, 128)}};
+  for (size_t i = 0; i < c->peer_count; i++) {
+    entry *e = &entries[count];
+    *e = (entry){.worker = &c->peers[i], .turn = {TURN_WAITING, skewed, waiting}};
+    snprintf(e->name, sizeof e->name, "%s", c->kinds[i]->name);
+    if (c->kinds[i] == &peer_lmdb) *lmdb = count;
+    count++;
+  }
+  for (size_t i = 0; i < count; i++) make_series(b, &entries[i]);
+  for (size_t i = 0; i < count; i++) {
+    if (i == *lmdb) continue;
+    series_against(entries[i].rate, entries[*lmdb].rate);
+    series_against(entries[i].p50, entries[*lmdb].p50);
+  }
+  return count;
+}
+
+static void measure(contest *c, bool skewed) {
+  bench *b = c->b;
+  static entry entries[CONTESTANTS_MAX];
+  bench_case cases[CONTESTANTS_MAX];
+  size_t lmdb = 0, count = make_entries(c, skewed, entries, &lmdb);
+  bench_say(b, "%s", skewed ? "skewed" : "uniform");
+  for (size_t i = 0; i < count; i++) cases[i] = (bench_case){take_turn, &entries[i]};
+  bench_interleave(b, cases, count, bench_repetitions(b, 5), 1);
+  double pipelined = series_ratio(entries[1].rate, entries[lmdb].rate);
+  bench_figure(b, skewed ? "pipelined_over_lmdb_skewed" : "pipelined_over_lmdb_uniform", pipelined);
+  bench_figure(b, skewed ? "written_per_dirty_skewed" : "written_per_dirty_uniform", series_median(entries[1].written));
+  if (skewed) return;
+  bench_figure(b, "groups64_over_lmdb", series_ratio(entries[3].rate, entries[lmdb].rate));
+  bench_figure(b, "sync_latency_over_lmdb", series_ratio(entries[0].p50, entries[lmdb].p50));
+  bench_figure(b, "sync_p99_ms_at_500", series_median(entries[2].p99));
+}
+
+void bench_commit(bench *b) {
+  uint64_t bytes = bench_size(b, 512 * MIB, 16 * MIB);
+  contest c = {.b = b};
+  bench_disk_needed(b, bytes * (b->peers ? 16 : 6) + GIB / 4);
+  start_all(&c, bytes);
+  measure(&c, false);
+  measure(&c, true);
+  worker_stop(&c.one);
+  worker_stop(&c.group);
+  for (size_t i = 0; i < c.peer_count; i++) worker_stop(&c.peers[i]);
+}
