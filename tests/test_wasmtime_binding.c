@@ -162,22 +162,23 @@ static void a_memory_is_bound_once(void **state) {
 
 static const char three_wat[] =
     "(module (memory $a (export \"a\") 1) (memory $b (export \"b\") 1) (memory $c (export \"c\") 1)"
+    "(export \"memory\" (memory $b)) (export \"b2\" (memory $b)) (export \"c2\" (memory $c))"
     "(data (memory $a) (i32.const 0) \"a\") (data (memory $b) (i32.const 0) \"b\") (data (memory $c) (i32.const 0) "
     "\"c\"))";
 
-/* Listed out of order: the names tell. Without names, and for a module that was not examined, the order does. */
+/* Listed out of order: the names tell, any of those that a memory has. Without names, and for a module that was not
+ * examined, the order does. */
 static void names_tell_which_is_which(void **state) {
-  static const char *const named[] = {"c", "a", "b"}, *const plain[] = {NULL, NULL, NULL},
+  static const char *const named[] = {"c", "a", "b"}, *const more[] = {"c2", "memory", "a"},
+                           *const last[] = {"b2", "c2", "a"}, *const plain[] = {NULL, NULL, NULL},
                            *const wrong[] = {"b", "a", "c"};
   static const struct {
     const char *const *names;
     const char *bytes;
     bool adopted;
     int status;
-  } cases[] = {{named, "cab", false, 0},
-               {plain, "abc", false, 0},
-               {plain, "abc", true, 0},
-               {wrong, "", true, PAGESTORE_EINVAL}};
+  } cases[] = {{named, "cab", false, 0}, {more, "cba", false, 0}, {last, "bca", false, 0},
+               {plain, "abc", false, 0}, {plain, "abc", true, 0}, {wrong, "", true, PAGESTORE_EINVAL}};
   pagestore_wasmtime_module module, adopted;
   (void)state;
   assert_int_equal(module_of(three_wat, 0, &module), 0);

@@ -6,42 +6,35 @@ set -u
 source=${SOURCE:-$(cd "$(dirname "$0")/.." && pwd)}
 program=${BUILD:-$source/build}/tools/pagestore
 [ -x "$program" ] || { echo "no $program: libsmartcols-dev or libjansson-dev was missing when it was built"; exit 77; }
-command -v npm > /dev/null && command -v node > /dev/null || { echo "no npm: apt-get install nodejs npm"; exit 77; }
 command -v wasm-validate > /dev/null || { echo "no wabt: apt-get install wabt"; exit 77; }
+. "$source/tests/support/npm.bash"
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cd "$scratch" || exit 1
-echo '{}' > package.json
-timeout 600 npm install --ignore-scripts --no-audit --no-fund wabt@1.0.39 motoko@4.10 azle@0.33 > npm.log 2>&1 ||
-  { echo "npm cannot fetch wabt, motoko and azle: $(grep -m 1 -iE 'err' npm.log)"; exit 77; }
+npm_packages wabt@1.0.39 motoko@4.10 azle@0.33
 
 die() { echo "$*"; exit 1; }
 count=0
 
 # ---- modules -----------------------------------------------------------------------------------------------------------------------
 
-cat > compile.js <<'JS'
-const motoko = require('motoko').default || require('motoko'), fs = require('fs');
-const programs = {
-  variables: `persistent actor {
-    var names : [Text] = ["first"];
-    public func add(name : Text) : async Nat { names := [name]; names.size() };
-    public query func first() : async Text { names[0] };
-  }`,
-  region: `import Prim "mo:⛔";
-  persistent actor {
-    let region = Prim.regionNew();
-    public func put(x : Nat64) : async Nat64 { ignore Prim.regionGrow(region, 1); Prim.regionStoreNat64(region, 0, x); Prim.regionSize(region) };
-    public query func get() : async Nat64 { Prim.regionLoadNat64(region, 0) };
-  }`,
-};
-for (const [name, text] of Object.entries(programs)) {
-  motoko.write(name + '.mo', text);
-  fs.writeFileSync('motoko-' + name + '.wasm', motoko.file(name + '.mo').wasm('ic').wasm);
+cat > motoko-variables.mo <<'MO'
+persistent actor {
+  var names : [Text] = ["first"];
+  public func add(name : Text) : async Nat { names := [name]; names.size() };
+  public query func first() : async Text { names[0] };
 }
-JS
-node compile.js || die "the Motoko compiler failed"
+MO
+cat > motoko-region.mo <<'MO'
+import Prim "mo:⛔";
+persistent actor {
+  let region = Prim.regionNew();
+  public func put(x : Nat64) : async Nat64 { ignore Prim.regionGrow(region, 1); Prim.regionStoreNat64(region, 0, x); Prim.regionSize(region) };
+  public query func get() : async Nat64 { Prim.regionLoadNat64(region, 0) };
+}
+MO
+motoko_compile motoko-variables.mo motoko-region.mo
 for file in node_modules/azle/dist/canister_templates/*.wasm; do cp "$file" "azle-$(basename "$file")" || die "no Azle module"; done
 
 # ---- through the rewriter ------------------------------------------------------------------------------------------------------------

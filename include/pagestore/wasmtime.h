@@ -96,11 +96,12 @@ enum {
 };
 typedef struct {
   wasmtime_module_t *module;
-  uint32_t memory_count;                           /* memories it defines; UINT32_MAX: not known */
-  char *memory_names[PAGESTORE_WASMTIME_MEMORIES]; /* under which they are exported, or NULL */
-  uint32_t hidden_globals;                         /* mutable and not exported */
-  bool changes_tables;                             /* has an instruction that does */
-  char detail[256];                                /* of a failure */
+  uint32_t memory_count; /* memories it defines; UINT32_MAX: not known */
+  /* under which each is exported: all of them, each with its zero, then an empty one; or NULL */
+  char *memory_names[PAGESTORE_WASMTIME_MEMORIES];
+  uint32_t hidden_globals; /* mutable and not exported */
+  bool changes_tables;     /* has an instruction that does */
+  char detail[256];        /* of a failure */
 } pagestore_wasmtime_module;
 
 /* Compiles and examines a module in binary form. EINVAL: it is none; EUNSUPPORTED as above. Thread: any */

@@ -189,6 +189,27 @@ static void pagestore_wasmtime_globals(pagestore_wasmtime_search *s, pagestore_w
   }
 }
 
+static bool pagestore_wasmtime_has_name(const char *names, const char *name) {
+  for (; names && *names; names += strlen(names) + 1)
+    if (strcmp(names, name) == 0) return true;
+  return false;
+}
+
+/* Left out: an empty name, and one with a zero byte inside. */
+static bool pagestore_wasmtime_add_name(pagestore_wasmtime_module *module, uint64_t index, const uint8_t *name,
+                                        size_t bytes) {
+  char *names = module->memory_names[index];
+  size_t used = 0;
+  if (!bytes || memchr(name, 0, bytes)) return true;
+  while (names && names[used]) used += strlen(names + used) + 1;
+  names = (char *)realloc(names, used + bytes + 2);
+  if (!names) return false;
+  memcpy(names + used, name, bytes);
+  names[used + bytes] = names[used + bytes + 1] = 0;
+  module->memory_names[index] = names;
+  return true;
+}
+
 static void pagestore_wasmtime_exports(pagestore_wasmtime_search *s, pagestore_wasmtime_reader *r) {
   for (uint64_t n = pagestore_wasmtime_number(r); n && !r->bad; n--) {
     uint64_t bytes = pagestore_wasmtime_number(r);
@@ -200,15 +221,10 @@ static void pagestore_wasmtime_exports(pagestore_wasmtime_search *s, pagestore_w
     if (kind == 3 && index < s->global_count) s->global_kinds[index] |= 2;
     if (kind != 2 || index < s->imported_memories) continue;
     index -= s->imported_memories;
-    if (index >= PAGESTORE_WASMTIME_MEMORIES || s->module->memory_names[index]) continue;
-    char *copy = (char *)malloc((size_t)bytes + 1);
-    if (!copy) {
+    if (index < PAGESTORE_WASMTIME_MEMORIES && !pagestore_wasmtime_add_name(s->module, index, name, (size_t)bytes)) {
       r->bad = true;
       return;
     }
-    memcpy(copy, name, (size_t)bytes);
-    copy[bytes] = 0;
-    s->module->memory_names[index] = copy;
   }
 }
 

@@ -76,13 +76,13 @@ static wasmtime_error_t *pagestore_wasmtime_grow(void *env, size_t bytes) {
 /* The next listed memory that the module's definition number `served` is. */
 static pagestore_wasmtime_bound *pagestore_wasmtime_next(pagestore_wasmtime *guest) {
   const pagestore_wasmtime_module *module = guest->serving;
-  const char *name = module->memory_count == UINT32_MAX ? NULL : module->memory_names[guest->served];
+  const char *names = module->memory_count == UINT32_MAX ? NULL : module->memory_names[guest->served];
   for (int named = 1; named >= 0; named--)
     for (size_t i = 0; i < guest->count; i++) {
       pagestore_wasmtime_bound *bound = &guest->memories[i];
       if (bound->taken) continue;
       if (module->memory_count == UINT32_MAX) return bound;
-      if (named ? name && bound->export_name && strcmp(name, bound->export_name) == 0 : !bound->export_name)
+      if (named ? bound->export_name && pagestore_wasmtime_has_name(names, bound->export_name) : !bound->export_name)
         return bound;
     }
   return NULL;
