@@ -1,5 +1,5 @@
-/* bench.c - `pagestore bench`: executes the benchmark of that name, a program bench-NAME beside this one, or, where this
- * one is installed in PREFIX/bin, in PREFIX/libexec/pagestore.
+/* bench.c - `pagestore bench`: executes the benchmark of that name, a program bench-NAME beside this one, or, where
+ * this one is installed in PREFIX/bin, in PREFIX/libexec/pagestore.
  *
  * They are programs of their own because they need what `pagestore` must not: engines, translated modules, other stores
  * to compare with. Theirs are the options, the output and the exit code.
