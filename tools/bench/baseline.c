@@ -34,17 +34,11 @@ region region_new(uint64_t bytes, uint64_t blocks_max) {
   return r;
 }
 
-void region_free(region *r) {
-  munmap(r->base, r->bytes);
-  free(r->copies);
-  free(r->noted);
-  if (r->uffd >= 0) close(r->uffd);
-}
-
 /* ---- the replica's way ------------------------------------------------------------------------------------------- */
 
 static region *armed;
 static struct sigaction before;
+static bool is_installed;
 static volatile sig_atomic_t refused;
 
 static void pass_on(int sig, siginfo_t *info, void *context) {
@@ -75,7 +69,8 @@ void ic_begin(region *r) {
     struct sigaction act = {.sa_sigaction = note_write, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     static char stack[65536];
     need_os(sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL) == 0, "sigaltstack");
-    if (!armed) need_os(sigaction(SIGSEGV, &act, &before) == 0, "sigaction");
+    if (!is_installed) need_os(sigaction(SIGSEGV, &act, &before) == 0, "sigaction");
+    is_installed = true;
     armed = r;
   }
   r->noted_count = 0;
@@ -98,6 +93,14 @@ void ic_commit(region *r) {
 void ic_rollback(region *r) {
   for (uint64_t i = 0; i < r->noted_count; i++)
     memcpy(r->base + r->noted[i] * PAGESTORE_BLOCK, r->copies + i * PAGESTORE_BLOCK, PAGESTORE_BLOCK);
+}
+
+void region_free(region *r) {
+  if (armed == r) armed = NULL;
+  munmap(r->base, r->bytes);
+  free(r->copies);
+  free(r->noted);
+  if (r->uffd >= 0) close(r->uffd);
 }
 
 /* ---- the kernel's way, without a library ------------------------------------------------------------------------- */

@@ -311,6 +311,8 @@ void bench_commit(bench *b) {
   start_all(&c, bytes);
   measure(&c, false);
   measure(&c, true);
+  if (b->peers)
+    bench_note(b, "RocksDB compacts after more messages than a turn has: what it writes then is counted in part only");
   worker_stop(&c.one);
   worker_stop(&c.group);
   for (size_t i = 0; i < c.peer_count; i++) worker_stop(&c.peers[i]);
