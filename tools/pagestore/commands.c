@@ -117,12 +117,15 @@ static const option send_options[] = {
     {"since", 's', "SNAPSHOT", "only what differs from this snapshot of the instance"},
     {"output", 'o', "FILE", "into a new file instead of stdout"},
     {"level", 'l', "N", "of zstd, 1 to 19; 0: not compressed; 3 is the default"},
+    {"skip", 'k', "BYTES", "leave out the first bytes of the stream: they arrived before"},
     OPTION_PROGRESS,
     OPTION_TRUST,
     OPTION_HELP,
     OPTION_END,
 };
 static const option receive_options[] = {
+    {"spool", 's', "FILE", "keep what arrives in this file, behind what it has; it goes when all is received"},
+    {"where", 'w', NULL, "print how many bytes are in the spool, and end"},
     {"create", 'c', NULL, "make the store if it is not there"},
     OPTION_PROGRESS,
     OPTION_TRUST,
@@ -297,11 +300,16 @@ const command commands[] = {
      import_options, 4, 4, command_import},
     {"send", "STORE INSTANCE [SNAPSHOT]", "an instance as a stream, whole or since a snapshot",
      "Without SNAPSHOT the present, on top of which nothing can be sent later. The stream is\n"
-     "checksummed and compressed by zstd.\n",
+     "checksummed and compressed by zstd.\n"
+     "Between snapshots it is the same bytes each time, with the same program, zstd and --level: where a\n"
+     "connection broke, --skip leaves out what arrived, and `receive --spool FILE` puts it together.\n",
      send_options, 2, 3, command_send},
     {"receive", "STORE INSTANCE [FILE]", "a stream becomes an instance, or its next version",
      "From stdin without FILE. A whole stream makes a new instance; one since a snapshot needs an\n"
-     "instance that has this snapshot and nothing after it. All of it is one transaction.\n",
+     "instance that has this snapshot and nothing after it. All of it is one transaction.\n"
+     "For long streams over connections that break: `receive --spool FILE STORE INSTANCE`, and again,\n"
+     "fed by `send --skip N`, N being what `receive --spool FILE --where STORE INSTANCE` prints. If the\n"
+     "stream is refused as damaged, remove FILE and send all of it.\n",
      receive_options, 2, 3, command_receive},
     {"backup", "STORE NEW", "a consistent copy of a store, also while a runtime writes it",
      "NEW is a path that is not there, or an empty directory. The copy is what was durable when it\n"
