@@ -71,6 +71,29 @@ done
 [ "$(sha256sum d/data.mdb)" = "$before" ] || die "a damaged stream changed the store"
 command -v script > /dev/null && { script -qec "'$program' send s alpha" /dev/null > typed 2>&1; grep -q 'not for a terminal' typed || die "bytes on a terminal"; }
 
+# ---- a stream in pieces -----------------------------------------------------------------------------------------------------------
+
+"$host" wide w2 && "$program" snapshot create w2 wide a > out || exit 1
+for level in 0 3 19; do
+  "$program" send -l $level w2 wide a > whole.stream && "$program" send -l $level w2 wide a | cmp -s - whole.stream || die "another stream at level $level"
+  size=$(stat -c %s whole.stream)
+  want 0 receive --spool spool --where in$level x; out '^0$'
+  want 2 send --skip 1 w2 wide; err 'needs a SNAPSHOT'
+  head -c $((size / 3)) whole.stream > piece
+  want 3 receive -c --spool spool in$level x piece; err 'incomplete|stream'
+  want 0 receive --spool spool --where in$level x; out "^$((size / 3))\$"
+  "$program" send -l $level --skip $((size / 3)) w2 wide a | head -c 1000 | "$program" receive --spool spool in$level x > out 2> err; [ "${PIPESTATUS[2]}" = 3 ] || die "a piece was the whole"
+  want 0 receive --spool spool --where in$level x; at=$(cat out); [ "$at" = $((size / 3 + 1000)) ] || die "$at bytes"
+  "$program" send -l $level --skip "$at" w2 wide a | "$program" receive --spool spool in$level x > out 2> err || die "the pieces were refused"
+  [ ! -e spool ] || die "the spool stayed"
+  [ "$(image in$level x main)" = "$(image w2 wide main)" ] || die "the pieces make another memory"
+done
+want 3 send --skip 1G w2 wide a -o none; err 'another one'; [ ! -e none ] || die "a file without a stream"
+{ head -c 5000 whole.stream; tail -c +5002 whole.stream; } > gap
+want 3 receive --spool spool in0 y gap; [ -s spool ] || die "the spool is gone"; want 0 ls in0; no_out '^y '
+want 2 receive --where in0 y; err '--spool'
+rm -rf spool w2 in0 in3 in19
+
 # ---- how far it is ----------------------------------------------------------------------------------------------------------------
 
 # follows LAST-LINE-REGEX COMMAND...: the last JSON line on stderr

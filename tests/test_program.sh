@@ -17,6 +17,13 @@ done
 want 2; err 'which command'
 want 2 frobnicate; err "'frobnicate' is no command" 'pagestore help'
 want 2 help frobnicate; err 'no command'
+for pair in stta:stat sned:send chekc:check dif:diff imports:import lss:ls recovr:recover; do
+  want 2 ${pair%:*}; err "did you mean '${pair#*:}'\?$"
+done
+for word in frobnicate x '' $'\e[31m' aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; do
+  want 2 "$word"; ! grep -q 'did you' err || die "a suggestion for $word"; ! grep -q $'\e' err || die "a control character"
+done
+want 2 help stats; err "did you mean 'stat'"
 want 2 ls; err 'operands are missing' '^usage: pagestore ls STORE'
 want 2 ls a b; err "'b' is one operand too many"
 want 2 ls --frob a; err '--frob is not an option'
@@ -83,6 +90,43 @@ want 0 log s alpha; lines 4
 [ "$(awk 'NR > 1 { print $1 }' out | tr '\n' ' ')" = "3 2 1 " ] || die "not the newest first"
 out '^ +3 +20[0-9T:.Z-]+ - +4 +2 +- ' '^ +2 .* two +3 +2 +[0-9]+ '
 want 0 log --json s alpha; out '"snapshot": null' '"snapshot": "one"'
+
+# ---- every key of JSON is told in help; -- and - --------------------------------------------------------------------------------
+
+while read -r line; do
+  # shellcheck disable=SC2086
+  timeout 60 "$program" $line > document 2> err; [ $? -le 1 ] || die "failed: $line"
+  shown=$line
+  python3 -c 'import json, sys; json.load(open("document"))' || die "no JSON"
+  want 0 help "${line%% *}"
+  for key in $(grep -o '"[a-z_]*":' document | tr -d '":' | sort -u); do out "\b$key\b"; done
+done <<'L'
+ls -j s
+stat -j s
+stat -j s alpha
+log -j s alpha
+show -j s alpha
+diff -j s alpha one two
+snapshot list -j s alpha
+restore -n -j s alpha one
+prune -n -j --keep 1 s
+doctor -j s
+check -j --deep s
+recover -j s saved
+L
+rm -rf saved
+cp -r s ./-s
+want 0 ls -- -s; out '^alpha '
+want 2 ls -s; err '-s is not an option'
+want 0 export -- -s alpha main -img; cmp -s ./-img <("$program" dump --raw -- -s alpha main) || die "a name with a dash"
+"$program" send s alpha one | "$program" receive -c r copy - > out 2> err || die "receive - failed"
+"$program" send s alpha one -o - | cmp -s - <("$program" send s alpha one) || die "-o - is not stdout"
+rm -rf r ./-s ./-img
+for command in 'ls s' 'stat s' 'debug s rows' 'dump --page 0 s alpha main' 'help'; do
+  # shellcheck disable=SC2086
+  shown="$command to nobody"; { "$program" $command; echo $? > code; } 2> err | true
+  [ ! -s err ] || die "not quiet on a closed pipe"
+done
 
 # ---- bytes ------------------------------------------------------------------------------------------------------------------
 

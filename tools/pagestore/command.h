@@ -52,6 +52,8 @@ struct command {
 
 extern const command commands[]; /* ends with name NULL */
 const command *command_find(const char *name);
+/* EXIT_USAGE: there is none of this name, complained, with the one that was meant if there is one like it. */
+int command_unknown(const char *name);
 
 /* The option's value, or NULL. The name must be one of the command's. */
 const char *option_value(const invocation *, const char *name);

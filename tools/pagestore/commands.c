@@ -117,12 +117,15 @@ static const option send_options[] = {
     {"since", 's', "SNAPSHOT", "only what differs from this snapshot of the instance"},
     {"output", 'o', "FILE", "into a new file instead of stdout"},
     {"level", 'l', "N", "of zstd, 1 to 19; 0: not compressed; 3 is the default"},
+    {"skip", 'k', "BYTES", "leave out the first bytes of the stream: they arrived before"},
     OPTION_PROGRESS,
     OPTION_TRUST,
     OPTION_HELP,
     OPTION_END,
 };
 static const option receive_options[] = {
+    {"spool", 's', "FILE", "keep what arrives in this file, behind what it has; it goes when all is received"},
+    {"where", 'w', NULL, "print how many bytes are in the spool, and end"},
     {"create", 'c', NULL, "make the store if it is not there"},
     OPTION_PROGRESS,
     OPTION_TRUST,
@@ -220,20 +223,30 @@ static const option debug_options[] = {
 
 const command commands[] = {
     {"ls", "STORE", "list the instances of a store",
-     "Each instance by name: its version, memory pages, what of them is stored, its module hash.\n",
+     "Each instance by name: its version, memory pages, what of them is stored, its module hash.\n"
+     "JSON: instances: each name, version, pages, stored_pages, stored_bytes, module (null: none).\n",
      listing_options, 1, 1, command_ls},
     {"stat", "STORE [INSTANCE]", "what a store or one of its instances is made of",
      "A store: format, bytes in its file, free bytes, instances, snapshots. An instance: its\n"
      "version, module, memories, metadata keys with their sizes, and its snapshots with what\n"
-     "each alone keeps from being freed.\n",
+     "each alone keeps from being freed.\n"
+     "JSON of a store: format, id, created, file_bytes, free_bytes, free_largest_run_bytes, map_bytes,\n"
+     "instances, snapshots, layers, trash_pending; features_incompatible, features_read_only and\n"
+     "features_compatible where not 0. Of an instance: instance, version, committed, versions_kept,\n"
+     "module, pages, stored_pages, stored_bytes; memories: each memory, index_bits, keep, pages,\n"
+     "max_pages, stored_pages, stored_bytes; metadata: each metadata (its key), bytes; snapshots: each\n"
+     "snapshot, version, time, retained_bytes.\n",
      stat_options, 1, 2, command_stat},
     {"log", "STORE INSTANCE", "the kept versions of an instance, newest first",
      "The present and each snapshot: version, time, pages, what is stored, and what a snapshot\n"
-     "alone retains.\n",
+     "alone retains.\n"
+     "JSON: versions: each version, time, snapshot (null: the present), pages, stored_pages,\n"
+     "retained_bytes, module.\n",
      listing_options, 2, 2, command_log},
     {"show", "STORE INSTANCE [KEY]", "the metadata of an instance, or one value of it",
      "Values that are text as text, others in hex, long ones cut; --json cuts nothing. With KEY the\n"
-     "exact bytes of its value.\n",
+     "exact bytes of its value.\n"
+     "JSON: metadata: each key, bytes, kind (text, hex), value.\n",
      show_options, 2, 3, command_show},
     {"dump", "STORE INSTANCE MEMORY", "print the bytes of a memory",
      "Without a range and with --hex only lines that are not all zeros are printed; --raw always\n"
@@ -244,17 +257,23 @@ const command commands[] = {
     {"diff", "STORE INSTANCE [FROM [TO]]", "what differs between two kept versions",
      "FROM and TO are names of snapshots; - is the present. FROM defaults to the newest snapshot,\n"
      "TO to the present. Blocks of 4 KiB whose bytes differ, sizes of memories, metadata and the\n"
-     "module. Ends with 1 if anything differs.\n",
+     "module. Ends with 1 if anything differs.\n"
+     "JSON: from, from_version, to, to_version (null: the present); complete: false if damage ended the\n"
+     "comparison; blocks: runs, each memory, offset, bytes, page_first, page_last, block_first (in its\n"
+     "page), blocks; state: each what (memory, metadata, module), name, from, to.\n",
      diff_options, 2, 4, command_diff},
     {"snapshot", "create|list|drop STORE INSTANCE [SNAPSHOT]", "name, list or drop versions of an instance",
      "create names the present version. drop is for good, so it asks, or wants --yes; the storage\n"
      "that only this snapshot kept is given back while a writer is at work. No runtime may have\n"
-     "the store open, but for list.\n",
+     "the store open, but for list.\n"
+     "JSON: snapshots: each snapshot, version, time, pages, stored_pages, retained_bytes.\n",
      snapshot_options, 3, 4, command_snapshot},
     {"restore", "STORE INSTANCE SNAPSHOT", "make the present what a snapshot is",
      "Shows what differs, asks, and commits memories, metadata and module hash of the snapshot as\n"
      "one new version. The snapshot stays. No runtime may have the store open, but for --dry-run.\n"
-     "Ends with 1 if something that was compared is damaged; it is restored nevertheless.\n",
+     "Ends with 1 if something that was compared is damaged; it is restored nevertheless.\n"
+     "JSON: instance, version, snapshot, snapshot_version, blocks and bytes that differ; state: each\n"
+     "what, name, from, to, as of diff.\n",
      restore_options, 3, 3, command_restore},
     {"fork", "STORE INSTANCE NEW", "a new instance that begins as this one",
      "Both share what is stored until one of them changes it.\n", fork_options, 3, 3, command_fork},
@@ -264,7 +283,8 @@ const command commands[] = {
      delete_options, 2, 2, command_delete},
     {"prune", "STORE [INSTANCE]", "drop snapshots that are too many or too old",
      "Of one instance, or of each. With --keep and --older-than both, a snapshot goes only if\n"
-     "both say so. Lists them, asks, and drops them.\n",
+     "both say so. Lists them, asks, and drops them.\n"
+     "JSON: dropped: each instance, snapshot, version, time.\n",
      prune_options, 1, 2, command_prune},
     {"plot", "STORE INSTANCE [MEMORY]", "draw where an instance has been writing",
      "A map of the memory's pages by the kept version before which they changed last, and what is\n"
@@ -280,11 +300,16 @@ const command commands[] = {
      import_options, 4, 4, command_import},
     {"send", "STORE INSTANCE [SNAPSHOT]", "an instance as a stream, whole or since a snapshot",
      "Without SNAPSHOT the present, on top of which nothing can be sent later. The stream is\n"
-     "checksummed and compressed by zstd.\n",
+     "checksummed and compressed by zstd.\n"
+     "Between snapshots it is the same bytes each time, with the same program, zstd and --level: where a\n"
+     "connection broke, --skip leaves out what arrived, and `receive --spool FILE` puts it together.\n",
      send_options, 2, 3, command_send},
     {"receive", "STORE INSTANCE [FILE]", "a stream becomes an instance, or its next version",
      "From stdin without FILE. A whole stream makes a new instance; one since a snapshot needs an\n"
-     "instance that has this snapshot and nothing after it. All of it is one transaction.\n",
+     "instance that has this snapshot and nothing after it. All of it is one transaction.\n"
+     "For long streams over connections that break: `receive --spool FILE STORE INSTANCE`, and again,\n"
+     "fed by `send --skip N`, N being what `receive --spool FILE --where STORE INSTANCE` prints. If the\n"
+     "stream is refused as damaged, remove FILE and send all of it.\n",
      receive_options, 2, 3, command_receive},
     {"backup", "STORE NEW", "a consistent copy of a store, also while a runtime writes it",
      "NEW is a path that is not there, or an empty directory. The copy is what was durable when it\n"
@@ -301,7 +326,8 @@ const command commands[] = {
      backup_options, 1, 1, command_compact},
     {"doctor", "[STORE]", "what this machine means for pagestore, and for a store on it",
      "Kernel, trackers and which one auto takes, memory, limits, LMDB, engines; of a store its file\n"
-     "system and file. Ends with 1 if there is any advice.\n",
+     "system and file. Ends with 1 if there is any advice.\n"
+     "JSON: findings: each what, found, advice (null: none).\n",
      listing_options, 0, 1, command_doctor},
     {"new-example", "wasm2c DIRECTORY", "a small host and canister to begin with",
      "A new directory with a canister in C, a host that keeps its memory in a store, and a Makefile.\n",
@@ -337,7 +363,8 @@ const command commands[] = {
     {"debug", "STORE metas|tables|records|rows|free|page", "raw views of a store's file",
      "Both meta pages; the tables of the newest; the catalog's records; the keys of page rows; the\n"
      "free list; one LMDB page with its nodes. Read without LMDB, whatever state the file is in:\n"
-     "pagestore-format(5) tells what is there, `pagestore check` judges it.\n",
+     "pagestore-format(5) tells what is there, `pagestore check` judges it. JSON: what the tables show,\n"
+     "under the name of the view; it follows the format, so other versions may have other keys.\n",
      debug_options, 2, 2, command_debug},
     {"upgrade-format", "STORE", "bring a store to the newest format",
      "There is one format so far. A store of a newer one is refused, with its version.\n", trust_options, 1, 1,

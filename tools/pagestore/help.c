@@ -1,4 +1,5 @@
 /* help.c - help and version, out of the table of commands. */
+#include <limits.h>
 #include <pagestore.h>
 #include <stdio.h>
 #include <string.h>
@@ -54,6 +55,42 @@ void help_manual(const command *c) {
          "# SEE ALSO\n\n*pagestore*(1), *pagestore*(3), *pagestore-format*(5)\n");
 }
 
+/* ---- no such command --------------------------------------------------------------------------- */
+
+/* How many letters must be put in, left out, exchanged, or changed with their neighbour, to make one of the other. */
+static unsigned distance(const char *a, const char *b) {
+  enum { WORD_MAX = 31 };
+  unsigned row[3][WORD_MAX + 1];
+  size_t rows = strlen(a), columns = strlen(b);
+  if (rows > WORD_MAX || columns > WORD_MAX) return UINT_MAX;
+  for (unsigned j = 0; j <= columns; j++) row[0][j] = j;
+  for (unsigned i = 1; i <= rows; i++) {
+    unsigned *now = row[i % 3], *above = row[(i + 2) % 3], *two_above = row[(i + 1) % 3];
+    now[0] = i;
+    for (unsigned j = 1; j <= columns; j++) {
+      unsigned least = above[j - 1] + (a[i - 1] != b[j - 1]);
+      if (above[j] + 1 < least) least = above[j] + 1;
+      if (now[j - 1] + 1 < least) least = now[j - 1] + 1;
+      bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+      if (swapped && two_above[j - 2] + 1 < least) least = two_above[j - 2] + 1;
+      now[j] = least;
+    }
+  }
+  return row[rows % 3][columns];
+}
+
+int command_unknown(const char *name) {
+  const command *nearest = NULL;
+  unsigned least = UINT_MAX;
+  for (const command *c = commands; c->name; c++) {
+    unsigned d = distance(name, c->name);
+    if (d < least) least = d, nearest = c;
+  }
+  if (nearest && least <= (strlen(nearest->name) > 4 ? 2 : 1))
+    return complain_usage(NULL, "'%s' is no command; did you mean '%s'?", name, nearest->name);
+  return complain_usage(NULL, "'%s' is no command", name);
+}
+
 /* ---- help ------------------------------------------------------------------------------------ */
 
 static void list_commands(void) {
@@ -81,7 +118,7 @@ int command_help(const invocation *v) {
     return EXIT_OK;
   }
   const command *c = command_find(v->operand[0]);
-  if (!c) return complain_usage(NULL, "'%s' is no command", v->operand[0]);
+  if (!c) return command_unknown(v->operand[0]);
   if (option_given(v, "manual")) help_manual(c);
   else help_usage(c);
   return EXIT_OK;

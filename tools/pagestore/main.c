@@ -123,7 +123,7 @@ int main(int count, char **words) {
   const char *word = command_word(count, words);
   if (!word) return complain_usage(NULL, "which command?");
   invocation v = {.command = command_find(word)};
-  if (!v.command) return complain_usage(NULL, "'%s' is no command", word);
+  if (!v.command) return command_unknown(word);
   int code = parse(&v, count - 1, words + 1);
   if (code != EXIT_OK) return code;
   if (option_given(&v, "help")) {
