@@ -1,6 +1,7 @@
 #!/bin/bash
 # Canisters of other people's compilers, run durably on Wasmtime: tests/real_canisters, for two of Motoko (one with stable variables on its
-# 64-bit heap, one on regions) and tests/canisters/ledger, each with the stable-memory calls of the host and of the shim. Motoko comes from npm.
+# 64-bit heap, one on regions), one of Azle (TypeScript, a StableBTreeMap) and tests/canisters/ledger, each with the stable-memory calls of
+# the host and of the shim. The compilers come from npm. CANISTERS="ledger map": only these.
 # ctest: LABELS long TIMEOUT 1800
 set -u
 source=${SOURCE:-$(cd "$(dirname "$0")/.." && pwd)} build=${BUILD:-$(cd "$(dirname "$0")/.." && pwd)/build}
@@ -14,7 +15,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cd "$scratch" || exit 1
 die() { echo "$*"; exit 1; }
-npm_packages motoko@4.10
+npm_packages motoko@4.10 azle@0.33
 
 # ---- modules: version 1, what it is upgraded to, and what Motoko refuses to upgrade it to -------------------------------------------
 
@@ -28,6 +29,16 @@ for name in variables region; do
   cmp -s ${name}_v1.mo ${name}_v3.mo && die "version 3 of $name is version 1"
 done
 motoko_compile {variables,region}_v[123].mo
+cp "$source/tests/canisters/azle/map.ts" map_v1.ts || exit 1
+sed -e 's|1000000n|2000000n|' map_v1.ts > map_v2.ts
+sed -e 's|// v3: ||' map_v1.ts > map_v3.ts
+for version in 1 2 3; do
+  echo '{"canisters": {"map": {"type": "azle", "main": "map_v'$version'.ts"}}}' > dfx.json
+  [ $version = 1 ] || ! cmp -s map_v1.ts map_v$version.ts || die "version $version of map is version 1"
+  CANISTER_CANDID_PATH=$PWD/map.did npx --offline tsx node_modules/azle/src/build.ts build map > azle.log 2>&1 ||
+    die "Azle does not compile map: $(tail -n 3 azle.log)"
+  mv .azle/map/map.wasm map_v$version.wasm || exit 1
+done
 for version in 1 2; do
   clang --target=wasm32 -std=c11 -O2 -Wall -Wextra -Werror -ffreestanding -nostdlib -mbulk-memory -mmutable-globals \
     -DLEDGER_VERSION=$version -Wl,--no-entry -Wl,-z,stack-size=65536 -o ledger_v$version.wasm \
@@ -41,7 +52,7 @@ done
 # ---- lives ---------------------------------------------------------------------------------------------------------------------------
 
 bad=0
-for canister in ${CANISTERS:-ledger variables region}; do
+for canister in ${CANISTERS:-ledger variables region map}; do
   for calls in calls shim; do
     "$build/tests/real_canisters" "$scratch" "$canister" $calls || { echo "$canister, $calls: failed"; bad=1; }
   done

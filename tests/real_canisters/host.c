@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { MEMORY_MAX = 65536 };
 static const uint64_t plain_bytes = (UINT64_C(4) << 30), plain_guard = UINT64_C(32) << 20;
@@ -90,16 +91,36 @@ static uint8_t *file_read(const char *path, size_t *size) {
   return bytes;
 }
 
+static void compiled_write(const wasmtime_module_t *module, const char *path) {
+  wasm_byte_vec_t bytes;
+  char draft[4200];
+  if (wasmtime_module_serialize((wasmtime_module_t *)module, &bytes)) die("%s cannot be made", path);
+  snprintf(draft, sizeof draft, "%s.draft", path);
+  FILE *file = fopen(draft, "wb");
+  if (!file || fwrite(bytes.data, 1, bytes.size, file) != bytes.size || fclose(file) || rename(draft, path))
+    die("%s: %s", path, strerror(errno));
+  wasm_byte_vec_delete(&bytes);
+}
+
+/* Compiled and examined once; the hosts that follow find the machine code beside the module. */
 static const pagestore_wasmtime_module *module_of(host *h, pagestore_wasmtime_module *slot, const char *suffix) {
-  char path[4096];
+  char path[4096], compiled[4110];
+  wasmtime_module_t *module;
   size_t size;
   if (slot->module) return slot;
   snprintf(path, sizeof path, "%s/%s_v%d%s.wasm", h->folder, h->canister->name, h->version, suffix);
+  snprintf(compiled, sizeof compiled, "%s.compiled", path);
+  if (access(compiled, R_OK) == 0) {
+    if (wasmtime_module_deserialize_file(h->engine.engine, compiled, &module)) die("%s cannot be used", compiled);
+    pagestore_wasmtime_module_adopt(module, slot);
+    return slot;
+  }
   uint8_t *bytes = file_read(path, &size);
   /* PLAIN needs none of the adapter's promises. */
   unsigned flags = h->kind == PLAIN ? PAGESTORE_WASMTIME_HIDDEN | PAGESTORE_WASMTIME_TABLES : 0;
   if (pagestore_wasmtime_module_new(&h->engine, bytes, size, flags, slot)) die("%s: %s", path, slot->detail);
   free(bytes);
+  compiled_write(slot->module, compiled);
   return slot;
 }
 

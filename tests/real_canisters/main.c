@@ -295,11 +295,13 @@ static void whole_life(pair *p) {
   upgraded(p, 3000);
   messages(p, 3001, PHASE);
   next = killed(p, 3001 + PHASE, 11);
+  messages(p, next, PHASE / 2); /* the new module, from the store */
   restored(p); /* from the new module to the old one */
   messages(p, 4000, PHASE);
   upgraded(p, 5000);
   messages(p, 5001, PHASE);
   restarted(p);
+  messages(p, 6000, PHASE / 2);
   ask(p, (order){.kind = CLOSE});
   child_wait(p, 0);
   fingerprint end = host_fingerprint(&p->plain);

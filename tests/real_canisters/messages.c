@@ -7,6 +7,7 @@
 static const canister canisters[] = {
     {.name = "variables", .is64 = true, .keeps_heap = true},
     {.name = "region", .is64 = true, .keeps_heap = true},
+    {.name = "map"},
     {.name = "ledger", .is_raw = true},
 };
 
@@ -93,6 +94,20 @@ static void region(message *m, uint64_t r) {
   else put_text(m, r, (r >> 20) % 700);
 }
 
+static void map(message *m, uint64_t r) {
+  unsigned kind = r % 16;
+  uint64_t key = (r >> 8) % 400;
+  m->traps = kind == 15;
+  if (kind >= 10) {
+    keys(m, m->traps ? "poison" : kind > 12 ? "get" : "remove", key);
+    return;
+  }
+  update(m, "put", false);
+  put_types(m, 2, NAT64, TEXT);
+  put_nat64(m, key);
+  put_text(m, r, (r >> 20) % 300);
+}
+
 /* tests/canisters/ledger: integers, no ic0 but stable memory. */
 static void ledger(message *m, uint64_t r) {
   static const char *const names[16] = {[8] = "move",      [9] = "move",  [10] = "shift",   [11] = "total",
@@ -112,6 +127,7 @@ void message_make(const canister *c, uint64_t number, message *m) {
   *m = (message){.number = number};
   if (strcmp(c->name, "variables") == 0) variables(m, r);
   else if (strcmp(c->name, "region") == 0) region(m, r);
+  else if (strcmp(c->name, "map") == 0) map(m, r);
   else ledger(m, r);
 }
 
