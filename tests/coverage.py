@@ -4,8 +4,10 @@ A list has one entry a line; '#' begins a comment:
 
     FILE FUNCTION: TEXT OF THE LINE -- REASON      this line, and its branches
     FILE FUNCTION: * -- REASON                     all of the function
+    reason NAME: REASON                            from here on NAME as a REASON stands for this one
 
-A reason that begins with "sometimes" allows that it was reached: what comes when is the scheduler's choice.
+A reason that begins with "sometimes" allows that it was reached: what comes when is the scheduler's choice. A reason that is named and
+that no entry uses is a complaint.
 """
 import json
 import re
@@ -51,16 +53,25 @@ def read(path):
 
 
 def read_list(path):
-    entries, bad = {}, []
+    entries, reasons, used, bad = {}, {}, set(), []
     for number, text in enumerate(open(path), 1):
         text = text.strip()
         if not text or text.startswith("#"):
+            continue
+        named = re.match(r"^reason (\S+): (\S.*)$", text)
+        if named:
+            reasons[named.group(1)] = named.group(2)
             continue
         match = re.match(r"^(\S+) (\S+): (.*) -- (\S.*)$", text)
         if not match:
             bad.append(f"{path}:{number}: not an entry: {text}")
             continue
-        entries[match.group(1, 2, 3)] = (match.group(4), number)
+        reason = match.group(4)
+        if " " not in reason and reason not in reasons:
+            bad.append(f"{path}:{number}: no such reason: {reason}")
+        used.add(reason)
+        entries[match.group(1, 2, 3)] = (reasons.get(reason, reason), number)
+    bad.extend(f"{path}: nothing has the reason {name}" for name in reasons if name not in used)
     return entries, bad
 
 
@@ -68,16 +79,32 @@ def share(part, whole):
     return f"{part:5d} of {whole:5d} {100 * part / whole if whole else 100:6.2f} %"
 
 
+FOLDERS = ("base", "vm", "storage", "wasm")
+
+
+def folder_of(file):
+    folder = file.split("/")[1]
+    return folder if folder in FOLDERS else "facade"
+
+
+def print_figures(figures):
+    """By file, and by folder; the sum of all."""
+    sums = {name: [0, 0, 0, 0] for name in FOLDERS + ("facade", "all")}
+    for file, c in sorted(figures.items()):
+        print(f"{file:44} lines {share(c[0], c[1])}   branches {share(c[2], c[3])}")
+        for name in (folder_of(file), "all"):
+            sums[name] = [a + b for a, b in zip(sums[name], c)]
+    for name, c in sums.items():
+        print(f"{name:44} lines {share(c[0], c[1])}   branches {share(c[2], c[3])}")
+    return sums["all"]
+
+
 def main(arguments):
     propose = "--propose" in arguments
     coverage, listed = [a for a in arguments if not a.startswith("--")]
     figures, missed = read(coverage)
     entries, bad = read_list(listed)
-    total = [0, 0, 0, 0]
-    for file in sorted(figures):
-        c = figures[file]
-        total = [a + b for a, b in zip(total, c)]
-        print(f"{file:44} lines {share(c[0], c[1])}   branches {share(c[2], c[3])}")
+    total = print_figures(figures)
     used = set()
     unlisted = []
     for (file, function, text), places in sorted(missed.items()):

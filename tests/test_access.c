@@ -7,6 +7,7 @@
 #include "support/bench.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -406,6 +407,46 @@ static int child(bench *b) {
   return wrong;
 }
 
+/* A new module's memory may be larger than the reservation of the old one: it is extended where the addresses behind are free. A handle
+ * that knows of less follows a restore. */
+static void a_reservation_that_grows(bench *b) {
+  const uint64_t room = 2ull << 40, guard = 1ull << 40, last = 150 * PAGE - 1; /* so large that no hole elsewhere takes it */
+  const pagestore_memory_options *narrow = PAGESTORE_WITH(pagestore_memory_options, .pages = 2, .max_pages = 2, .guard_bytes = guard);
+  const pagestore_memory_options *wide = PAGESTORE_WITH(pagestore_memory_options, .pages = 3, .max_pages = 200, .guard_bytes = guard);
+  uint8_t hash[32] = { 4 };
+  pagestore_memory *m, *again;
+  void *behind = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  assert_true(behind != MAP_FAILED);
+  assert_ok(pagestore_memory_open(b->instance, "heap", narrow, &m));
+  uint8_t *base = pagestore_memory_base(m);
+  assert_ptr_equal(base + guard + 2 * PAGE, behind);
+  base[PAGE] = 5;
+  bench_commit(b);
+  assert_ok(pagestore_upgrade(b->instance, hash));
+  assert_status(pagestore_memory_open(b->instance, "heap", wide, &again), PAGESTORE_ENOMEM);
+  assert_int_equal(munmap(behind, room), 0);
+  assert_ok(pagestore_memory_open(b->instance, "heap", wide, &again));
+  assert_ptr_equal(again, m);
+  assert_ptr_equal(pagestore_memory_base(m), base);
+  assert_int_equal(pagestore_memory_max(m), 200);
+  assert_ok(pagestore_memory_grow(m, 147, NULL));
+  base[last] = 7;
+  bench_commit(b);
+  assert_int_equal(base[PAGE], 0);
+  assert_int_equal(base[last], 7);
+  assert_ok(pagestore_snapshot_create(b->instance, "wide", 0));
+  assert_ok(pagestore_upgrade(b->instance, hash));
+  bench_commit(b);
+  pagestore_instance_close(b->instance);
+  assert_ok(pagestore_instance_open(b->store, "one", NULL, &b->instance));
+  assert_ok(pagestore_memory_open(b->instance, "heap", narrow, &m));
+  assert_int_equal(pagestore_memory_max(m), 2);
+  assert_ok(pagestore_restore(b->instance, "wide"));
+  assert_int_equal(pagestore_memory_pages(m), 150);
+  assert_int_equal(pagestore_memory_base(m)[last], 7);
+  bench_commit(b);
+}
+
 static void a_forked_child_is_refused(bench *b) {
   bench_memory(b, 1);
   bench_put(b, 0, 1);
@@ -429,7 +470,7 @@ static const bench_case cases[] = {
   BENCH_CASE(a_view_cannot_be_written_to), BENCH_CASE(private_writes_stay_private),
   BENCH_CASE(advancing_over_an_old_snapshot), BENCH_CASE(durable_views_during_a_restore), BENCH_CASE(comparing_views),
   BENCH_CASE(moving_views), BENCH_CASE(forks_and_names), BENCH_CASE(dropping_a_queued_snapshot),
-  BENCH_CASE(a_fork_of_an_unflushed_restore), BENCH_CASE(clean_pages_are_given_back), BENCH_CASE(a_forked_child_is_refused),
+  BENCH_CASE(a_fork_of_an_unflushed_restore), BENCH_CASE(clean_pages_are_given_back), BENCH_CASE(a_reservation_that_grows), BENCH_CASE(a_forked_child_is_refused),
 };
 
 int main(void) { return bench_run(cases, sizeof cases / sizeof *cases); }

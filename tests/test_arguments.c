@@ -76,6 +76,7 @@ static void instances(void **state) {
   INVALID(pagestore_instance_open(f->store, "a\x7f", NULL, &out));
   INVALID(pagestore_instance_open(f->store, "a\xc2\x85", NULL, &out));
   INVALID(pagestore_instance_open(f->store, "a\xe2\x28\xa1", NULL, &out));
+  INVALID(pagestore_instance_open(f->store, "a\xe2\x82\x28", NULL, &out));
   INVALID(pagestore_instance_open(f->store, "two", NULL, NULL));
 #define OPEN(...) pagestore_instance_open(f->store, "one", PAGESTORE_WITH(pagestore_instance_options, __VA_ARGS__), &out)
   INVALID(OPEN(.flags = 1u << 20));
@@ -160,6 +161,23 @@ static void a_volatile_memory_comes_back(void **state) {
   assert_int_equal(pagestore_memory_base(again)[0], 0);
 }
 
+/* In the message of an upgrade a memory may be opened with another type, but for what its handle cannot become. */
+static void an_upgraded_memory(void **state) {
+  fixture *f = begin(state);
+  uint8_t second[32] = {2};
+  pagestore_memory *out;
+  assert_ok(pagestore_upgrade(f->instance, second));
+#define OPEN(...) pagestore_memory_open(f->instance, "heap", PAGESTORE_WITH(pagestore_memory_options, __VA_ARGS__), &out)
+  REFUSED(OPEN(.flags = PAGESTORE_EXPLICIT, .pages = 1, .max_pages = 8), PAGESTORE_ETYPE);
+  REFUSED(OPEN(.flags = PAGESTORE_VOLATILE, .pages = 1, .max_pages = 8), PAGESTORE_ETYPE);
+  assert_ok(OPEN(.pages = 1, .max_pages = 8));
+#undef OPEN
+  assert_ptr_equal(out, f->memory);
+  assert_int_equal(pagestore_memory_pages(out), 1);
+  assert_ok(pagestore_rollback(f->instance));
+  assert_int_equal(pagestore_memory_pages(out), MEMORY_PAGES);
+}
+
 /* ---- using --------------------------------------------------------------------------------------------------- */
 
 static int stop_range(void *env, pagestore_memory *m, uint64_t offset, uint64_t length) {
@@ -169,6 +187,11 @@ static int stop_range(void *env, pagestore_memory *m, uint64_t offset, uint64_t 
 
 static int stop_memory(void *env, const pagestore_memory_info *info) {
   (void)env, (void)info;
+  return 7;
+}
+
+static int stop_write(void *env, const void *bytes, size_t length) {
+  (void)env, (void)bytes, (void)length;
   return 7;
 }
 
@@ -208,6 +231,7 @@ static void metadata(void **state) {
   INVALID(pagestore_metadata_set(NULL, "key", "v", 1));
   INVALID(pagestore_metadata_set(f->instance, "", "v", 1));
   REFUSED(pagestore_metadata_set(f->view, "key", "v", 1), PAGESTORE_EREADONLY);
+  INVALID(pagestore_metadata_get(NULL, "key", room, sizeof room, &length));
   INVALID(pagestore_metadata_get(f->instance, NULL, room, sizeof room, &length));
   INVALID(pagestore_metadata_get(f->instance, "key", NULL, 4, &length));
   REFUSED(pagestore_metadata_get(f->instance, "none", room, sizeof room, &length), PAGESTORE_ENOTFOUND);
@@ -243,6 +267,110 @@ static void messages(void **state) {
   REFUSED(pagestore_restore(f->view, "first"), PAGESTORE_EREADONLY);
 }
 
+/* ---- stores ---------------------------------------------------------------------------------------------------- */
+
+static void stores(void **state) {
+  fixture *f = begin(state);
+  char path[4200], longest[5000];
+  pagestore_store *out;
+  snprintf(path, sizeof path, "%s/new", f->directory);
+  memset(longest, 'a', sizeof longest - 1);
+  longest[sizeof longest - 1] = 0;
+#define OPEN(...) pagestore_open(path, PAGESTORE_WITH(pagestore_options, __VA_ARGS__), &out)
+  INVALID(pagestore_open(NULL, NULL, &out));
+  INVALID(pagestore_open("", NULL, &out));
+  INVALID(pagestore_open(longest, NULL, &out));
+  INVALID(pagestore_open(path, NULL, NULL));
+  INVALID(OPEN(.flags = 1u << 20));
+  INVALID(OPEN(.flags = PAGESTORE_READ | PAGESTORE_CREATE));
+  INVALID(OPEN(.flags = PAGESTORE_EXCLUSIVE));
+  INVALID(OPEN(.flags = PAGESTORE_CREATE, .tracker = (pagestore_tracker)99));
+  REFUSED(OPEN(.flags = 0), PAGESTORE_ENOTFOUND);
+#undef OPEN
+  INVALID(pagestore_copy(NULL, path, 0));
+  INVALID(pagestore_copy(f->store, NULL, 0));
+  INVALID(pagestore_copy(f->store, "", 0));
+  INVALID(pagestore_copy(f->store, path, 1u << 20));
+  REFUSED(pagestore_copy(f->store, f->directory, 0), PAGESTORE_EEXIST);
+  INVALID(pagestore_compact(NULL));
+  INVALID(pagestore_compact(""));
+  INVALID(pagestore_sync(NULL, 0));
+}
+
+/* Two stores, each with an instance: nothing goes from one to the other but a stream. */
+static void two_stores(void **state) {
+  fixture *f = begin(state);
+  char path[4200];
+  pagestore_store *store;
+  pagestore_instance *one, *view;
+  snprintf(path, sizeof path, "%s/other", f->directory);
+  assert_ok(pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_CREATE, .map_bytes = 1ull << 34), &store));
+  assert_ok(pagestore_instance_open(store, "one", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE), &one));
+  assert_ok(pagestore_metadata_set(one, "key", "value", 5));
+  assert_ok(pagestore_commit(one, 0, NULL));
+  assert_ok(pagestore_instance_open(store, "one", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ), &view));
+  INVALID(pagestore_diff(f->view, view, stop_range, NULL));
+  INVALID(pagestore_send(f->view, view, stop_write, NULL));
+  INVALID(pagestore_send(NULL, f->view, NULL, NULL));
+  INVALID(pagestore_send(f->view, f->instance, stop_write, NULL));
+  pagestore_instance_close(view);
+  pagestore_instance_close(one);
+  assert_ok(pagestore_close(store));
+}
+
+/* A store that is open for reading has views alone, of the present and of snapshots. */
+static void a_store_for_reading(void **state) {
+  fixture *f = begin(state);
+  char path[4200];
+  pagestore_instance *out;
+  pagestore_instance_close(f->view);
+  pagestore_instance_close(f->instance);
+  assert_ok(pagestore_close(f->store));
+  f->view = f->instance = NULL;
+  snprintf(path, sizeof path, "%s/store", f->directory);
+  assert_ok(pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_READ, .map_bytes = 1ull << 34), &f->store));
+#define OPEN(name, ...) pagestore_instance_open(f->store, name, PAGESTORE_WITH(pagestore_instance_options, __VA_ARGS__), &out)
+  REFUSED(OPEN("one", .flags = 0), PAGESTORE_EREADONLY);
+  REFUSED(OPEN("one", .flags = PAGESTORE_READ, .version = 77), PAGESTORE_ENOTFOUND);
+  REFUSED(OPEN("none", .flags = PAGESTORE_READ), PAGESTORE_ENOTFOUND);
+  assert_ok(OPEN("one", .flags = PAGESTORE_READ, .version = PAGESTORE_DURABLE));
+#undef OPEN
+  assert_ok(pagestore_instance_advance(out, PAGESTORE_LATEST));
+  assert_int_equal(pagestore_committed_version(out), 1);
+  REFUSED(pagestore_instance_delete(f->store, "one", 0), PAGESTORE_EREADONLY);
+  REFUSED(pagestore_sync(f->store, 0), PAGESTORE_EREADONLY);
+  pagestore_instance_close(out);
+}
+
+/* A poll does not wait; and a view moves to what is durable, but not back to it. */
+static void polls_and_moving_back(void **state) {
+  fixture *f = begin(state);
+  enum { TRIES_MAX = 2000 };
+  pagestore_instance *writer, *view;
+  unsigned early = 0, back = 0;
+  assert_ok(pagestore_instance_open(f->store, "busy", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE), &writer));
+  assert_ok(pagestore_metadata_set(writer, "key", "first", 5));
+  assert_ok(pagestore_commit(writer, 0, NULL));
+  for (unsigned n = 0; n < TRIES_MAX && (early == 0 || back == 0); n++) {
+    uint64_t version = 0;
+    assert_ok(pagestore_metadata_set(writer, "key", &n, sizeof n));
+    assert_ok(pagestore_commit(writer, PAGESTORE_ASYNC, &version));
+    int status = n % 2 ? pagestore_wait(writer, version, 0) : pagestore_sync(f->store, 0);
+    if (status) check_status(status, PAGESTORE_ETIMEDOUT, "a poll", __FILE__, __LINE__), early++;
+    assert_ok(pagestore_metadata_set(writer, "key", "again", 5));
+    assert_ok(pagestore_commit(writer, PAGESTORE_ASYNC, &version));
+    assert_ok(pagestore_instance_open(f->store, "busy", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ), &view));
+    status = pagestore_instance_advance(view, PAGESTORE_DURABLE);
+    if (status) check_status(status, PAGESTORE_EINVAL, "back", __FILE__, __LINE__), back++;
+    assert_int_equal(pagestore_committed_version(view), version);
+    assert_ok(pagestore_sync(f->store, PAGESTORE_FOREVER));
+    assert_ok(pagestore_instance_advance(view, PAGESTORE_DURABLE));
+    pagestore_instance_close(view);
+  }
+  assert_true(early > 0 && back > 0);
+  pagestore_instance_close(writer);
+}
+
 /* ---- listings, snapshots, names -------------------------------------------------------------------------------- */
 
 static int stop_instance(void *env, const pagestore_instance_info *info) {
@@ -271,6 +399,8 @@ static void listings(void **state) {
   REFUSED(pagestore_snapshot_each(f->store, "none", stop_snapshot, NULL), PAGESTORE_ENOTFOUND);
   REFUSED(pagestore_snapshot_each(f->store, "one", stop_snapshot, NULL), PAGESTORE_EABORTED);
   INVALID(pagestore_history_each(f->store, "", stop_history, NULL));
+  INVALID(pagestore_history_each(NULL, "one", stop_history, NULL));
+  INVALID(pagestore_snapshot_each(NULL, "one", stop_snapshot, NULL));
   INVALID(pagestore_history_each(f->store, "one", NULL, NULL));
   REFUSED(pagestore_history_each(f->store, "none", stop_history, NULL), PAGESTORE_ENOTFOUND);
   REFUSED(pagestore_history_each(f->store, "one", stop_history, NULL), PAGESTORE_EABORTED);
@@ -299,8 +429,13 @@ static void sizes_of_structs(void **state) {
   statistics.size = 5000;
   INVALID(pagestore_stats(f->store, &statistics));
   INVALID(pagestore_stats(f->store, NULL));
+  INVALID(pagestore_stats(NULL, &statistics));
   pagestore_store_info store = { .size = 2 };
   INVALID(pagestore_store_stat(f->store, &store));
+  store.size = 5000;
+  INVALID(pagestore_store_stat(f->store, &store));
+  pagestore_platform platform = { .size = 5000 };
+  INVALID(pagestore_probe(&platform));
   INVALID(pagestore_store_stat(f->store, NULL));
 }
 
@@ -324,6 +459,7 @@ static void snapshots_and_forks(void **state) {
   INVALID(pagestore_fork(f->view, "two", PAGESTORE_WITH(pagestore_instance_options, .snapshot = "first"), &out));
   INVALID(pagestore_fork(f->view, "two", PAGESTORE_WITH(pagestore_instance_options, .version = 1), &out));
   REFUSED(pagestore_fork(f->view, "one", NULL, &out), PAGESTORE_EEXIST);
+  INVALID(pagestore_instance_delete(NULL, "one", 0));
   INVALID(pagestore_instance_delete(f->store, "", 0));
   INVALID(pagestore_instance_delete(f->store, "one", 1u << 20));
   REFUSED(pagestore_instance_delete(f->store, "none", 0), PAGESTORE_ENOTFOUND);
@@ -333,8 +469,8 @@ static void snapshots_and_forks(void **state) {
 int main(void) {
 #define CASE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
   const struct CMUnitTest tests[] = {
-    CASE(instances), CASE(module_hashes), CASE(memories), CASE(a_volatile_memory_comes_back), CASE(access_and_blocks), CASE(metadata),
-    CASE(messages), CASE(listings), CASE(sizes_of_structs), CASE(snapshots_and_forks),
+    CASE(instances), CASE(module_hashes), CASE(memories), CASE(a_volatile_memory_comes_back), CASE(an_upgraded_memory), CASE(access_and_blocks), CASE(metadata),
+    CASE(messages), CASE(stores), CASE(two_stores), CASE(a_store_for_reading), CASE(polls_and_moving_back), CASE(listings), CASE(sizes_of_structs), CASE(snapshots_and_forks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,6 +33,13 @@ static void a_failure_leaves_text_and_errno(void **unused) {
   assert_int_equal(pagestore_errno(), ENOENT);
 }
 
+/* Control characters of both kinds are replaced, other bytes and letters beyond ASCII stay. */
+static void a_text_fits_on_a_line(void **unused) {
+  (void)unused;
+  fail(PAGESTORE_EINVAL, "%s", "a\tb\x7f" "c\xc2\x85" "d\xc2\xa9 \xc3\xa9 \xc2");
+  assert_string_equal(pagestore_detail(), "a?b?c??d\xc2\xa9 \xc3\xa9 \xc2");
+}
+
 static void *in_a_thread(void *env) {
   (void)env;
   fail(PAGESTORE_EINVAL, "theirs");
@@ -52,6 +59,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_code_has_its_text),
     cmocka_unit_test(a_failure_leaves_text_and_errno),
+    cmocka_unit_test(a_text_fits_on_a_line),
     cmocka_unit_test(texts_belong_to_their_thread),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
