@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/probe.h"
 #include "base/status.h"
 #include "reroot.h"
 #include "snapshot.h"
@@ -236,6 +237,7 @@ int group_write(group *g) {
   for (work *w = g->works; w && !status; w = w->next)
     if (w->new_layer && w->line->depth > LAYER_DEPTH_MAX) status = reroot_prepare(g->store, g->writer.scratch, w);
   if (status) return status;
+  PROBE1(flush_begin, g->store);
   if ((status = db_begin(g->store->db, &g->writer.txn)) != 0) return status;
   for (work *w = g->works; w && !status; w = w->next) status = add_work(g, w);
   for (uint32_t i = 0; i < g->core_count && !status; i++) status = close_segment(g, &g->cores[i]);
@@ -244,7 +246,9 @@ int group_write(group *g) {
     db_abort(g->writer.txn);
     return status;
   }
-  return db_commit(g->writer.txn);
+  status = db_commit(g->writer.txn);
+  PROBE3(flush_end, g->store, g->writer.bytes_put, status);
+  return status;
 }
 
 /* ---- afterwards ------------------------------------------------------------------------------ */

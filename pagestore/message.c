@@ -16,6 +16,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/probe.h"
 #include "base/status.h"
 #include "memory.h"
 #include "second_look.h"
@@ -355,6 +356,7 @@ static int commit(boundary *all, boundary **sorted, size_t count, unsigned flags
   for (size_t i = 0; i < count; i++) {
     int outcome = 0;
     core *c = all[i].instance->core;
+    PROBE2(commit, c->name, (uint64_t)c->committed);
     if (flags & PAGESTORE_ASYNC) finish(&all[i]);
     else if (all[i].work) outcome = settle(&all[i]);
     else {

@@ -15,6 +15,7 @@
 #include <ucontext.h>
 
 #include "base/check.h"
+#include "base/probe.h"
 #include "vm/table.h"
 #include "vm/tracker.h"
 
@@ -95,6 +96,7 @@ static bool fault_present(region *r, uint64_t page, uint16_t block, uintptr_t ad
   int status = t->open(r, page, block);
   if (status != PAGESTORE_OK) return fail_page(r, page, status, address, ucontext);
   atomic_fetch_add_explicit(&r->budget->faults_write, 1, memory_order_relaxed);
+  PROBE2(fault_write, page, block);
   return true;
 }
 

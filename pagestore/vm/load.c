@@ -8,6 +8,7 @@
  * Thread:    the region's, in its fault handler too: no lock, no allocation.
  */
 #include "base/check.h"
+#include "base/probe.h"
 #include "vm/tracker.h"
 
 static bool is_wanting(const region *r, uint64_t page) {
@@ -41,6 +42,7 @@ int load_window(region *r, uint64_t first, uint64_t count, uint64_t wanted) {
   if (status != PAGESTORE_OK) return status;
   status = fill(r, first, count, wanted);
   r->tracker->load_end(r, first, count);
+  PROBE3(load, first, count, status);
   return status;
 }
 
@@ -99,6 +101,7 @@ int load_on_fault(region *r, uint64_t page) {
   if (status != PAGESTORE_OK) return status;
   r->demanded.page[r->demanded.next++ % DEMANDED_KEPT] = page;
   atomic_fetch_add_explicit(&r->budget->faults_load, 1, memory_order_relaxed);
+  PROBE1(fault_load, page);
   return PAGESTORE_OK;
 }
 
