@@ -296,7 +296,7 @@ static void whole_life(pair *p) {
   messages(p, 3001, PHASE);
   next = killed(p, 3001 + PHASE, 11);
   messages(p, next, PHASE / 2); /* the new module, from the store */
-  restored(p); /* from the new module to the old one */
+  restored(p);                  /* from the new module to the old one */
   messages(p, 4000, PHASE);
   upgraded(p, 5000);
   messages(p, 5001, PHASE);
