@@ -9,6 +9,11 @@
 
 /* ---- advance --------------------------------------------------------------------------------- */
 
+static int fail_not_retained(uint64_t version) {
+  return fail(PAGESTORE_ENOTFOUND, "version %llu is not retained: advance to LATEST or DURABLE",
+              (unsigned long long)version);
+}
+
 /* Where the view could move to; how far its pages are from there. */
 static int capture_next(pagestore_instance *i, uint64_t version, core_version *next) {
   core *c = i->core;
@@ -18,9 +23,7 @@ static int capture_next(pagestore_instance *i, uint64_t version, core_version *n
     *next = target.view;
     return status;
   }
-  if (version != PAGESTORE_LATEST && version != atomic_load(&c->committed))
-    return fail(PAGESTORE_ENOTFOUND, "version %llu is not retained: advance to LATEST or DURABLE",
-                (unsigned long long)version);
+  if (version != PAGESTORE_LATEST && version != atomic_load(&c->committed)) return fail_not_retained(version);
   flusher_lock_settled(i->store->flusher, c);
   int status = core_capture(c, next);
   pthread_mutex_unlock(&c->lock);
@@ -63,9 +66,12 @@ static int advance_in_writer(pagestore_instance *i, uint64_t version) {
   return status;
 }
 
-static int advance_in_reader(pagestore_instance *i) {
-  bool moved;
-  int status = reader_advance(i, &moved);
+/* To the newest durable version, there is no other for a reader; or nowhere, to the view's own. */
+static int advance_in_reader(pagestore_instance *i, uint64_t version) {
+  bool moved = false;
+  int status = 0;
+  if (version == PAGESTORE_LATEST || version == PAGESTORE_DURABLE) status = reader_advance(i, &moved);
+  else if (version != i->view.version) status = fail_not_retained(version);
   if (status) return status;
   message_free(i->store, &i->message);
   return follow_all(i, (memory_drift){ .covered = !moved });
@@ -76,7 +82,7 @@ int pagestore_instance_advance(pagestore_instance *i, uint64_t version) {
   if (status) return status;
   if (i->kind == INSTANCE_WRITABLE)
     return fail(PAGESTORE_EINVAL, "'%s' is open for writing: it is always at its latest version", i->core->name);
-  return i->store->read_only ? advance_in_reader(i) : advance_in_writer(i, version);
+  return i->store->read_only ? advance_in_reader(i, version) : advance_in_writer(i, version);
 }
 
 /* ---- fork ------------------------------------------------------------------------------------ */

@@ -161,6 +161,28 @@ static void a_volatile_memory_comes_back(void **state) {
   assert_int_equal(pagestore_memory_base(again)[0], 0);
 }
 
+/* A memory that is there, and that this handle has not opened yet, has its type as well. */
+static void a_stored_memory_has_its_type(void **state) {
+  fixture *f = begin(state);
+  pagestore_instance *writer;
+  pagestore_memory *out;
+  const pagestore_memory_options *wide =
+    PAGESTORE_WITH(pagestore_memory_options, .flags = PAGESTORE_MEMORY64, .pages = 2, .max_pages = 8, .guard_bytes = PAGE);
+  assert_ok(pagestore_instance_open(f->store, "typed", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE), &writer));
+  assert_ok(pagestore_memory_open(writer, "wide", wide, &out));
+  assert_ok(pagestore_commit(writer, 0, NULL));
+  pagestore_instance_close(writer);
+  assert_ok(pagestore_instance_open(f->store, "typed", NULL, &writer));
+#define OPEN(...) pagestore_memory_open(writer, "wide", PAGESTORE_WITH(pagestore_memory_options, __VA_ARGS__), &out)
+  REFUSED(OPEN(.flags = PAGESTORE_VOLATILE | PAGESTORE_MEMORY64, .max_pages = 8), PAGESTORE_ETYPE);
+  REFUSED(OPEN(.max_pages = 8), PAGESTORE_ETYPE);
+  REFUSED(OPEN(.flags = PAGESTORE_MEMORY64, .max_pages = 1), PAGESTORE_ETYPE);
+#undef OPEN
+  assert_ok(pagestore_memory_open(writer, "wide", wide, &out));
+  assert_int_equal(pagestore_memory_pages(out), 2);
+  pagestore_instance_close(writer);
+}
+
 /* In the message of an upgrade a memory may be opened with another type, but for what its handle cannot become. */
 static void an_upgraded_memory(void **state) {
   fixture *f = begin(state);
@@ -292,6 +314,8 @@ static void stores(void **state) {
   INVALID(pagestore_copy(f->store, "", 0));
   INVALID(pagestore_copy(f->store, path, 1u << 20));
   REFUSED(pagestore_copy(f->store, f->directory, 0), PAGESTORE_EEXIST);
+  snprintf(path, sizeof path, "%s/store/data.mdb/copy", f->directory);
+  assert_true(pagestore_copy(f->store, path, 0) != 0 && strlen(pagestore_detail()) > 10);
   INVALID(pagestore_compact(NULL));
   INVALID(pagestore_compact(""));
   INVALID(pagestore_sync(NULL, 0));
@@ -335,7 +359,10 @@ static void a_store_for_reading(void **state) {
   REFUSED(OPEN("none", .flags = PAGESTORE_READ), PAGESTORE_ENOTFOUND);
   assert_ok(OPEN("one", .flags = PAGESTORE_READ, .version = PAGESTORE_DURABLE));
 #undef OPEN
+  REFUSED(pagestore_instance_advance(out, 77), PAGESTORE_ENOTFOUND);
   assert_ok(pagestore_instance_advance(out, PAGESTORE_LATEST));
+  assert_ok(pagestore_instance_advance(out, PAGESTORE_DURABLE));
+  assert_ok(pagestore_instance_advance(out, 1));
   assert_int_equal(pagestore_committed_version(out), 1);
   REFUSED(pagestore_instance_delete(f->store, "one", 0), PAGESTORE_EREADONLY);
   REFUSED(pagestore_sync(f->store, 0), PAGESTORE_EREADONLY);
@@ -469,7 +496,7 @@ static void snapshots_and_forks(void **state) {
 int main(void) {
 #define CASE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
   const struct CMUnitTest tests[] = {
-    CASE(instances), CASE(module_hashes), CASE(memories), CASE(a_volatile_memory_comes_back), CASE(an_upgraded_memory), CASE(access_and_blocks), CASE(metadata),
+    CASE(instances), CASE(module_hashes), CASE(memories), CASE(a_volatile_memory_comes_back), CASE(a_stored_memory_has_its_type), CASE(an_upgraded_memory), CASE(access_and_blocks), CASE(metadata),
     CASE(messages), CASE(stores), CASE(two_stores), CASE(a_store_for_reading), CASE(polls_and_moving_back), CASE(listings), CASE(sizes_of_structs), CASE(snapshots_and_forks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -251,6 +251,32 @@ static void handlers_before_and_after_are_reached_once(void **unused) {
   fault_row_count(ROW_HANDLERS, 2);
 }
 
+/* Each install finds another handler in front, until there is no room to remember one more; which then stays in front. */
+#define OTHER(n) static void other_##n(int signal) { (void)signal, _exit(n); }
+OTHER(1) OTHER(2) OTHER(3) OTHER(4) OTHER(5) OTHER(6) OTHER(7) OTHER(8) OTHER(9)
+
+static void many_handlers_body(void) {
+  static void (*const others[])(int) = { other_1, other_2, other_3, other_4, other_5, other_6, other_7, other_8, other_9 };
+  struct sigaction found;
+  CHECK(faults_install() == 0); /* the first: the default action */
+  for (unsigned i = 0; i < 9; i++) {
+    signal(SIGSEGV, others[i]);
+    int status = faults_reinstall();
+    CHECK(status == (i < 7 ? 0 : PAGESTORE_EIO));
+    if (i >= 7) CHECK(strstr(pagestore_detail(), "install each once") != NULL);
+    CHECK(sigaction(SIGSEGV, NULL, &found) == 0);
+    CHECK((found.sa_handler == others[i]) == (i >= 7));
+  }
+  signal(SIGSEGV, others[3]); /* known already */
+  CHECK(faults_reinstall() == 0);
+}
+
+static void more_handlers_than_have_room(void **unused) {
+  (void)unused;
+  runs(many_handlers_body);
+  fault_row_count(ROW_HANDLERS, 1);
+}
+
 /* A chained handler that itself faults into something of ours. */
 static volatile uint8_t *engine_touches;
 
@@ -343,6 +369,7 @@ int main(void) {
     cmocka_unit_test(the_responder_answers),
     cmocka_unit_test(the_default_action_is_taken),
     cmocka_unit_test(handlers_before_and_after_are_reached_once),
+    cmocka_unit_test(more_handlers_than_have_room),
     cmocka_unit_test(a_fault_inside_a_chained_handler_is_answered),
     cmocka_unit_test(threads_are_checked_and_mended),
     cmocka_unit_test(texts),

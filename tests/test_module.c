@@ -418,6 +418,9 @@ static void wrong_arguments_are_refused(void **state) {
   size_t size;
   assert_int_equal(pagestore_module_read(NULL, 0, &none), PAGESTORE_EINVAL);
   assert_int_equal(pagestore_module_read(m->bytes, m->size, NULL), PAGESTORE_EINVAL);
+  assert_int_equal(pagestore_module_native(m, NULL, &out, NULL), PAGESTORE_EINVAL);
+  assert_int_equal(pagestore_module_shim(NULL, NULL, &out, &size), PAGESTORE_EINVAL);
+  assert_int_equal(pagestore_module_shim(m, NULL, NULL, &size), PAGESTORE_EINVAL);
   assert_int_equal(pagestore_module_read(m->bytes, (size_t)UINT32_MAX + 1, &none), PAGESTORE_EFORMAT);
   assert_int_equal(pagestore_module_native(NULL, NULL, &out, &size), PAGESTORE_EINVAL);
   assert_int_equal(pagestore_module_native(m, NULL, NULL, &size), PAGESTORE_EINVAL);
