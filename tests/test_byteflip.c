@@ -6,6 +6,9 @@
  * In one process, on a copy in memory: a flip costs a millisecond. Three judges that know nothing of each other: what the
  * library reads (asked where check says "clean"), the rows of the whole store, and a lookup of each page of each version.
  *
+ * Known fault: of about one store in three that this makes, recover misses a row after a single tree page or the newest
+ * meta page is destroyed ("a row is lost"). Until that is mended the test runs with --all alone.
+ *
  * ctest: PROGRAM_OF_ITS_OWN TIMEOUT 900
  */
 #include <setjmp.h>
