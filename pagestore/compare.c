@@ -22,6 +22,8 @@ static pagemap map_of(const pagestore_instance *i, const core_version *v, db_slo
   return (pagemap){.reader = {.slot = i->slot ? i->slot : slot},
                    .line = v->line,
                    .unflushed = v->unflushed,
+                   .logged = v->logged,
+                   .logged_layer = v->logged_layer,
                    .store = i->store->record.id};
 }
 

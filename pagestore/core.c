@@ -56,6 +56,7 @@ void core_release(core *c) {
   line_release(c->line_durable);
   line_release(c->line);
   unflushed_release(atomic_load(&c->unflushed));
+  log_line_release(c->store->log, atomic_load(&c->log));
   state_release(c->counts);
   state_release(c->state);
   history_free(&c->history);
@@ -89,6 +90,8 @@ int core_capture(core *c, core_version *out) {
   };
   unflushed *index = atomic_load(&c->unflushed);
   if (index) out->unflushed = unflushed_reference(index);
+  log_line *log = atomic_load(&c->log);
+  if ((out->logged = log_line_capture(c->store->log, log)) != NULL) out->logged_layer = log->layer;
   /* A restore that is not flushed stands on other rows than those that were counted. */
   bool moved = c->line_durable && c->line_durable->steps[0].layer != newest->steps[0].layer;
   if (c->counts && !c->flushing && !moved) out->counts = state_reference(c->counts);
@@ -99,6 +102,7 @@ void core_version_release(pagestore_store *s, core_version *v) {
   if (v->line && s->layers) layers_unpin(s->layers, v->line, flusher_orphaned, s);
   line_release(v->line);
   unflushed_release(v->unflushed);
+  unflushed_release(v->logged);
   state_release(v->state);
   state_release(v->counts);
   *v = (core_version){0};

@@ -16,11 +16,12 @@
  *   save that a refused synchronous commit is taken back by its own owner;
  * - serial grows with every seal, restore and taking back, and is never used twice, nor by a later core of
  *   the instance: versions may be;
- * - a reader that takes `unflushed` first and renews its slot afterwards sees every committed block;
+ * - a reader that takes `unflushed` first, then what `log` shows, and renews its slot afterwards sees every
+ *   committed block;
  * - line's head bound is BOUND_OPEN; a view takes the line bounded by core_bound().
  *
- * Thread: fields under `lock`, except `unflushed`, which fault handlers load (retired by db_slots_settle),
- *         and `committed`, `durable` for quick reads. Lock order: core, then store.
+ * Thread: fields under `lock`, except `unflushed` and `log`, which fault handlers load (retired by
+ *         db_slots_settle), and `committed`, `durable` for quick reads. Lock order: core, then store.
  */
 #ifndef PAGESTORE_CORE_H
 #define PAGESTORE_CORE_H
@@ -30,6 +31,7 @@
 
 #include "history.h"
 #include "input.h"
+#include "storage/block_log.h"
 #include "storage/delta.h"
 #include "storage/layers.h"
 #include "storage/state.h"
@@ -66,6 +68,9 @@ typedef struct core {
   line *line_next;                /* after re-rooting: the owner's next seal takes it */
   line *pinned;                   /* a fork's or re-rooted instance's source: unpinned with the core */
   _Atomic(unflushed *) unflushed;
+  /* The logged blocks of its layer; a fork's, until its first flush: of its source's layer, as they were. NULL: it was
+   * never committed. */
+  _Atomic(log_line *) log;
   history history;
   uint32_t group_at;              /* the flusher's: where it is in the group */
   bool stored;                    /* the flusher's: its name is on disk */
@@ -93,6 +98,8 @@ typedef struct {
   uint64_t version, serial;
   line *line;                     /* bounded, pinned */
   unflushed *unflushed;
+  unflushed *logged;              /* of logged_layer */
+  uint64_t logged_layer;
   state *state;
   /* stored_pages under `line`; NULL: not known, a flush was in progress or the line is not flushed */
   state *counts;

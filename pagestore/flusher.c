@@ -16,6 +16,9 @@ enum {
   RETRY_FIRST_MS = 50, RETRY_MAX_MS = 1000,
   TRASH_EVERY_GROUPS = 8,         /* how often trash gets a turn while commits keep coming */
   MEASURE_EVERY_MS = 1000,
+  /* pages merged in one transaction: while somebody waits for a commit, and else */
+  MERGE_PAGES_WAITED = 24, MERGE_PAGES = 128,
+  MERGE_PAGES_RECORD = 20,        /* to be merged for each record that a group adds: more than blocks in it */
   ORPHANS_MAX = 64,
 };
 
@@ -41,6 +44,8 @@ struct flusher {
   uint64_t orphans[ORPHANS_MAX];  /* layers whose pins are gone */
   uint32_t orphan_count;
   uint8_t *scratch;
+  uint64_t merge_due;             /* pages to be merged before the next group; the flusher's own, as the next */
+  bool merge_failed;              /* no room: again after the next group that found some */
 };
 
 /* ---- queue ----------------------------------------------------------------------------------- */
@@ -364,6 +369,17 @@ static group new_group(const flusher *f, work *first) {
   };
 }
 
+/* The log has grown: its budget, and what is to be merged before it grows on. */
+static void follow_log(flusher *f, const group *g) {
+  pagestore_store *s = f->store;
+  uint64_t budget = log_budget(s, g->page_rows);
+  block_log_budget(s->log, budget);
+  atomic_store(&s->counters.log_budget_bytes, budget);
+  atomic_store(&s->counters.log_bytes, block_log_bytes(s->log));
+  f->merge_failed = false;
+  f->merge_due = block_log_has_work(s->log, LOG_BUDGET) ? f->merge_due + g->packer.record_count * MERGE_PAGES_RECORD : 0;
+}
+
 /* What the last transaction freed can be used by the second one after it: without room, one that only ages
  * the free list comes in between. Else a refused commit would be refused for ever, since only a commit makes
  * transactions pass. */
@@ -418,6 +434,7 @@ static void flush_group(flusher *f, work *first) {
   if (status == 0) {
     group_publish(&g);
     count_flush(f, &g, began_ns);
+    follow_log(f, &g);
     set_failure(f, 0);
     f->narrow = false;
     if (g.trash) want_trash(f);
@@ -479,6 +496,25 @@ static bool may_work_off_trash(const flusher *f) {
   return f->trash && !f->stopping && f->failure != PAGESTORE_EFAILED;
 }
 
+static bool may_merge(const flusher *f) {
+  return !f->merge_failed && !f->stopping && !f->failure && block_log_has_work(f->store->log, LOG_BUDGET);
+}
+
+/* The lock is held. */
+static bool somebody_waits(const flusher *f) {
+  for (const work *w = f->head; w; w = w->next)
+    if (w->synchronous) return true;
+  return false;
+}
+
+static void merge_log(flusher *f, uint64_t pages_max) {
+  int status = group_merge(f->store, f->scratch, LOG_BUDGET, pages_max);
+  f->merge_due -= min_u64(f->merge_due, pages_max);
+  f->freed = true;
+  if (status == PAGESTORE_EFAILED) set_failure(f, status);
+  if (status) f->merge_failed = true;
+}
+
 /* The lock is held. Whether there is something to try now; otherwise waits once. */
 static bool ready(flusher *f) {
   if (has_orphans(f)) f->trash = true;
@@ -490,7 +526,7 @@ static bool ready(flusher *f) {
     f->kick = true;
     return false;
   }
-  if (works || f->stopping || (may_work_off_trash(f) && (f->failure || !f->head))) return true;
+  if (works || f->stopping || (may_work_off_trash(f) && (f->failure || !f->head)) || may_merge(f)) return true;
   if (f->failure && f->head) {
     struct timespec deadline = deadline_in((int)f->retry_ms);
     if (pthread_cond_timedwait(&f->wake, &f->store->lock, &deadline) == ETIMEDOUT) f->kick = true;
@@ -500,16 +536,18 @@ static bool ready(flusher *f) {
   return false;
 }
 
-typedef enum { STEP_STOP, STEP_GROUP, STEP_TRASH, STEP_FAIL } step;
+typedef enum { STEP_STOP, STEP_GROUP, STEP_TRASH, STEP_MERGE, STEP_FAIL } step;
 
-static step next_step(flusher *f, uint32_t turn, work **group) {
+static step next_step(flusher *f, uint32_t turn, work **group, uint64_t *merge_pages) {
   pthread_mutex_lock(&f->store->lock);
   while (!ready(f)) continue;
   step next = STEP_STOP;
   if (f->failure == PAGESTORE_EFAILED && f->head) next = STEP_FAIL;
   else if (may_work_off_trash(f) && (!f->head || turn % (f->failure ? 2 : TRASH_EVERY_GROUPS) == 0)) next = STEP_TRASH;
+  else if (may_merge(f) && (!f->head || f->merge_due > 0)) next = STEP_MERGE;
   else if (f->head) next = STEP_GROUP;
   if (next == STEP_GROUP) *group = take_group(f);
+  if (next == STEP_MERGE) *merge_pages = !f->head || somebody_waits(f) ? MERGE_PAGES_WAITED : MERGE_PAGES;
   f->flushing = next != STEP_STOP;
   pthread_mutex_unlock(&f->store->lock);
   return next;
@@ -531,11 +569,13 @@ static void *run(void *env) {
   flusher *f = env;
   work *group = NULL;
   uint32_t turn = 1;
+  uint64_t merge_pages = 0;
   step next;
   do {
-    next = next_step(f, turn++, &group);
+    next = next_step(f, turn++, &group, &merge_pages);
     if (next == STEP_GROUP) flush_group(f, group);
     else if (next == STEP_TRASH) work_off_trash(f);
+    else if (next == STEP_MERGE) merge_log(f, merge_pages);
     else if (next == STEP_FAIL) fail_queue(f);
   } while (next != STEP_STOP && step_done(f));
   return NULL;

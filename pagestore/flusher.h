@@ -49,6 +49,9 @@ typedef struct work {
   line *line;                  /* its head is the layer to write into */
   /* a fork's first commit, a view's snapshot: blocks of the source to be written under its own */
   unflushed *inherited;
+  unflushed *inherited_logged; /* likewise what is in the log, of inherited_layer */
+  uint64_t inherited_layer;
+  log_line *log;               /* of the line's head; NULL: its blocks are all in rows */
   bool new_layer;              /* line->steps[0].layer is new: `layer` is its record */
   layer_record layer;
   counts_source counts_from;   /* where stored_pages under this work's blocks are known from */

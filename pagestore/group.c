@@ -12,6 +12,8 @@
 #include "snapshot.h"
 #include "storage/trash.h"
 
+enum { DRAIN_PAGES = 128 };   /* in one transaction, when a snapshot waits for all of an instance */
+
 /* ---- cores of the group ---------------------------------------------------------------------- */
 
 /* NULL: no memory. Good until the next call. */
@@ -42,16 +44,19 @@ static void copy_counts(state *to, const state *from) {
   }
 }
 
-static int count_rows(group *g, const line *line, memory_entry *entry) {
-  pagemap map = { .reader = { .txn = g->writer.txn }, .line = line, .store = g->writer.store };
+static int count_pages(group *g, const work *w, memory_entry *entry) {
+  pagemap map = { .reader = { .txn = g->writer.txn }, .line = w->line, .store = g->writer.store,
+                  .logged = w->inherited_logged, .logged_layer = w->inherited_layer };
   entry->stored_pages = 0;
   uint64_t page = 0;
   int status;
   for (; (status = pagemap_next(&map, entry->id, page, &page)) == 0; page++) {
     row_place place;
     bytes value;
+    logged_page logged;
     if ((status = pagemap_row(&map, entry->id, page, &place, &value)) != 0) return status;
-    entry->stored_pages += place.version && value.size == PAGE_RECORD_BYTES;
+    pagemap_logged(&map, entry->id, page, place, &logged);
+    entry->stored_pages += (place.version && value.size == PAGE_RECORD_BYTES) || logged.mask;
   }
   return status == PAGESTORE_ENOTFOUND ? 0 : status;
 }
@@ -63,7 +68,7 @@ static int counted_state(group *g, const work *w, const state *before, const sta
   if (status) return status;
   copy_counts(counted, w->counts_from == COUNTS_CORE ? before : w->counts);
   for (uint32_t i = 0; w->counts_from == COUNTS_UNKNOWN && !status && i < counted->memory_count; i++)
-    status = count_rows(g, w->line, &counted->memories[i]);
+    status = count_pages(g, w, &counted->memories[i]);
   if (status) state_release(counted);
   else *out = counted;
   return status;
@@ -107,6 +112,26 @@ static int write_state(group *g, const work *w, const char *snapshot_name, const
   return catalog_put_state(&g->writer, w->line, w->core->id, snapshot_name, &record);
 }
 
+/* What the commits of a segment changed, and what lies in the log under it. */
+static writer_changes changes_of(const group_core *gc, const work *first, const work *last) {
+  writer_changes c = { .blocks = gc->changes, .as_rows = gc->as_rows || first->rerooted_trash };
+  if (first->new_layer) {
+    c.logged = first->inherited_logged;
+    c.logged_layer = first->inherited_layer;
+    c.carry = c.logged != NULL;
+  } else {
+    c.logged = block_log_sees(last->log);
+    c.logged_layer = last->log->layer;
+  }
+  return c;
+}
+
+static int write_changes(group *g, const group_core *gc, const work *first, const work *last, state *counted) {
+  writer_changes changes = changes_of(gc, first, last);
+  int status = writer_apply(&g->writer, last->line, last->version, &changes, counted);
+  return status || !g->writer.packer ? status : block_log_note(g->store->log, last->log, &g->packer);
+}
+
 /* Writes what the commits of the open segment changed, as of the last of them. */
 static int close_segment(group *g, group_core *gc) {
   work *first = gc->first, *last = gc->last;
@@ -117,7 +142,7 @@ static int close_segment(group *g, group_core *gc) {
   if (status) return status;
   if (first->new_layer) status = put_new_layer(g, first);
   else status = trash_dead_memories(g, last, before, counted);
-  if (!status) status = writer_apply(&g->writer, last->line, last->version, gc->changes, counted);
+  if (!status) status = write_changes(g, gc, first, last, counted);
   if (!status) status = write_state(g, last, NULL, NULL, counted);
   if (!status && !gc->core->stored) status = catalog_put_name(g->writer.txn, gc->core->name, gc->core->id);
   if (status) {
@@ -149,6 +174,7 @@ static int add_commit(group *g, group_core *gc, work *w) {
   gc->version = w->version;
   gc->serial = w->serial;
   gc->line = w->line;
+  gc->log = w->log;
   gc->wrote = true;
   gc->user = w->user;
   return 0;
@@ -163,7 +189,9 @@ static int add_snapshot(group *g, group_core *gc, work *w) {
   if ((status = counted_state(g, w, counts_before(gc), w->state, &counted)) != 0) return status;
   if (w->new_layer) {
     status = put_new_layer(g, w);
-    if (!status) status = writer_apply(&g->writer, w->line, w->version, w->inherited, counted);
+    writer_changes inherited = { .blocks = w->inherited, .logged = w->inherited_logged,
+                                 .logged_layer = w->inherited_layer, .carry = w->inherited_logged, .as_rows = true };
+    if (!status) status = writer_apply(&g->writer, w->line, w->version, &inherited, counted);
   }
   if (!status) status = write_state(g, w, w->snapshot->name, w->snapshot, counted);
   state_release(counted);
@@ -224,30 +252,92 @@ static int add_work(group *g, work *w) {
 
 /* ---- the transaction ------------------------------------------------------------------------- */
 
-static int put_store_record(pagestore_store *s, db_txn *txn) {
+/* A library that does not know block records must not open a store that has some. */
+static int put_store_record(pagestore_store *s, db_txn *txn, bool logs) {
   pthread_mutex_lock(&s->lock);
+  if (logs || !block_log_is_empty(s->log)) s->record.incompatible |= FEATURE_INCOMPATIBLE_LOG;
+  else s->record.incompatible &= ~FEATURE_INCOMPATIBLE_LOG;
   store_record record = s->record;
   pthread_mutex_unlock(&s->lock);
   record.flush_txn_id = db_txn_id(txn);
   return catalog_put_store(txn, &record);
 }
 
-int group_write(group *g) {
+static writer merger(pagestore_store *s, uint8_t *scratch) {
+  return (writer){ .layers = s->layers, .store = s->record.id, .scratch = scratch };
+}
+
+/* Everything of one line into rows: a snapshot of its instance is about to rely on them. */
+static int drain(group *g, log_line *line) {
+  pagestore_store *s = g->store;
+  writer w = merger(s, g->writer.scratch);
   int status = 0;
-  for (work *w = g->works; w && !status; w = w->next)
-    if (w->new_layer && w->line->depth > LAYER_DEPTH_MAX) status = reroot_prepare(g->store, g->writer.scratch, w);
-  if (status) return status;
-  PROBE1(flush_begin, g->store);
-  if ((status = db_begin(g->store->db, &g->writer.txn)) != 0) return status;
+  for (merge_at at = {0}; !status && !at.done && block_log_sees(line);) {
+    if ((status = db_begin(s->db, &w.txn)) != 0) return status;
+    status = block_log_drain(s->log, &w, line, DRAIN_PAGES, &at);
+    if (!status) status = put_store_record(s, w.txn, false);
+    if (!status) status = db_commit(w.txn);
+    else db_abort(w.txn);
+  }
+  if (!status) block_log_drained(s->log, s->db, line);
+  atomic_fetch_add(&s->counters.pages_merged, w.rows_put);
+  return status;
+}
+
+/* What needs transactions of its own before the group's. */
+static int prepare_work(group *g, work *w) {
+  if (w->new_layer && w->line->depth > LAYER_DEPTH_MAX) return reroot_prepare(g->store, g->writer.scratch, w);
+  if (w->kind != WORK_SNAPSHOT || w->new_layer) return 0;
+  group_core *gc = group_core_of(g, w->core);
+  if (!gc) return fail(PAGESTORE_ENOMEM, "no memory to flush: it is tried again");
+  gc->as_rows = true;
+  return w->log ? drain(g, w->log) : 0;
+}
+
+static int write_works(group *g) {
+  int status = 0;
   for (work *w = g->works; w && !status; w = w->next) status = add_work(g, w);
   for (uint32_t i = 0; i < g->core_count && !status; i++) status = close_segment(g, &g->cores[i]);
-  if (!status) status = put_store_record(g->store, g->writer.txn);
-  if (status) {
+  if (!status && g->writer.packer) status = packer_end(&g->packer);
+  if (!status) status = block_log_reserve(g->store->log, g->packer.record_count);
+  if (!status) status = put_store_record(g->store, g->writer.txn, g->packer.record_count > 0);
+  if (!status) g->page_rows = db_entries(g->writer.txn, DB_PAGES);
+  return status;
+}
+
+int group_write(group *g) {
+  pagestore_store *s = g->store;
+  int status = 0;
+  for (work *w = g->works; w && !status; w = w->next) status = prepare_work(g, w);
+  if (status) return status;
+  PROBE1(flush_begin, s);
+  if ((status = db_begin(s->db, &g->writer.txn)) != 0) return status;
+  if (s->options.log_bytes != PAGESTORE_NO_LOG) {
+    packer_begin(&g->packer, g->writer.txn, g->writer.store, block_log_sequence(s->log));
+    g->writer.packer = &g->packer;
+  }
+  if ((status = write_works(g)) != 0) {
     db_abort(g->writer.txn);
+    block_log_discard(s->log);
     return status;
   }
   status = db_commit(g->writer.txn);
-  PROBE3(flush_end, g->store, g->writer.bytes_put, status);
+  if (status) block_log_discard(s->log);
+  PROBE3(flush_end, s, g->writer.bytes_put, status);
+  return status;
+}
+
+int group_merge(pagestore_store *s, uint8_t *scratch, log_goal goal, uint64_t pages_max) {
+  writer w = merger(s, scratch);
+  int status = db_begin(s->db, &w.txn);
+  if (status) return status;
+  status = block_log_step(s->log, &w, goal, pages_max);
+  if (!status) status = put_store_record(s, w.txn, false);
+  if (!status) status = db_commit(w.txn);
+  else db_abort(w.txn);
+  block_log_stepped(s->log, s->db, status == 0);
+  atomic_fetch_add(&s->counters.pages_merged, status ? 0 : w.rows_put);
+  atomic_store(&s->counters.log_bytes, block_log_bytes(s->log));
   return status;
 }
 
@@ -264,6 +354,11 @@ static unflushed *publish_core(group_core *gc) {
     c->durable = gc->version;
     line_release(c->line_durable);
     c->line_durable = line_reference(gc->line);
+    log_line *log = atomic_load(&c->log);
+    if (log != gc->log && c->line->steps[0].layer == gc->log->layer) {
+      atomic_store(&c->log, log_line_reference(gc->log));
+      gc->left = log;
+    }
     state_release(c->counts);
     c->counts = state_reference(gc->counts);
     old = atomic_load(&c->unflushed);
@@ -299,12 +394,17 @@ static void publish_work(pagestore_store *s, work *w) {
 }
 
 void group_publish(group *g) {
+  block_log_publish(g->store->log, &g->packer);
   for (uint32_t i = 0; i < g->core_count; i++) {
     g->cores[i].replaced = publish_core(&g->cores[i]);
     publish_life(g->store, &g->cores[i]);
   }
   db_slots_settle(g->store->db);
-  for (uint32_t i = 0; i < g->core_count; i++) unflushed_release(g->cores[i].replaced);
+  block_log_settled(g->store->log);
+  for (uint32_t i = 0; i < g->core_count; i++) {
+    unflushed_release(g->cores[i].replaced);
+    log_line_release(g->store->log, g->cores[i].left);
+  }
   for (work *w = g->works; w; w = w->next) publish_work(g->store, w);
 }
 
@@ -321,6 +421,7 @@ void group_free(group *g) {
     state_release(g->cores[i].counts);
     unflushed_release(g->cores[i].changes);
   }
+  packer_free(&g->packer);
   free(g->cores);
   g->cores = NULL;
   g->core_count = g->core_room = 0;
@@ -330,7 +431,7 @@ int group_age_free_pages(pagestore_store *s) {
   db_txn *txn;
   int status = db_begin(s->db, &txn);
   if (status) return status;
-  if ((status = put_store_record(s, txn)) == 0) return db_commit(txn);
+  if ((status = put_store_record(s, txn, false)) == 0) return db_commit(txn);
   db_abort(txn);
   return status;
 }
@@ -359,7 +460,7 @@ int group_work_off_trash(pagestore_store *s, const uint64_t *layers, uint32_t co
     db_abort(txn);
     return 0;
   }
-  if (!status) status = put_store_record(s, txn);
+  if (!status) status = put_store_record(s, txn, false);
   if (status) {
     db_abort(txn);
     return status;

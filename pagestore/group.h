@@ -15,7 +15,10 @@ typedef struct group_core {
   uint64_t version, serial;
   line *line;             /* of that version; the work's */
   bool wrote, deleted;
+  bool as_rows;           /* a snapshot of it is in this group: it relies on rows */
   void *user;
+  log_line *log;          /* of `line` */
+  log_line *left;         /* what a fork stood on: readers may still look at it */
   unflushed *replaced;    /* the core's index before this group was durable: readers may still look at it */
   /* the open segment: consecutive commits to be merged */
   work *first, *last;
@@ -28,6 +31,8 @@ typedef struct {
   group_core *cores;
   uint32_t core_count, core_room;
   writer writer;
+  packer packer;
+  uint64_t page_rows;     /* in the store, after it */
   bool trash;             /* trash records were put: there is something to work off */
 } group;
 
@@ -35,6 +40,10 @@ int group_write(group *);                    /* 0, or the status; nothing change
 void group_publish(group *);                 /* after 0 */
 void group_tell(const group *);              /* on_durable, after group_publish */
 void group_free(group *);
+
+/* A slice of merging the log into page records, of about pages_max pages, in a transaction of its own; what was merged is
+ * then deleted. */
+int group_merge(pagestore_store *, uint8_t *scratch, log_goal, uint64_t pages_max);
 
 /* A transaction of nothing but the store record, so that the next one may use the pages that the last one freed. */
 int group_age_free_pages(pagestore_store *);

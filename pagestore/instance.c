@@ -82,10 +82,17 @@ static int core_from_record(pagestore_store *s, layers *layers, const load_reque
     return fail(PAGESTORE_ECORRUPT, "instance '%s' names layer %llu, which is not there: run recover", r->name,
                 (unsigned long long)r->record.layer);
   core *c;
+  log_line *log;
+  if (block_log_line(s->log, r->record.layer, &log) != 0) {
+    line_release(line);
+    return fail(PAGESTORE_ENOMEM, "no memory for an instance: free some and open again");
+  }
   if ((status = core_new(s, r->name, r->instance, &c)) != 0) {
     line_release(line);
+    log_line_release(s->log, log);
     return status;
   }
+  atomic_store(&c->log, log);
   core_move(c, CORE_STORED);
   c->stored = true;
   c->line = line;
@@ -217,13 +224,21 @@ int instance_capture_durable(pagestore_instance *i) {
     status = fail(PAGESTORE_EFAILED,
                   "instance '%s': a sync failed, what is durable is not known: close the store, open it again",
                   c->name);
+  log_line *log;
   if (!status) status = line_rebound(c->line_durable, c->durable, &bounded);
-  if (!status && (status = layers_pin(i->store->layers, bounded)) != 0) line_release(bounded);
-  if (!status)
+  if (!status && (status = block_log_line(i->store->log, bounded->steps[0].layer, &log)) != 0) line_release(bounded);
+  else if (!status && (status = layers_pin(i->store->layers, bounded)) != 0) {
+    line_release(bounded);
+    log_line_release(i->store->log, log);
+  }
+  if (!status) {
     i->view = (core_version){
       .version = c->durable, .serial = c->committed == c->durable ? c->serial : 0,
       .line = bounded, .state = state_reference(c->counts), .counts = state_reference(c->counts),
+      .logged = log_line_capture(i->store->log, log), .logged_layer = log->layer,
     };
+    log_line_release(i->store->log, log);
+  }
   pthread_mutex_unlock(&c->lock);
   return status;
 }

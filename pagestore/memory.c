@@ -20,8 +20,8 @@ int memory_check(const pagestore_memory *m, bool to_write) {
 
 /* ---- the source of the region ---------------------------------------------------------------- */
 
-/* The index first, the reader second: a block that a flush moves from one to the other in between is found at
- * least once. */
+/* The indexes first, the reader last: a block that a flush or a merge moves from one to the other in between is found
+ * at least once. */
 int memory_source_begin(void *env, void **cursor) {
   pagestore_memory *m = env;
   pagestore_instance *i = m->instance;
@@ -34,9 +34,14 @@ int memory_source_begin(void *env, void **cursor) {
   } else if (i->kind == INSTANCE_WRITABLE) {
     m->map.line = i->core->line;
     m->map.unflushed = atomic_load(&i->core->unflushed);
+    const log_line *log = atomic_load(&i->core->log);
+    if (log) m->map.logged = atomic_load(&log->blocks);
+    if (log) m->map.logged_layer = log->layer;
   } else {
     m->map.line = i->view.line;
     m->map.unflushed = i->view.unflushed;
+    m->map.logged = i->view.logged;
+    m->map.logged_layer = i->view.logged_layer;
   }
   *cursor = slot;
   if (i->slot) return 0;

@@ -35,6 +35,7 @@ typedef struct {
   state *state_before;
   line *line_before;
   unflushed *index_before;
+  log_line *log_before;         /* what a restore has left; NULL: the line is as it was */
   uint64_t serial_before, serial;
 } boundary;
 
@@ -136,6 +137,8 @@ static int choose_layer(boundary *b) {
   w->counts = c->counts ? state_reference(c->counts) : NULL;
   unflushed *inherited = atomic_load(&c->unflushed);
   if (inherited) w->inherited = unflushed_reference(inherited);
+  log_line *log = atomic_load(&c->log);
+  if ((w->inherited_logged = log_line_capture(i->store->log, log)) != NULL) w->inherited_layer = log->layer;
   return new_layer(b, present);
 }
 
@@ -162,6 +165,7 @@ static int name_version(boundary *b) {
   w->version = made.version;
   w->state = state_reference(b->instance->message.pending);
   w->line = line_reference(b->work->line);
+  w->log = log_line_reference(b->work->log);
   return snapshot_add(s, &made, &w->snapshot);
 }
 
@@ -189,6 +193,7 @@ static int seal(boundary *b) {
   b->serial = c->serial + (i->message.restored ? 2 : 1);
   int status = choose_layer(b);
   unflushed *index = NULL;
+  if (!status) status = block_log_line(i->store->log, w->line->steps[0].layer, &w->log);
   if (!status) status = new_index(b, &index);
   if (!status && b->naming) status = name_version(b);
   if (status) {
@@ -207,6 +212,8 @@ static int seal(boundary *b) {
   line_release(c->line_next);
   c->line_next = NULL;
   atomic_store(&c->unflushed, index);
+  /* What a fork stands on is shown until its first flush has carried it into its own layer. */
+  if (w->new_layer && !w->inherited_logged) b->log_before = atomic_exchange(&c->log, log_line_reference(w->log));
   w->serial = c->serial = b->serial;
   w->version = c->committed + 1;
   w->state = state_reference(c->state);
@@ -232,6 +239,7 @@ static void take_back(boundary *b) {
   c->state = b->state_before;
   line_release(c->line);
   c->line = b->line_before;
+  log_line *left = b->work->new_layer && !b->work->inherited_logged ? atomic_exchange(&c->log, b->log_before) : NULL;
   c->committed = w->version - 1;
   c->serial++;
   history_repeat(&c->history, b->serial_before, w->serial, c->serial);
@@ -242,6 +250,8 @@ static void take_back(boundary *b) {
   }
   if (w->new_layer) layers_remove(i->store->layers, w->line->steps[0].layer);
   pthread_mutex_unlock(&c->lock);
+  log_line_release(i->store->log, left);
+  b->log_before = NULL;
   i->message = b->message;
   if (w->delta) memory_mark_delta(i, w->delta);
   b->state_before = NULL;
@@ -290,6 +300,7 @@ static void forget_before(boundary *b) {
   state_release(b->state_before);
   line_release(b->line_before);
   unflushed_release(b->index_before);
+  log_line_release(b->instance->store->log, b->log_before);
   message_free(b->instance->store, &b->message);
 }
 

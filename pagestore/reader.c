@@ -31,9 +31,15 @@ static int look(pagestore_instance *i, const char *name, const char *snapshot, u
   line *line;
   if ((status = load(i, name, snapshot, layers, id, &record)) != 0) goto free_layers;
   if ((status = layers_line(layers, record.layer, record.version, &line)) != 0) goto free_state;
+  unflushed *logged = NULL;  /* of a snapshot all is in rows */
+  if (!snapshot && (status = block_log_index((db_reader){ .slot = i->slot }, i->store->record.id, record.layer,
+                                             &logged)) != 0)
+    goto free_line;
   *out = (core_version){
       .version = record.version,
       .line = line,
+      .logged = logged,
+      .logged_layer = record.layer,
       .state = state_seal(record.state),
       .counts = state_reference(record.state),
       .snapshot = record.snapshot,
@@ -42,6 +48,7 @@ static int look(pagestore_instance *i, const char *name, const char *snapshot, u
   layers_free(i->layers);
   i->layers = layers;
   return 0;
+free_line: line_release(line);
 free_state: state_release(record.state);
 free_layers: layers_free(layers);
   return status;

@@ -119,7 +119,9 @@ static int own_layer(pagestore_instance *i, work *w) {
   if (!status) status = layers_pin(s->layers, v->line);
   if (status) return status;
   w->pinned = line_reference(v->line);
-  w->inherited = unflushed_reference(v->unflushed);
+  if (v->unflushed) w->inherited = unflushed_reference(v->unflushed);
+  if (v->logged) w->inherited_logged = unflushed_reference(v->logged);
+  w->inherited_layer = v->logged_layer;
   w->new_layer = true;
   w->layer = (layer_record){ .depth = v->line->depth + 1, .instance = i->core->id };
   if (v->line->depth > 0) {
@@ -136,14 +138,14 @@ static int place(pagestore_instance *i, work *w) {
     w->version = c->committed;
     w->state = state_reference(c->state);
     w->line = line_reference(c->line);
-    return 0;
+    return block_log_line(i->store->log, w->line->steps[0].layer, &w->log);
   }
   const core_version *v = &i->view;
   w->version = v->version;
   w->state = state_reference(v->state);
   w->counts = v->counts ? state_reference(v->counts) : NULL;
   w->counts_from = v->counts ? COUNTS_GIVEN : COUNTS_UNKNOWN;
-  if (v->unflushed) return own_layer(i, w);
+  if (v->unflushed || v->logged) return own_layer(i, w);
   w->line = line_reference(v->line);
   return 0;
 }

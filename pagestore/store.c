@@ -46,6 +46,16 @@ int store_read(pagestore_store *s, int (*read)(void *env, db_reader), void *env)
   return status;
 }
 
+enum { LOG_BYTES_MIN = 4 << 20, LOG_BYTES_MAX = 256 << 20 };
+
+/* Half the bytes that the pages take: then a page that is written anywhere has about eight blocks in the log when it
+ * is merged. */
+uint64_t log_budget(const pagestore_store *s, uint64_t page_rows) {
+  if (s->options.log_bytes == PAGESTORE_NO_LOG) return 0;
+  if (s->options.log_bytes != 0) return s->options.log_bytes;
+  return min_u64(max_u64(page_rows * PAGE_BYTES / 2, LOG_BYTES_MIN), LOG_BYTES_MAX);
+}
+
 /* ---- making one ------------------------------------------------------------------------------ */
 
 static int first_record(db *db) {
@@ -133,9 +143,10 @@ static int look_at_file(const char *directory, bool verify) {
 
 static int check_features(pagestore_store *s) {
   const store_record *r = &s->record;
-  if (r->incompatible)
+  uint64_t unknown = r->incompatible & ~FEATURE_INCOMPATIBLE_LOG;
+  if (unknown)
     return fail(PAGESTORE_EFORMAT, "the store uses features 0x%llx that this library does not know: update it",
-                (unsigned long long)r->incompatible);
+                (unsigned long long)unknown);
   if (r->read_only && !s->read_only)
     return fail(
         PAGESTORE_EFORMAT,
@@ -143,8 +154,6 @@ static int check_features(pagestore_store *s) {
         (unsigned long long)r->read_only);
   return 0;
 }
-
-typedef struct { pagestore_store *store; uint64_t txn_id; } first_look;
 
 static int load(void *env, db_reader reader) {
   pagestore_store *s = env;
@@ -159,6 +168,8 @@ static int load(void *env, db_reader reader) {
   if (s->read_only) return 0;  /* its views load what they need, as of their own moment */
   if ((status = catalog_check_ids(reader, &s->record)) != 0) return status;
   if ((status = layers_load(reader, &s->layers)) != 0) return status;
+  if ((status = block_log_load(reader, s->record.id, &s->log)) != 0) return status;
+  block_log_budget(s->log, log_budget(s, 0));
   return snapshot_table_load(s, reader);
 }
 
@@ -223,6 +234,7 @@ static int allocate(const pagestore_options *o, pagestore_store **out) {
 
 static void release(pagestore_store *s) {
   snapshot_table_free(s);
+  block_log_free(s->log);
   layers_free(s->layers);
   pthread_mutex_destroy(&s->lock);
   free(s);
@@ -310,6 +322,9 @@ int pagestore_stats(pagestore_store *s, pagestore_statistics *out) {
       .file_bytes = c->file_bytes,
       .free_bytes = c->free_bytes,
       .free_largest_run = c->free_largest_run,
+      .log_bytes = c->log_bytes,
+      .log_budget_bytes = c->log_budget_bytes,
+      .pages_merged = c->pages_merged,
   };
   fill_trackers(s, &now);
   if (s->flusher) {

@@ -23,6 +23,7 @@ typedef struct {
   _Atomic uint64_t commits, rollbacks, blocks_dirty, blocks_unchanged, bytes_flushed, flushes, flush_ns;
   _Atomic uint64_t instances_open, memories_open;
   _Atomic uint64_t file_bytes, free_bytes, free_largest_run;   /* as last measured */
+  _Atomic uint64_t log_bytes, log_budget_bytes, pages_merged;
 } store_counters;
 
 typedef struct snapshot_table { snapshot **items; uint32_t count, room; } snapshot_table;
@@ -33,6 +34,7 @@ struct pagestore_store {
   directory *directory;
   db *db;
   layers *layers;
+  block_log *log;                /* NULL: read-only */
   flusher *flusher;              /* NULL: read-only */
   region_budget budget;
   store_counters counters;
@@ -51,6 +53,9 @@ struct pagestore_store {
 int store_check(pagestore_store *, bool to_write);
 void store_log(pagestore_store *, int level, const char *text);
 uint64_t store_new_id(uint64_t *next);                 /* under the lock */
+
+/* How large the log may become over so many page rows. */
+uint64_t log_budget(const pagestore_store *, uint64_t page_rows);
 
 /* Runs `read` on a renewed slot. Its status, or the slot's. */
 int store_read(pagestore_store *, int (*read)(void *env, db_reader), void *env);

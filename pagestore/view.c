@@ -100,6 +100,7 @@ int instance_capture(pagestore_instance *source, core_version *out) {
   *out = (core_version){
     .version = v->version, .line = line_reference(v->line),
     .unflushed = v->unflushed ? unflushed_reference(v->unflushed) : NULL,
+    .logged = v->logged ? unflushed_reference(v->logged) : NULL, .logged_layer = v->logged_layer,
     .state = state_reference(v->state), .counts = v->counts ? state_reference(v->counts) : NULL,
   };
   return 0;
@@ -112,10 +113,17 @@ static int core_from_version(pagestore_store *s, const char *name, core_version 
     int status = unflushed_restamp(from->unflushed, 0, &inherited);
     if (status) return fail(status, "no memory to fork: free some and try again");
   }
+  log_line *log = NULL;
+  if (from->logged && log_line_apart(from->logged_layer, from->logged, &log) != 0) {
+    unflushed_release(inherited);
+    return fail(PAGESTORE_ENOMEM, "no memory to fork: free some and try again");
+  }
+  if (log) from->logged = NULL;
   core *c;
   int status = core_new(s, name, store_new_id(&s->record.next_instance), &c);
   if (status) {
     unflushed_release(inherited);
+    log_line_release(s->log, log);
     return status;
   }
   c->line = from->line;
@@ -123,6 +131,7 @@ static int core_from_version(pagestore_store *s, const char *name, core_version 
   c->state = from->state;
   c->counts = from->counts;
   atomic_store(&c->unflushed, inherited);
+  atomic_store(&c->log, log);
   unflushed_release(from->unflushed);
   *from = (core_version){0};
   *out = c;

@@ -20,6 +20,8 @@ void work_free(pagestore_store *s, work *w) {
   delta_release(w->delta);
   line_release(w->line);
   unflushed_release(w->inherited);
+  unflushed_release(w->inherited_logged);
+  log_line_release(s->log, w->log);
   pthread_mutex_lock(&s->lock);
   core_release(w->core);
   pthread_mutex_unlock(&s->lock);

@@ -90,7 +90,7 @@ static void test_catalog_keys_hostile(void **state) {
   char name[256];
   uint8_t raw[300];
   memset(raw, 'a', sizeof raw);
-  const struct { uint8_t kind; size_t size; } bad[] = {{0, 0}, {0, 1}, {7, 9}, {CATALOG_STORE, 2}, {CATALOG_NAME, 1}, {CATALOG_NAME, 257},
+  const struct { uint8_t kind; size_t size; } bad[] = {{0, 0}, {0, 1}, {8, 9}, {CATALOG_STORE, 2}, {CATALOG_NAME, 1}, {CATALOG_NAME, 257},
       {CATALOG_INSTANCE, 8}, {CATALOG_INSTANCE, 10}, {CATALOG_SNAPSHOT, 9}, {CATALOG_SNAPSHOT, 265}, {CATALOG_LAYER, 1}, {CATALOG_TRASH, 12}};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     raw[0] = bad[i].kind;

@@ -50,7 +50,7 @@ static void write_page(bench *b, const line *l, uint64_t version, uint32_t memor
   unflushed *u;
   assert_int_equal(unflushed_push(NULL, d, 1, 0, &u), 0);
   b->w.txn = begin(&b->f);
-  assert_int_equal(writer_apply(&b->w, l, version, u, b->state), 0);
+  assert_int_equal(writer_apply(&b->w, l, version, &(writer_changes){.blocks = u}, b->state), 0);
   commit(b->w.txn);
   unflushed_release(u);
   delta_release(d);
@@ -209,7 +209,7 @@ static void an_equal_byte_over_a_wrong_checksum_is_written(void **env) {
   delta_add(d, 1, 0, 1 << 2, page);
   assert_int_equal(unflushed_push(NULL, d, 1, 0, &u), 0);
   b->w.txn = begin(&b->f);
-  assert_int_equal(writer_apply(&b->w, b->parent, 2, u, b->state), 0);
+  assert_int_equal(writer_apply(&b->w, b->parent, 2, &(writer_changes){.blocks = u}, b->state), 0);
   commit(b->w.txn);
   db_slot *slot = reading(&b->f);
   pagemap map = {.reader = {.slot = slot}, .line = b->parent, .store = store_id};

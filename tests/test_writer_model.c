@@ -71,7 +71,7 @@ static void close_segment(group *g) {
   state *s = counted(g, g->first, last->state);
   if (g->first->new_layer) put_new_layer(g, g->first);
   else put_deaths(g, last, s);
-  assert_int_equal(writer_apply(&g->out, last->line, last->version, g->changes, s), 0);
+  assert_int_equal(writer_apply(&g->out, last->line, last->version, &(writer_changes){.blocks = g->changes}, s), 0);
   assert_state(s, &last->then, true);
   state_record r = {.layer = last->line->steps[0].layer, .version = last->version, .state = s};
   assert_int_equal(catalog_put_state(&g->out, last->line, g->w->instances[last->instance].id, NULL, &r), 0);

@@ -79,8 +79,13 @@ int db_commit(db_txn *);
 uint64_t db_txn_id(const db_txn *);
 int db_get(db_txn *, db_table, bytes key, bytes *value);       /* exact; ENOTFOUND */
 int db_put(db_txn *, db_table, bytes key, bytes value);
-/* to be filled before the next call on the transaction */
+/* to be filled before the next call on the transaction; with the size of an LMDB page or more, before the commit */
 int db_put_reserve(db_txn *, db_table, bytes key, size_t size, void **room);
+/* Where such a room of an LMDB page or more will lie in the mapping once the transaction is committed, until its row
+ * is deleted and no reader sees it any more. */
+const uint8_t *db_mapped(const db_txn *, const void *room);
+int db_copy_mapped(db *, void *to, const void *from, size_t size);   /* out of the mapping. EIO */
+uint64_t db_entries(db_txn *, db_table);                       /* rows, as this transaction sees them; 0 if unknown */
 int db_delete(db_txn *, db_table, bytes key);                  /* ENOTFOUND */
 int db_seek(db_txn *, db_table, bytes key, bytes *found_key, bytes *value);   /* first >= key; ENOTFOUND */
 /* the row after the last seek or next; a put or delete in between needs a new seek */

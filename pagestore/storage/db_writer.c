@@ -108,9 +108,19 @@ static int txn_change(db_txn *t, guarded_fn work, lmdb_call *c, const char *doin
 }
 
 /* A value of its own LMDB pages has their header before it, which begins with the first page's number. */
-static void txn_count_large(db_txn *t, const void *room, size_t size) {
-  uint64_t count = (LMDB_PAGE_HEADER_BYTES + size + t->db->page_bytes - 1) / t->db->page_bytes, first;
+static uint64_t first_page_of(const void *room) {
+  uint64_t first;
   memcpy(&first, (const uint8_t *)room - LMDB_PAGE_HEADER_BYTES, sizeof first);
+  return first;
+}
+
+const uint8_t *db_mapped(const db_txn *t, const void *room) {
+  return t->db->main.map + first_page_of(room) * t->db->page_bytes + LMDB_PAGE_HEADER_BYTES;
+}
+
+static void txn_count_large(db_txn *t, const void *room, size_t size) {
+  uint64_t count = (LMDB_PAGE_HEADER_BYTES + size + t->db->page_bytes - 1) / t->db->page_bytes;
+  uint64_t first = first_page_of(room);
   t->large_pages += count;
   if (first + count - 1 <= t->last_page) t->reused_pages += count;
   t->highest_end = max_u64(t->highest_end, first + count);
@@ -150,6 +160,12 @@ int db_delete(db_txn *t, db_table table, bytes key) {
   int err = txn_change(t, call_delete, &c, "deleting a row");
   if (!err) t->deletes++;
   return err;
+}
+
+int db_copy_mapped(db *d, void *to, const void *from, size_t size) {
+  copying c = {.to = to, .from = {from, size}};
+  int rc = guarded(&d->main, copy_bytes, &c);
+  return rc == 0 ? 0 : status_of(d, rc);
 }
 
 /* ---- writing: reads in between --------------------------------------------------------------- */
@@ -193,6 +209,11 @@ int db_next(db_txn *t, db_table table, bytes *found_key, bytes *value) {
   ASSERT(t->positioned[table]);
   lmdb_call c = {.op = MDB_NEXT};
   return txn_move(t, table, &c, found_key, value);
+}
+
+uint64_t db_entries(db_txn *t, db_table table) {
+  lmdb_call c = {.txn = t->txn, .dbi = t->db->dbi[table]};
+  return t->status || guarded(&t->db->main, call_stat, &c) != 0 ? 0 : c.stat.ms_entries;
 }
 
 /* ---- room ------------------------------------------------------------------------------------ */

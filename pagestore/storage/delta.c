@@ -23,6 +23,7 @@
 #include <pagestore.h>
 
 #include "base/check.h"
+#include "storage/format.h"
 
 typedef struct {
   uint64_t page;
@@ -31,9 +32,14 @@ typedef struct {
   uint16_t mask;     /* never 0; as many pointers as bits */
 } entry;
 
+/* Where one block lies: the at-th in the bytes of its owner; owner NULL: zeros. For a record of the log `at` has the
+ * block's version, too, above the four bits that number its sixteen blocks. */
+typedef struct { delta *owner; uint64_t at; } block_ref;
+enum { SLOT_BITS = 4 };
+
 typedef struct {
   const entry *entries;
-  const uint8_t *const *blocks;
+  const block_ref *blocks;
   uint64_t entry_count, block_count;
 } table;
 
@@ -42,8 +48,11 @@ struct delta {
   uint64_t entry_room, block_room;
   uint64_t entry_count, block_count;
   uint64_t stored_count;     /* blocks that are not all zeros */
-  uint8_t *bytes;            /* theirs, one after the other */
-  const uint8_t **blocks;
+  /* theirs, one after the other; of a record of the log: in the mapping, or in its copy */
+  const uint8_t *_Atomic bytes;
+  uint8_t *own;              /* what is to be freed with it; NULL: a record in the mapping */
+  uint64_t sequence;         /* of a record, else 0 */
+  block_ref *blocks;
   entry entries[];
 };
 
@@ -51,7 +60,7 @@ typedef struct {
   _Atomic uint32_t references;
   table table;
   uint64_t delta_count;
-  delta *deltas[];           /* by address of their bytes: owner_of() searches */
+  delta *deltas[];           /* by address: owner_at() searches */
 } run;
 
 typedef struct { run *run; uint64_t first, last; } span;   /* serials */
@@ -90,12 +99,18 @@ static const entry *table_find(const table *t, uint32_t memory, uint64_t page) {
   return e->memory == memory && e->page == page ? e : NULL;
 }
 
-/* Fills block[] for the bits of `want` that the entry has; returns those. */
-static uint16_t entry_blocks(const table *t, const entry *e, uint16_t want, const uint8_t *block[PAGE_BLOCKS]) {
-  const uint8_t *const *next = &t->blocks[e->first];
+static const uint8_t *ref_bytes(block_ref r) {
+  if (r.owner == NULL) return zero_block;
+  uint64_t at = r.owner->sequence != 0 ? r.at % PAGE_BLOCKS : r.at;
+  return atomic_load_explicit(&r.owner->bytes, memory_order_acquire) + at * BLOCK_BYTES;
+}
+
+/* Fills ref[] for the bits of `want` that the entry has; returns those. */
+static uint16_t entry_refs(const table *t, const entry *e, uint16_t want, block_ref ref[PAGE_BLOCKS]) {
+  const block_ref *next = &t->blocks[e->first];
   for (unsigned i = 0; i < PAGE_BLOCKS; i++) {
     if (!(e->mask >> i & 1)) continue;
-    if (want >> i & 1) block[i] = *next;
+    if (want >> i & 1) ref[i] = *next;
     next++;
   }
   return e->mask & want;
@@ -110,28 +125,26 @@ static bool table_is_valid(const table *t) {
     if (i == 0) continue;
     if (compare_place(e[-1].memory, e[-1].page, e->memory, e->page) >= 0) return false;
   }
-  if (blocks != t->block_count) return false;
-  for (uint64_t i = 0; i < blocks; i++)
-    if (t->blocks[i] == NULL) return false;
-  return true;
+  return blocks == t->block_count;
 }
 
 /* ---- delta ------------------------------------------------------------------------------------------------------ */
 
 int delta_new(uint64_t pages, uint64_t blocks, delta **out) {
   uint64_t entry_bytes, pointer_bytes, block_bytes, size;
-  if (!checked_mul(pages, sizeof(entry), &entry_bytes) || !checked_mul(blocks, sizeof(uint8_t *), &pointer_bytes) ||
+  if (!checked_mul(pages, sizeof(entry), &entry_bytes) || !checked_mul(blocks, sizeof(block_ref), &pointer_bytes) ||
       !checked_mul(blocks, BLOCK_BYTES, &block_bytes) || !checked_add(entry_bytes, pointer_bytes, &size) ||
       !checked_add(size, sizeof(delta), &size) || block_bytes > SIZE_MAX / 2 || size > SIZE_MAX / 2)
     return PAGESTORE_ENOMEM;
   delta *d = malloc(size);
   if (d == NULL) return PAGESTORE_ENOMEM;
   *d = (delta){.references = 1, .entry_room = pages, .block_room = blocks};
-  d->blocks = (const uint8_t **)(void *)((uint8_t *)d->entries + entry_bytes);
-  if (blocks != 0 && (d->bytes = malloc(block_bytes)) == NULL) {
+  d->blocks = (block_ref *)(void *)((uint8_t *)d->entries + entry_bytes);
+  if (blocks != 0 && (d->own = malloc(block_bytes)) == NULL) {
     free(d);
     return PAGESTORE_ENOMEM;
   }
+  d->bytes = d->own;
   *out = d;
   return 0;
 }
@@ -151,13 +164,9 @@ void delta_add(delta *d, uint32_t memory, uint64_t page, uint16_t mask, const ui
   for (unsigned i = 0; i < PAGE_BLOCKS; i++) {
     if (!(mask >> i & 1)) continue;
     const uint8_t *from = page_bytes + (size_t)i * BLOCK_BYTES;
-    if (is_zero_block(from)) {
-      d->blocks[d->block_count++] = zero_block;
-      continue;
-    }
-    uint8_t *to = d->bytes + d->stored_count++ * BLOCK_BYTES;
-    memcpy(to, from, BLOCK_BYTES);
-    d->blocks[d->block_count++] = to;
+    block_ref *ref = &d->blocks[d->block_count++];
+    *ref = (block_ref){.owner = is_zero_block(from) ? NULL : d, .at = d->stored_count};
+    if (ref->owner != NULL) memcpy(d->own + d->stored_count++ * BLOCK_BYTES, from, BLOCK_BYTES);
   }
   d->entry_count++;
 }
@@ -170,12 +179,12 @@ delta *delta_reference(delta *d) {
 
 void delta_release(delta *d) {
   if (d == NULL || atomic_fetch_sub_explicit(&d->references, 1, memory_order_acq_rel) != 1) return;
-  free(d->bytes);
+  free(d->own);
   free(d);
 }
 
 uint64_t delta_bytes(const delta *d) {
-  return sizeof *d + d->entry_count * sizeof(entry) + d->block_count * sizeof(uint8_t *) +
+  return sizeof *d + d->entry_count * sizeof(entry) + d->block_count * sizeof(block_ref) +
          d->stored_count * BLOCK_BYTES;
 }
 
@@ -190,8 +199,38 @@ bool delta_next(const delta *d, uint64_t *at, delta_page *out) {
   table t = delta_table(d);
   const entry *e = &d->entries[(*at)++];
   *out = (delta_page){.memory = e->memory, .mask = e->mask, .page = e->page};
-  entry_blocks(&t, e, ALL_BLOCKS, out->block);
+  block_ref ref[PAGE_BLOCKS];
+  entry_refs(&t, e, ALL_BLOCKS, ref);
+  for (unsigned i = 0; i < PAGE_BLOCKS; i++) out->block[i] = e->mask >> i & 1 ? ref_bytes(ref[i]) : NULL;
   return true;
+}
+
+/* ---- records of the log ------------------------------------------------------------------------------------------ */
+
+int delta_of_record(const uint8_t *record, uint64_t sequence, delta **out) {
+  ASSERT(sequence != 0);
+  delta *d = malloc(sizeof *d);
+  if (d == NULL) return PAGESTORE_ENOMEM;
+  *d = (delta){.references = 1, .stored_count = PAGE_BLOCKS, .bytes = record + PAGE_HEADER_BYTES, .sequence = sequence};
+  *out = d;
+  return 0;
+}
+
+uint64_t delta_sequence(const delta *d) { return d->sequence; }
+
+bool delta_is_shared(const delta *d) { return atomic_load_explicit(&d->references, memory_order_acquire) > 1; }
+
+bool delta_in_mapping(const delta *d) { return d->own == NULL; }
+
+const uint8_t *delta_record(const delta *d) {
+  ASSERT(d->sequence != 0);
+  return atomic_load_explicit(&d->bytes, memory_order_acquire) - PAGE_HEADER_BYTES;
+}
+
+void delta_move(delta *d, uint8_t *copy) {
+  ASSERT(d->sequence != 0 && d->own == NULL);
+  d->own = copy;
+  atomic_store_explicit(&d->bytes, copy + PAGE_HEADER_BYTES, memory_order_release);
 }
 
 /* ---- runs ------------------------------------------------------------------------------------------------------- */
@@ -219,25 +258,26 @@ static int run_of_delta(delta *d, run **out) {
 /* Where a merge goes: with entries NULL it is only counted. */
 typedef struct {
   entry *entries;
-  const uint8_t **blocks;
+  block_ref *blocks;
   uint64_t entry_count, block_count;
 } merge_target;
 
 /* One place of the result: the newer blocks over the older ones; either may be NULL. */
 static void merge_entry(const table *older, const entry *o, const table *newer, const entry *n, merge_target *to) {
   const entry *e = n != NULL ? n : o;
-  uint16_t mask = (uint16_t)((o != NULL ? o->mask : 0) | (n != NULL ? n->mask : 0));
+  uint16_t old_mask = o != NULL ? o->mask : 0, new_mask = n != NULL ? n->mask : 0, mask = old_mask | new_mask;
   if (to->entries != NULL) {
-    const uint8_t *block[PAGE_BLOCKS] = {0};
-    if (o != NULL) entry_blocks(older, o, ALL_BLOCKS, block);
-    if (n != NULL) entry_blocks(newer, n, ALL_BLOCKS, block);
+    const block_ref *old = o != NULL ? &older->blocks[o->first] : NULL, *new = n != NULL ? &newer->blocks[n->first] : NULL;
     to->entries[to->entry_count] = (entry){.page = e->page,
                                            .first = to->block_count,
                                            .memory = e->memory,
                                            .mask = mask};
-    const uint8_t **next = &to->blocks[to->block_count];
-    for (unsigned i = 0; i < PAGE_BLOCKS; i++)
-      if (mask >> i & 1) *next++ = block[i];
+    block_ref *next = &to->blocks[to->block_count];
+    for (unsigned i = 0; i < PAGE_BLOCKS; i++) {
+      if (mask >> i & 1) *next++ = new_mask >> i & 1 ? *new : *old;
+      if (old_mask >> i & 1) old++;
+      if (new_mask >> i & 1) new++;
+    }
   }
   to->entry_count++;
   to->block_count += mask_count(mask);
@@ -258,8 +298,8 @@ static void merge_tables(const table *older, const table *newer, merge_target *t
 static uint64_t merge_deltas(const run *a, const run *b, delta **to) {
   uint64_t i = 0, j = 0, count = 0;
   while (i < a->delta_count || j < b->delta_count) {
-    uintptr_t x = i < a->delta_count ? (uintptr_t)a->deltas[i]->bytes : UINTPTR_MAX;
-    uintptr_t y = j < b->delta_count ? (uintptr_t)b->deltas[j]->bytes : UINTPTR_MAX;
+    uintptr_t x = i < a->delta_count ? (uintptr_t)a->deltas[i] : UINTPTR_MAX;
+    uintptr_t y = j < b->delta_count ? (uintptr_t)b->deltas[j] : UINTPTR_MAX;
     to[count++] = x <= y ? a->deltas[i] : b->deltas[j];
     if (x <= y) i++;
     if (y <= x) j++;
@@ -267,22 +307,22 @@ static uint64_t merge_deltas(const run *a, const run *b, delta **to) {
   return count;
 }
 
-/* Which of the deltas, sorted by address, holds these bytes. */
-static uint64_t owner_of(delta *const *deltas, uint64_t count, const uint8_t *block) {
+/* Which of the deltas, sorted by address, it is. */
+static uint64_t owner_at(delta *const *deltas, uint64_t count, const delta *owner) {
   uint64_t low = 0, high = count;
   while (high - low > 1) {
     uint64_t middle = low + (high - low) / 2;
-    if ((uintptr_t)deltas[middle]->bytes <= (uintptr_t)block) low = middle;
+    if ((uintptr_t)deltas[middle] <= (uintptr_t)owner) low = middle;
     else high = middle;
   }
-  ASSERT((uintptr_t)block - (uintptr_t)deltas[low]->bytes < deltas[low]->stored_count * BLOCK_BYTES);
+  ASSERT(deltas[low] == owner);
   return low;
 }
 
 /* Keeps, with a reference each, the deltas that the run's table still points into. `used` has a zero byte for each. */
 static void run_keep_used(run *r, uint8_t *used) {
   for (uint64_t i = 0; i < r->table.block_count; i++)
-    if (r->table.blocks[i] != zero_block) used[owner_of(r->deltas, r->delta_count, r->table.blocks[i])] = 1;
+    if (r->table.blocks[i].owner != NULL) used[owner_at(r->deltas, r->delta_count, r->table.blocks[i].owner)] = 1;
   uint64_t kept = 0;
   for (uint64_t i = 0; i < r->delta_count; i++)
     if (used[i]) r->deltas[kept++] = delta_reference(r->deltas[i]);
@@ -294,11 +334,11 @@ static int run_merge(const run *older, const run *newer, run **out) {
   merge_tables(&older->table, &newer->table, &to);
   uint64_t deltas = older->delta_count + newer->delta_count;
   size_t delta_room = deltas * sizeof(delta *), entry_room = to.entry_count * sizeof(entry);
-  size_t pointer_room = to.block_count * sizeof(uint8_t *);
+  size_t pointer_room = to.block_count * sizeof(block_ref);
   run *r = malloc(sizeof *r + delta_room + entry_room + pointer_room + deltas);
   if (r == NULL) return PAGESTORE_ENOMEM;
   uint8_t *room = (uint8_t *)r->deltas + delta_room;
-  to = (merge_target){.entries = (entry *)(void *)room, .blocks = (const uint8_t **)(void *)(room + entry_room)};
+  to = (merge_target){.entries = (entry *)(void *)room, .blocks = (block_ref *)(void *)(room + entry_room)};
   merge_tables(&older->table, &newer->table, &to);
   *r = (run){.references = 1, .table = {to.entries, to.blocks, to.entry_count, to.block_count}};
   r->delta_count = merge_deltas(older, newer, r->deltas);
@@ -330,16 +370,11 @@ static bool wants_merge(const span *elder, const run *younger, uint64_t cut) {
   return elder->first > cut && 2 * younger->table.block_count >= elder->run->table.block_count;
 }
 
-int unflushed_push(const unflushed *u, delta *d, uint64_t serial, uint64_t cut, unflushed **out) {
+/* Takes over the run of `top`, also when it fails. */
+static int push_run(const unflushed *u, span top, uint64_t cut, unflushed **out) {
   uint32_t count = u == NULL ? 0 : u->count;
-  ASSERT(count == 0 || serial > u->spans[count - 1].last);
-  if (d->entry_count == 0) {
-    *out = unflushed_reference((unflushed *)u);
-    return 0;
-  }
-  span top = {.first = serial, .last = serial};
-  int err = run_of_delta(d, &top.run);
-  if (err != 0) return err;
+  ASSERT(count == 0 || top.first > u->spans[count - 1].last);
+  int err;
   while (count > 0 && wants_merge(&u->spans[count - 1], top.run, cut)) {
     run *merged;
     if ((err = run_merge(u->spans[count - 1].run, top.run, &merged)) != 0) goto release_run;
@@ -356,6 +391,62 @@ int unflushed_push(const unflushed *u, delta *d, uint64_t serial, uint64_t cut, 
 release_run:
   run_release(top.run);
   return err;
+}
+
+int unflushed_push(const unflushed *u, delta *d, uint64_t serial, uint64_t cut, unflushed **out) {
+  if (d->entry_count == 0) {
+    *out = unflushed_reference((unflushed *)u);
+    return 0;
+  }
+  span top = {.first = serial, .last = serial};
+  int err = run_of_delta(d, &top.run);
+  return err != 0 ? err : push_run(u, top, cut, out);
+}
+
+static int compare_address(const void *a, const void *b) {
+  uintptr_t x = (uintptr_t)*(delta *const *)a, y = (uintptr_t)*(delta *const *)b;
+  return x < y ? -1 : x > y;
+}
+
+/* The records of sorted blocks, each once, with a reference, by address. */
+static void run_own_records(run *r) {
+  for (uint64_t i = 0; i < r->table.block_count; i++) {
+    delta *owner = r->table.blocks[i].owner;
+    if (r->delta_count == 0 || r->deltas[r->delta_count - 1] != owner) r->deltas[r->delta_count++] = owner;
+  }
+  qsort(r->deltas, r->delta_count, sizeof *r->deltas, compare_address);
+  uint64_t kept = 0;
+  for (uint64_t i = 0; i < r->delta_count; i++)
+    if (kept == 0 || r->deltas[kept - 1] != r->deltas[i]) r->deltas[kept++] = delta_reference(r->deltas[i]);
+  r->delta_count = kept;
+}
+
+static int run_of_logged(const logged_block *blocks, uint64_t count, run **out) {
+  size_t delta_room = count * sizeof(delta *), entry_room = count * sizeof(entry);
+  run *r = malloc(sizeof *r + delta_room + entry_room + count * sizeof(block_ref));
+  if (r == NULL) return PAGESTORE_ENOMEM;
+  entry *entries = (entry *)(void *)((uint8_t *)r->deltas + delta_room), *e = entries - 1;
+  block_ref *refs = (block_ref *)(void *)((uint8_t *)entries + entry_room);
+  for (uint64_t i = 0; i < count; i++) {
+    const logged_block *b = &blocks[i];
+    bool same = i > 0 && compare_place(e->memory, e->page, b->memory, b->page) == 0;
+    if (!same) *++e = (entry){.page = b->page, .first = i, .memory = b->memory};
+    ASSERT(e->mask >> b->number == 0);
+    e->mask |= (uint16_t)(1u << b->number);
+    refs[i] = (block_ref){.owner = b->record, .at = b->version << SLOT_BITS | b->slot};
+  }
+  *r = (run){.references = 1, .table = {entries, refs, (uint64_t)(e - entries) + 1, count}};
+  run_own_records(r);
+  *out = r;
+  return 0;
+}
+
+int unflushed_push_logged(const unflushed *u, const logged_block *blocks, uint64_t count, uint64_t first, uint64_t last,
+                          uint64_t cut, unflushed **out) {
+  ASSERT(count != 0);
+  span top = {.first = first, .last = last};
+  int err = run_of_logged(blocks, count, &top.run);
+  return err != 0 ? err : push_run(u, top, cut, out);
 }
 
 int unflushed_drop(const unflushed *u, uint64_t through, unflushed **out) {
@@ -396,15 +487,34 @@ void unflushed_release(unflushed *u) {
   free(u);
 }
 
-uint16_t unflushed_find(const unflushed *u, uint32_t memory, uint64_t page, const uint8_t *block[PAGE_BLOCKS]) {
-  for (unsigned i = 0; i < PAGE_BLOCKS; i++) block[i] = NULL;
+static uint16_t find_refs(const unflushed *u, uint32_t memory, uint64_t page, block_ref ref[PAGE_BLOCKS]) {
   uint16_t found = 0;
   for (uint32_t i = u == NULL ? 0 : u->count; i > 0 && found != ALL_BLOCKS; i--) {
     const table *t = &u->spans[i - 1].run->table;
     const entry *e = table_find(t, memory, page);
-    if (e != NULL) found |= entry_blocks(t, e, (uint16_t)~found, block);
+    if (e != NULL) found |= entry_refs(t, e, (uint16_t)~found, ref);
   }
   return found;
+}
+
+uint16_t unflushed_find(const unflushed *u, uint32_t memory, uint64_t page, const uint8_t *block[PAGE_BLOCKS]) {
+  block_ref ref[PAGE_BLOCKS];
+  uint16_t found = find_refs(u, memory, page, ref);
+  for (unsigned i = 0; i < PAGE_BLOCKS; i++) block[i] = found >> i & 1 ? ref_bytes(ref[i]) : NULL;
+  return found;
+}
+
+uint16_t unflushed_find_logged(const unflushed *u, uint32_t memory, uint64_t page, logged_page *out) {
+  block_ref ref[PAGE_BLOCKS];
+  out->mask = find_refs(u, memory, page, ref);
+  for (unsigned i = 0; i < PAGE_BLOCKS; i++) {
+    if (!(out->mask >> i & 1)) continue;
+    out->record[i] = delta_record(ref[i].owner);
+    out->sequence[i] = ref[i].owner->sequence;
+    out->version[i] = ref[i].at >> SLOT_BITS;
+    out->slot[i] = (uint8_t)(ref[i].at % PAGE_BLOCKS);
+  }
+  return out->mask;
 }
 
 bool unflushed_has(const unflushed *u, uint32_t memory, uint64_t page) {
@@ -413,9 +523,10 @@ bool unflushed_has(const unflushed *u, uint32_t memory, uint64_t page) {
   return false;
 }
 
-bool unflushed_next(const unflushed *u, uint32_t memory, uint64_t page, delta_page *out) {
+bool unflushed_next_until(const unflushed *u, uint64_t through, uint32_t memory, uint64_t page, uint32_t *next_memory,
+                          uint64_t *next_page) {
   const entry *nearest = NULL;
-  for (uint32_t i = 0; u != NULL && i < u->count; i++) {
+  for (uint32_t i = 0; u != NULL && i < u->count && u->spans[i].first <= through; i++) {
     const table *t = &u->spans[i].run->table;
     uint64_t at = table_seek(t, memory, page);
     if (at == t->entry_count) continue;
@@ -423,9 +534,23 @@ bool unflushed_next(const unflushed *u, uint32_t memory, uint64_t page, delta_pa
     if (nearest == NULL || compare_place(e->memory, e->page, nearest->memory, nearest->page) < 0) nearest = e;
   }
   if (nearest == NULL) return false;
-  *out = (delta_page){.memory = nearest->memory, .page = nearest->page};
-  out->mask = unflushed_find(u, nearest->memory, nearest->page, out->block);
+  *next_memory = nearest->memory;
+  *next_page = nearest->page;
   return true;
+}
+
+bool unflushed_next(const unflushed *u, uint32_t memory, uint64_t page, delta_page *out) {
+  if (!unflushed_next_until(u, UINT64_MAX, memory, page, &out->memory, &out->page)) return false;
+  out->mask = unflushed_find(u, out->memory, out->page, out->block);
+  return true;
+}
+
+uint64_t unflushed_first(const unflushed *u) { return u == NULL ? 0 : u->spans[0].first; }
+
+uint64_t unflushed_blocks(const unflushed *u) {
+  uint64_t count = 0;
+  for (uint32_t i = 0; u != NULL && i < u->count; i++) count += u->spans[i].run->table.block_count;
+  return count;
 }
 
 bool unflushed_is_valid(const unflushed *u) {

@@ -103,7 +103,7 @@ catalog_key catalog_key_name(const char *instance_name) {
 }
 
 catalog_key catalog_key_id(catalog_kind kind, uint64_t id) {
-  ASSERT(kind == CATALOG_INSTANCE || kind == CATALOG_LAYER || kind == CATALOG_TRASH);
+  ASSERT(kind == CATALOG_INSTANCE || kind == CATALOG_LAYER || kind == CATALOG_TRASH || kind == CATALOG_LOG);
   catalog_key key = catalog_key_begin(kind);
   catalog_key_add_id(&key, id);
   return key;
@@ -126,7 +126,8 @@ static bool catalog_key_parts_of(uint8_t kind, catalog_key_parts *out) {
     case CATALOG_NAME: *out = (catalog_key_parts){.name = true}; return true;
     case CATALOG_INSTANCE:
     case CATALOG_LAYER:
-    case CATALOG_TRASH: *out = (catalog_key_parts){.id = true}; return true;
+    case CATALOG_TRASH:
+    case CATALOG_LOG: *out = (catalog_key_parts){.id = true}; return true;
     case CATALOG_SNAPSHOT: *out = (catalog_key_parts){true, true}; return true;
     default: return false;
   }

@@ -25,8 +25,8 @@
  *   4080  65536  the page
  *
  * Zero marker, 32 bytes: magic "PGZ1", memory id, layer, page index, XXH3-64 of the first 24 bytes seeded by
- * the version. Catalog records: see format_catalog.c, a table at its head. Log records: reserved (feature bit
- * "log"), same length as page records.
+ * the version. Catalog records: see format_catalog.c, a table at its head. Block records, of the log (feature bit
+ * "log"): see format_log.c, likewise; same length as page records.
  * Thread: any; no state. Async-signal-safe: everything about pages.
  */
 #ifndef PAGESTORE_STORAGE_FORMAT_H
@@ -68,11 +68,12 @@ int page_key_decode(bytes, page_key *);
 
 typedef enum {
   CATALOG_STORE = 1, CATALOG_NAME = 2, CATALOG_INSTANCE = 3, CATALOG_SNAPSHOT = 4, CATALOG_LAYER = 5, CATALOG_TRASH = 6,
+  CATALOG_LOG = 7,
 } catalog_kind;
 typedef struct { uint8_t byte[CATALOG_KEY_BYTES_MAX]; size_t size; } catalog_key;
 catalog_key catalog_key_store(void);
 catalog_key catalog_key_name(const char *instance_name);
-catalog_key catalog_key_id(catalog_kind, uint64_t id);                            /* INSTANCE LAYER TRASH */
+catalog_key catalog_key_id(catalog_kind, uint64_t id);                            /* INSTANCE LAYER TRASH LOG */
 catalog_key catalog_key_snapshot(uint64_t instance, const char *name);           /* name "": before the first */
 /* Takes a key apart: the id (0 for STORE and NAME) and the name ("" where none), which needs 256 bytes. ECORRUPT. */
 int catalog_key_decode(bytes, catalog_kind *, uint64_t *id, char name[256]);
@@ -103,6 +104,35 @@ static inline const uint8_t *page_record_bytes(bytes record) {
   return (const uint8_t *)record.data + PAGE_HEADER_BYTES;
 }
 void zero_marker_encode(page_key, uint8_t out[ZERO_MARKER_BYTES]);
+
+/* ---- block records ----------------------------------------------------------------------------- */
+
+/* Up to sixteen blocks of any memories, in the table `log` under a sequence number, and under the same number in the
+ * catalog where they belong: so that an index is made without touching the records, and damage to either names what it
+ * hit. A block counts while no page row of its layer has its version or a newer one; among several the newest version
+ * does, among equal ones the highest sequence number. */
+enum { LOG_KEY_BYTES = 8 };
+typedef struct { uint64_t layer, page, version; uint32_t memory; uint8_t number; } log_address;
+typedef struct { uint64_t sequence; uint32_t count; log_address at[PAGE_BLOCKS]; } log_addresses;
+void log_key_encode(uint64_t sequence, uint8_t out[LOG_KEY_BYTES]);
+int log_key_decode(bytes, uint64_t *sequence);
+/* An empty one; then blocks, one after the other; then seal it. What is left of the record is zeros. */
+void log_record_init(uint8_t record[PAGE_RECORD_BYTES], uint64_t sequence, id128 store);
+void log_record_add(uint8_t record[PAGE_RECORD_BYTES], unsigned slot, const log_address *, const uint8_t *block,
+                    uint64_t checksum);
+void log_record_seal(uint8_t record[PAGE_RECORD_BYTES], unsigned count);
+/* Length, magic, header checksum, reserved zeros, sequence number and store. Not the blocks. */
+int log_record_check(bytes value, uint64_t sequence, id128 store);
+/* The same for one whose key is lost. */
+int log_record_identity(const uint8_t header[PAGE_HEADER_BYTES], uint64_t *sequence, id128 *store);
+unsigned log_record_count(const uint8_t *record);
+log_address log_record_address(const uint8_t *record, unsigned slot);
+uint64_t log_record_checksum(const uint8_t *record, unsigned slot);
+static inline const uint8_t *log_record_block(const uint8_t *record, unsigned slot) {
+  return record + PAGE_HEADER_BYTES + (size_t)slot * BLOCK_BYTES;
+}
+/* Of a record that passed log_record_check: whether the block in the slot is that one, undamaged. */
+int log_block_check(const uint8_t *record, unsigned slot, const log_address *);
 
 /* ---- catalog records ------------------------------------------------------------------------- */
 
@@ -144,6 +174,8 @@ typedef struct {
   state *state;
 } state_record;
 
+void log_addresses_encode(const log_addresses *, catalog_record *);
+int log_addresses_decode(bytes, log_addresses *);             /* sequence: the key's, not set */
 void store_record_encode(const store_record *, catalog_record *);
 /* EFORMAT: another format version or not a store record; ECORRUPT */
 int store_record_decode(bytes, store_record *);

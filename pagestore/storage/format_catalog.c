@@ -13,6 +13,9 @@
  *                           80  8  flush transaction
  *                           88  8  created
  *
+ *   log (7): where the blocks of a block record belong
+ *   8   4  count, 1 to 16   12  4  zero                16  .. 32 each: layer 8, page 8, version 8, memory 4, block 4
+ *
  *   state: instance (3), snapshot (4)
  *   8   8  layer            32  16 snapshot id         84  4  metadata bytes
  *   16  8  version          48  32 module hash         88  4  table bytes
@@ -60,6 +63,14 @@ typedef struct {
 } trash_body;
 
 typedef struct {
+  uint8_t count[4], zero[4];
+} log_body;
+
+typedef struct {
+  uint8_t layer[8], page[8], version[8], memory[4], number[4];
+} log_body_address;
+
+typedef struct {
   uint8_t layer[8], version[8], time_ns[8], snapshot[16], module_hash[32];
   uint8_t paged[4], metadata_bytes[4], table_bytes[4], zero[4];
 } state_body;
@@ -82,6 +93,8 @@ AT(trash_body, memory, 16);
 AT(trash_body, died_at, 24);
 AT(trash_body, resume, 32);
 ENDS(trash_body, 64);
+ENDS(log_body, 16);
+_Static_assert(sizeof(log_body_address) == 32, "the layout has a hole");
 AT(state_body, snapshot, 32);
 AT(state_body, module_hash, 48);
 AT(state_body, paged, 80);
@@ -244,6 +257,44 @@ int trash_record_decode(bytes from, trash_record *out) {
   out->memory = get_le32(b->memory);
   out->died_at = get_le64(b->died_at);
   memcpy(out->resume, b->resume, sizeof b->resume);
+  return 0;
+}
+
+/* ---- log ------------------------------------------------------------------------------------- */
+
+void log_addresses_encode(const log_addresses *from, catalog_record *out) {
+  ASSERT(from->count >= 1 && from->count <= PAGE_BLOCKS);
+  log_body *b = record_begin(out, CATALOG_LOG, sizeof *b + from->count * sizeof(log_body_address));
+  put_le32(b->count, from->count);
+  log_body_address *to = (log_body_address *)(b + 1);
+  for (uint32_t i = 0; i < from->count; i++) {
+    put_le64(to[i].layer, from->at[i].layer);
+    put_le64(to[i].page, from->at[i].page);
+    put_le64(to[i].version, from->at[i].version);
+    put_le32(to[i].memory, from->at[i].memory);
+    put_le32(to[i].number, from->at[i].number);
+  }
+  record_end(out);
+}
+
+int log_addresses_decode(bytes from, log_addresses *out) {
+  if (!record_is(from, CATALOG_LOG)) return PAGESTORE_ECORRUPT;
+  bytes body = record_body(from);
+  const log_body *b = body.data;
+  if (body.size < sizeof *b || !record_open(from, CATALOG_LOG, body.size)) return PAGESTORE_ECORRUPT;
+  uint32_t count = get_le32(b->count);
+  if (count < 1 || count > PAGE_BLOCKS || get_le32(b->zero) != 0) return PAGESTORE_ECORRUPT;
+  const log_body_address *at = (const log_body_address *)(b + 1);
+  if (body.size != sizeof *b + count * sizeof *at) return PAGESTORE_ECORRUPT;
+  for (uint32_t i = 0; i < count; i++) {
+    if (get_le32(at[i].number) >= PAGE_BLOCKS) return PAGESTORE_ECORRUPT;
+    out->at[i] = (log_address){.layer = get_le64(at[i].layer),
+                               .page = get_le64(at[i].page),
+                               .version = get_le64(at[i].version),
+                               .memory = get_le32(at[i].memory),
+                               .number = (uint8_t)get_le32(at[i].number)};
+  }
+  out->count = count;
   return 0;
 }
 

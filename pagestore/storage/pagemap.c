@@ -1,4 +1,4 @@
-/* pagemap.c - lookups: index first, then the rows of the line's layers, each under its bound.
+/* pagemap.c - lookups: the indexes first, then the rows of the line's layers, each under its bound.
  *
  *   key order:  layer | memory | page | version inverted     so the first key >= (layer, memory, page, bound)
  *                                                            is the newest row of that page with version
@@ -38,13 +38,58 @@ int pagemap_row(const pagemap *m, uint32_t memory, uint64_t page, row_place *pla
   return 0;
 }
 
+/* ---- logged blocks --------------------------------------------------------------------------- */
+
+/* How far down the line a layer is; depth: not in it. */
+static uint32_t step_of(const line *l, uint64_t layer) {
+  uint32_t i = 0;
+  while (i < l->depth && l->steps[i].layer != layer) i++;
+  return i;
+}
+
+uint16_t pagemap_logged(const pagemap *m, uint32_t memory, uint64_t page, row_place row, logged_page *out) {
+  out->mask = 0;
+  if (m->logged == NULL || unflushed_find_logged(m->logged, memory, page, out) == 0 || row.version == 0)
+    return out->mask;
+  uint32_t row_step = step_of(m->line, row.layer), log_step = step_of(m->line, m->logged_layer);
+  if (row_step > log_step) return out->mask;
+  for (unsigned i = 0; i < PAGE_BLOCKS; i++)
+    if (row_step < log_step || out->version[i] <= row.version) out->mask &= (uint16_t) ~(1u << i);
+  return out->mask;
+}
+
+typedef struct {
+  const pagemap *map;
+  uint32_t memory;
+  uint64_t page;
+  uint16_t wanted;
+  const logged_page *found;
+  uint8_t *scratch;
+  uint64_t damaged;       /* out: the version of a damaged block */
+} log_job;
+
+static int load_logged_guarded(void *env) {
+  log_job *job = env;
+  const logged_page *f = job->found;
+  for (unsigned i = 0; i < PAGE_BLOCKS; i++) {
+    if (!(job->wanted >> i & 1)) continue;
+    log_address at = {job->map->logged_layer, job->page, f->version[i], job->memory, (uint8_t)i};
+    job->damaged = at.version;
+    int err = log_record_check((bytes){f->record[i], PAGE_RECORD_BYTES}, f->sequence[i], job->map->store);
+    if (err == 0) err = log_block_check(f->record[i], f->slot[i], &at);
+    if (err != 0) return err;
+    memcpy(job->scratch + (size_t)i * BLOCK_BYTES, log_record_block(f->record[i], f->slot[i]), BLOCK_BYTES);
+  }
+  return 0;
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 typedef struct {
   bytes row;
   page_key key;
   id128 store;
-  uint16_t wanted;        /* the blocks that the index does not override */
+  uint16_t wanted;        /* the blocks that no index overrides */
   uint8_t *scratch;       /* gets the wanted blocks, unless all are wanted */
   bool zeros;             /* out: it is a zero marker */
 } row_job;
@@ -75,24 +120,42 @@ static void put_zeros(uint8_t *to, uint16_t mask) {
     if (mask >> i & 1) memset(to + (size_t)i * BLOCK_BYTES, 0, BLOCK_BYTES);
 }
 
+/* Logged blocks into scratch; what is left to be had from the row stays in job->wanted. */
+static int read_logged(const pagemap *m, uint32_t memory, uint64_t page, row_place place, row_job *job,
+                       row_place *damage) {
+  logged_page logged;
+  uint16_t use = pagemap_logged(m, memory, page, place, &logged) & job->wanted;
+  if (use == 0) return 0;
+  log_job copy = {.map = m, .memory = memory, .page = page, .wanted = use, .found = &logged, .scratch = job->scratch};
+  int err = db_read_guarded(m->reader, load_logged_guarded, &copy);
+  if (err != 0) *damage = (row_place){m->logged_layer, copy.damaged};
+  job->wanted &= (uint16_t)~use;
+  return err;
+}
+
+static int read_row(const pagemap *m, row_place place, row_job *job, row_place *damage) {
+  if (place.version == 0 || job->wanted == 0) return 0;
+  job->key = (page_key){place.layer, job->key.memory, job->key.page, place.version};
+  int err = db_read_guarded(m->reader, load_row_guarded, job);
+  if (err != 0) *damage = place;
+  return err;
+}
+
 int pagemap_read(const pagemap *m, uint32_t memory, uint64_t page, uint8_t *scratch, const uint8_t **out,
                  row_place *damage) {
   const uint8_t *block[PAGE_BLOCKS];
   uint16_t fresh = unflushed_find(m->unflushed, memory, page, block);
-  row_job job = {.store = m->store, .wanted = (uint16_t)~fresh, .scratch = scratch, .zeros = true};
+  row_job job = {.key = {.memory = memory, .page = page}, .store = m->store, .wanted = (uint16_t)~fresh,
+                 .scratch = scratch, .zeros = true};
   if (job.wanted != 0) {
-    row_place place = {0, 0};
+    row_place place;
     int err = pagemap_row(m, memory, page, &place, &job.row);
-    if (err == 0 && place.version != 0) {
-      job.key = (page_key){place.layer, memory, page, place.version};
-      err = db_read_guarded(m->reader, load_row_guarded, &job);
-    }
-    if (err != 0) {
-      *damage = place;
-      return err;
-    }
+    if (err != 0) *damage = (row_place){0, 0};
+    else err = read_logged(m, memory, page, place, &job, damage);
+    if (err == 0) err = read_row(m, place, &job, damage);
+    if (err != 0) return err;
   }
-  if (fresh == 0) {
+  if (job.wanted == ALL_BLOCKS) {
     *out = job.zeros ? NULL : page_record_bytes(job.row);
     return 0;
   }
@@ -130,6 +193,7 @@ int pagemap_next(const pagemap *m, uint32_t memory, uint64_t from, uint64_t *pag
   uint64_t nearest = UINT64_MAX;
   delta_page fresh;
   if (unflushed_next(m->unflushed, memory, from, &fresh) && fresh.memory == memory) nearest = fresh.page;
+  if (unflushed_next(m->logged, memory, from, &fresh) && fresh.memory == memory) nearest = min_u64(nearest, fresh.page);
   for (uint32_t i = 0; i < m->line->depth; i++) {
     int err = step_next(m, &m->line->steps[i], memory, from, nearest, &nearest);
     if (err != 0) return err;
@@ -159,7 +223,17 @@ static int compare_guarded(void *env) {
   return 0;
 }
 
-/* Blocks that may differ: all, or, over the same row, those that are unflushed and not the very same bytes. */
+/* The blocks that do not come from the row, NULL for those that do: where their bytes lie. */
+static void blocks_over(const pagemap *m, uint32_t memory, uint64_t page, row_place row,
+                        const uint8_t *block[PAGE_BLOCKS]) {
+  logged_page logged;
+  pagemap_logged(m, memory, page, row, &logged);
+  unflushed_find(m->unflushed, memory, page, block);
+  for (unsigned i = 0; i < PAGE_BLOCKS; i++)
+    if (block[i] == NULL && logged.mask >> i & 1) block[i] = log_record_block(logged.record[i], logged.slot[i]);
+}
+
+/* Blocks that may differ: all, or, over the same row, those that lie over it and are not the very same bytes. */
 static int suspect_blocks(const pagemap *a, const pagemap *b, uint32_t memory_a, uint32_t memory_b, uint64_t page,
                           uint16_t *suspect) {
   row_place place_a, place_b;
@@ -171,8 +245,8 @@ static int suspect_blocks(const pagemap *a, const pagemap *b, uint32_t memory_a,
   bool same_row = place_a.layer == place_b.layer && place_a.version == place_b.version;
   if (!same_row || (memory_a != memory_b && place_a.version != 0)) return 0;
   const uint8_t *block_a[PAGE_BLOCKS], *block_b[PAGE_BLOCKS];
-  *suspect = unflushed_find(a->unflushed, memory_a, page, block_a);
-  *suspect |= unflushed_find(b->unflushed, memory_b, page, block_b);
+  blocks_over(a, memory_a, page, place_a, block_a);
+  blocks_over(b, memory_b, page, place_b, block_b);
   for (unsigned i = 0; i < PAGE_BLOCKS; i++)
     if (block_a[i] == block_b[i]) *suspect &= (uint16_t) ~(1u << i);
   return 0;

@@ -1,9 +1,12 @@
-/* pagemap.h - "the bytes of page i at version v": unflushed blocks over stored rows.
+/* pagemap.h - "the bytes of page i at version v": unflushed blocks over logged ones over stored rows.
  *
- * The index of unflushed blocks is looked at first, the reader renewed after that, so that a block which a
- * flush moves from one to the other in between is found at least once. Blocks from rows are checked against
- * their checksums before anyone sees them; blocks that the index
- * overrides are not looked at.
+ *   sealed --flush--> unflushed index ... log --merge--> row      a block moves to the right
+ *
+ * They are looked at from left to right: the index of unflushed blocks first, then the log's, then the reader is
+ * renewed, so that a block which moves in between is found at least once. A logged block counts while the row that the
+ * reader finds is older; its record lies in the mapping as long as such a reader can be there (block_log.h). Blocks
+ * from the store are checked against their checksums before anyone sees them; those that an index overrides are not
+ * looked at.
  * Thread: any, in a fault handler too: no lock, no allocation, under 2 KiB of stack.
  */
 #ifndef PAGESTORE_STORAGE_PAGEMAP_H
@@ -20,9 +23,11 @@
 typedef struct { uint64_t layer, version; } row_place;    /* version 0: no row */
 
 typedef struct {
-  db_reader reader;             /* a slot renewed after `unflushed` was read, or the write transaction */
+  db_reader reader;             /* a slot renewed after the indexes were read, or the write transaction */
   const line *line;
   const unflushed *unflushed;   /* may be NULL */
+  const unflushed *logged;      /* blocks of logged_layer in the log; may be NULL */
+  uint64_t logged_layer;
   id128 store;
 } pagemap;
 
@@ -34,7 +39,11 @@ int pagemap_read(const pagemap *, uint32_t memory, uint64_t page, uint8_t *scrat
 /* Which row a lookup finds: value empty and place.version 0 if none. Not checked. */
 int pagemap_row(const pagemap *, uint32_t memory, uint64_t page, row_place *, bytes *value);
 
-/* First page >= from that has a row in some step of the line or unflushed blocks; it may still be a page of
+/* The logged blocks of the page that count over the row at `place`: their mask, which may be 0. Records are not
+ * looked at. */
+uint16_t pagemap_logged(const pagemap *, uint32_t memory, uint64_t page, row_place, logged_page *);
+
+/* First page >= from that has a row in some step of the line, logged or unflushed blocks; it may still be a page of
  * zeros. ENOTFOUND: no more. */
 int pagemap_next(const pagemap *, uint32_t memory, uint64_t from, uint64_t *page);
 

@@ -1,7 +1,8 @@
-/* writer.c - page records out of changed blocks; see writer.h for the rules.
+/* writer.c - page records and block records out of changed blocks; see writer.h for the rules.
  *
- * One page goes: look up the row under it, build the new record in scratch (the base is copied before any
- * put, which may move what lies in the mapping), put it, judge the older rows of that page in that layer.
+ * One page goes: look up the row under it and the logged blocks over that, tell what changed; then either pack what
+ * changed, or build the new record in scratch (the base is copied before any put, which may move what lies in the
+ * mapping), put it, judge the older rows of that page in that layer.
  *
  *   base of a page    carried blocks get            a fresh block is unchanged if
  *   ZERO  no row, or  zeros, with their checksum    it is all zeros
@@ -9,6 +10,7 @@
  *   PAGE  a record    its bytes and checksums       bytes and checksum are the record's: a write over damage mends it
  *   DAMAGED header    its bytes, checksums that     never
  *                     cannot match
+ *   over it, logged   theirs, likewise              bytes and checksum are the logged block's
  *
  * Lookups are bounded by the version that is written, so rows newer than it (a snapshot put late) are not seen.
  * Thread: the flusher.
@@ -23,7 +25,11 @@
 #include "base/status.h"
 #include "storage/rows.h"
 
-enum { PRUNE_BATCH = 64 };
+enum {
+  PRUNE_BATCH = 64,
+  MERGE_SEEN_FACTOR = 16,     /* pages that turn out to be merged already cost a lookup each */
+  LOGGED_BLOCKS_MAX = 7,      /* of one page in one flush: with more, the record at once is cheaper */
+};
 
 static const uint8_t zero_block[BLOCK_BYTES];
 
@@ -36,9 +42,12 @@ typedef struct {
   page_key row_key, key;      /* of that row; of the one to be put */
   id128 store;
   const delta_page *fresh;
-  uint8_t *record;            /* out */
+  const logged_page *logged;  /* mask: those that count over the row */
+  uint64_t logged_layer;
+  uint8_t *record;            /* out, of build_guarded */
   base_kind base;             /* out */
-  uint16_t changed;           /* out; 0: the record was not built */
+  uint16_t changed;           /* out, of compare_guarded: of the fresh blocks */
+  bool zeros;                 /* out, likewise: one of them is all zeros */
 } build_job;
 
 static bool is_page_record(bytes row) { return row.size == PAGE_RECORD_BYTES; }
@@ -50,8 +59,20 @@ static base_kind base_of(bytes row, page_key key, id128 store) {
   return kind == ROW_ZERO ? BASE_ZERO : BASE_PAGE;
 }
 
+/* Whether the log has that block, undamaged. */
+static bool logged_is_whole(const build_job *j, unsigned i) {
+  const logged_page *l = j->logged;
+  log_address at = {j->logged_layer, j->key.page, l->version[i], j->key.memory, (uint8_t)i};
+  return log_record_check((bytes){l->record[i], PAGE_RECORD_BYTES}, l->sequence[i], j->store) == 0 &&
+         log_block_check(l->record[i], l->slot[i], &at) == 0;
+}
+
 static bool is_unchanged(const build_job *j, unsigned i) {
   const uint8_t *fresh = j->fresh->block[i];
+  if (j->logged->mask >> i & 1) {
+    const uint8_t *logged = log_record_block(j->logged->record[i], j->logged->slot[i]);
+    return memcmp(fresh, logged, BLOCK_BYTES) == 0 && logged_is_whole(j, i);
+  }
   if (j->base == BASE_ZERO) return memcmp(fresh, zero_block, BLOCK_BYTES) == 0;
   if (j->base == BASE_DAMAGED) return false;
   const uint8_t *stored = page_record_bytes(j->row) + (size_t)i * BLOCK_BYTES;
@@ -72,17 +93,34 @@ static void carry_block(uint8_t *record, unsigned i, bytes row, base_kind base, 
   put_block(record, i, from, base == BASE_DAMAGED ? ~checksum : checksum);
 }
 
-static int build_guarded(void *env) {
+/* A logged block as it was logged: damaged, if it is. */
+static uint64_t logged_checksum(const build_job *j, unsigned i) {
+  const uint8_t *record = j->logged->record[i], *block = log_record_block(record, j->logged->slot[i]);
+  uint64_t sum = block_checksum(block, j->key.page, i);
+  return logged_is_whole(j, i) ? sum : ~sum;
+}
+
+static int compare_guarded(void *env) {
   build_job *j = env;
   j->base = base_of(j->row, j->row_key, j->store);
   j->changed = 0;
-  for (unsigned i = 0; i < PAGE_BLOCKS; i++)
-    if ((j->fresh->mask >> i & 1) && !is_unchanged(j, i)) j->changed |= (uint16_t)(1u << i);
-  if (j->changed == 0) return 0;
+  j->zeros = false;
+  for (unsigned i = 0; i < PAGE_BLOCKS; i++) {
+    if (!(j->fresh->mask >> i & 1) || is_unchanged(j, i)) continue;
+    j->changed |= (uint16_t)(1u << i);
+    j->zeros |= memcmp(j->fresh->block[i], zero_block, BLOCK_BYTES) == 0;
+  }
+  return 0;
+}
+
+static int build_guarded(void *env) {
+  build_job *j = env;
+  const logged_page *l = j->logged;
   page_header_init(j->record, j->key, j->store);
   for (unsigned i = 0; i < PAGE_BLOCKS; i++) {
     const uint8_t *fresh = j->fresh->block[i];
     if (j->fresh->mask >> i & 1) put_block(j->record, i, fresh, block_checksum(fresh, j->key.page, i));
+    else if (l->mask >> i & 1) put_block(j->record, i, log_record_block(l->record[i], l->slot[i]), logged_checksum(j, i));
     else carry_block(j->record, i, j->row, j->base, j->key.page);
   }
   page_header_seal(j->record);
@@ -106,11 +144,13 @@ typedef struct {
   pagemap map;                /* in the transaction, bounded by the version */
   line *line;                 /* the map's, owned */
   uint64_t version;
+  bool carry;                 /* logged blocks count as changes */
+  bool as_rows;
 } pass;
 
 static int pass_begin(pass *p, writer *w, const line *l, uint64_t version) {
   ASSERT(l->depth >= 1 && version != 0 && version != BOUND_OPEN);
-  *p = (pass){.w = w, .version = version};
+  *p = (pass){.w = w, .version = version, .as_rows = w->packer == NULL};
   if (line_rebound(l, min_u64(l->steps[0].bound, version), &p->line) != 0)
     return fail(PAGESTORE_ENOMEM, "no memory to write a version: free some and commit again");
   p->map = (pagemap){.reader = {.txn = w->txn}, .line = p->line, .store = w->store};
@@ -186,32 +226,70 @@ static int put_zeros(pass *p, page_key key) {
   return put_row(p->w, key, marker, sizeof marker);
 }
 
-/* One page. *stored_change: -1, 0 or 1, what becomes of the page records that a reader finds. */
+/* The changed blocks of a page, and with carry the logged ones that did not change. */
+static int pack_page(pass *p, const build_job *j, uint16_t carried) {
+  for (unsigned i = 0; i < PAGE_BLOCKS; i++) {
+    bool changed = j->changed >> i & 1;
+    if (!changed && !(carried >> i & 1)) continue;
+    const uint8_t *block = changed ? j->fresh->block[i] : log_record_block(j->logged->record[i], j->logged->slot[i]);
+    uint64_t checksum = changed ? block_checksum(block, j->key.page, i) : logged_checksum(j, i);
+    log_address at = {j->key.layer, j->key.page, p->version, j->key.memory, (uint8_t)i};
+    int err = packer_add(p->w->packer, &at, block, checksum);
+    if (err != 0) return err;
+  }
+  return 0;
+}
+
+static int put_record(pass *p, build_job *j, bool *stored) {
+  int err = db_read_guarded(p->map.reader, build_guarded, j);
+  if (err != 0) return err;
+  *stored = !is_zero_page(j);
+  return *stored ? put_page(p, j->key) : put_zeros(p, j->key);
+}
+
+/* One page. *stored_change: -1, 0 or 1, what becomes of the pages that a reader finds something of. */
 static int apply_page(pass *p, const delta_page *fresh, int *stored_change) {
   row_place place;
-  build_job j = {.store = p->w->store, .fresh = fresh, .record = p->w->scratch};
+  logged_page logged;
+  build_job j = {.store = p->w->store, .fresh = fresh, .logged = &logged, .logged_layer = p->map.logged_layer,
+                 .record = p->w->scratch};
   j.key = (page_key){p->line->steps[0].layer, fresh->memory, fresh->page, p->version};
   *stored_change = 0;
   int err = pagemap_row(&p->map, fresh->memory, fresh->page, &place, &j.row);
   if (err != 0) return err;
   j.row_key = (page_key){place.layer, fresh->memory, fresh->page, place.version};
-  if ((err = db_read_guarded(p->map.reader, build_guarded, &j)) != 0) return err;
+  pagemap_logged(&p->map, fresh->memory, fresh->page, place, &logged);
+  if ((err = db_read_guarded(p->map.reader, compare_guarded, &j)) != 0) return err;
   p->w->blocks_written += mask_count(j.changed);
   p->w->blocks_unchanged += mask_count(fresh->mask) - mask_count(j.changed);
-  if (j.changed == 0) return 0;
-  bool was_stored = is_page_record(j.row), stored = !is_zero_page(&j);
+  uint16_t carried = p->carry ? logged.mask & (uint16_t)~j.changed : 0;
+  if ((j.changed | carried) == 0) return 0;
+  bool was_stored = is_page_record(j.row) || logged.mask != 0, stored = true;
+  bool pack = !p->as_rows && !j.zeros && mask_count(j.changed | carried) <= LOGGED_BLOCKS_MAX;
+  err = pack ? pack_page(p, &j, carried) : put_record(p, &j, &stored);
   *stored_change = (int)stored - (int)was_stored;
-  return stored ? put_page(p, j.key) : put_zeros(p, j.key);
+  return err;
 }
 
 /* ---- a version ------------------------------------------------------------------------------- */
 
-static int apply_changes(pass *p, const unflushed *changes, state *s) {
+/* The next place that has something to be written, with its fresh blocks. */
+static bool next_change(const writer_changes *c, uint32_t memory, uint64_t page, delta_page *out) {
+  uint32_t logged_memory;
+  uint64_t logged_at;
+  bool fresh = unflushed_next(c->blocks, memory, page, out);
+  if (!c->carry || !unflushed_next_until(c->logged, UINT64_MAX, memory, page, &logged_memory, &logged_at)) return fresh;
+  bool before = !fresh || logged_memory < out->memory || (logged_memory == out->memory && logged_at < out->page);
+  if (before) *out = (delta_page){.memory = logged_memory, .page = logged_at};
+  return true;
+}
+
+static int apply_changes(pass *p, const writer_changes *c, state *s) {
   delta_page fresh;
   uint32_t memory = 0;
   uint64_t page = 0;
   memory_entry *entry = NULL;
-  while (unflushed_next(changes, memory, page, &fresh)) {
+  while (next_change(c, memory, page, &fresh)) {
     if (entry == NULL || entry->id != fresh.memory) entry = state_memory_by_id(s, fresh.memory);
     memory = fresh.memory;
     page = fresh.page + 1;
@@ -228,12 +306,48 @@ static int apply_changes(pass *p, const unflushed *changes, state *s) {
   return 0;
 }
 
-int writer_apply(writer *w, const line *l, uint64_t version, const unflushed *changes, state *s) {
+int writer_apply(writer *w, const line *l, uint64_t version, const writer_changes *changes, state *s) {
   ASSERT(!s->sealed);
   pass p;
   int err = pass_begin(&p, w, l, version);
   if (err != 0) return err;
+  p.map.logged = changes->logged;
+  p.map.logged_layer = changes->logged_layer;
+  p.carry = changes->carry;
+  p.as_rows |= changes->as_rows;
   err = apply_changes(&p, changes, s);
+  pass_end(&p);
+  return err;
+}
+
+/* ---- merging --------------------------------------------------------------------------------- */
+
+static int merge_pages(pass *p, const unflushed *logged, uint64_t through, const state *s, uint64_t pages_max,
+                       merge_at *at) {
+  uint64_t rows_before = p->w->rows_put, seen_max = pages_max * MERGE_SEEN_FACTOR;
+  for (uint64_t seen = 0; seen < seen_max && p->w->rows_put - rows_before < pages_max; seen++) {
+    delta_page page = {0};
+    if (!unflushed_next_until(logged, through, at->memory, at->page, &page.memory, &page.page)) {
+      at->done = true;
+      return 0;
+    }
+    bool dead = state_memory_by_id(s, page.memory) == NULL;
+    int change, err = dead ? 0 : apply_page(p, &page, &change);
+    if (err != 0) return err;
+    *at = (merge_at){.memory = page.memory + dead, .page = dead ? 0 : page.page + 1};
+  }
+  return 0;
+}
+
+int writer_merge(writer *w, const line *l, uint64_t version, const unflushed *logged, uint64_t through, const state *s,
+                 uint64_t pages_max, merge_at *at) {
+  pass p;
+  int err = pass_begin(&p, w, l, version);
+  if (err != 0) return err;
+  p.map.logged = logged;
+  p.map.logged_layer = l->steps[0].layer;
+  p.carry = p.as_rows = true;
+  err = merge_pages(&p, logged, through, s, pages_max, at);
   pass_end(&p);
   return err;
 }
@@ -250,6 +364,7 @@ static int put_system_page(pass *p, uint64_t page, const uint8_t *from, size_t l
     if (fresh.block[i] == tail) memcpy(tail, from + at, length - at);
   }
   int ignored;
+  p->as_rows = true;
   return apply_page(p, &fresh, &ignored);
 }
 

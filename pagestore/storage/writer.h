@@ -1,30 +1,51 @@
-/* writer.h - turns unflushed blocks into page records inside one write transaction, and keeps what the keep rule keeps.
+/* writer.h - turns changed blocks into page records or into block records of the log, inside one write transaction,
+ * and keeps what the keep rule keeps.
  *
- * For each page: the stored record under it (through the line), the new blocks compared with it, unchanged
- * blocks' bytes and checksums carried along as they were (never laundering damage: where the stored header is
- * damaged, carried blocks get a checksum that cannot match), the
- * row put at `version`, superseded rows of that page in that layer deleted unless a retained point needs
- * them, older orphans included. A page that becomes all zeros gives its storage back: its row goes, and a
- * zero marker is put only where a lookup would still find a row. Blocks that compare equal
- * write nothing.
+ * For each page: what is stored under it (the row through the line, logged blocks over it), the new blocks compared
+ * with that; what compares equal writes nothing. Then
+ * - a few blocks go to the log, packed with those of others; the row stays as it is;
+ * - many, or any block of zeros, make a page record at `version`: unchanged blocks' bytes and checksums are carried
+ *   along as they were (never laundering damage: where the stored header is damaged, carried blocks get a checksum
+ *   that cannot match), logged blocks come into it, and superseded rows of that page in that layer are deleted unless a
+ *   retained point needs them, older orphans included. A page that becomes all zeros gives its storage back: its row
+ *   goes, and a zero marker is put only where a lookup would still find a row.
+ * So a page with logged blocks is never all zeros, and merging them into its record changes no count of stored pages.
  * Thread: the flusher.
  */
 #ifndef PAGESTORE_STORAGE_WRITER_H
 #define PAGESTORE_STORAGE_WRITER_H
 
+#include "storage/packer.h"
 #include "storage/pagemap.h"
 
 typedef struct {
   db_txn *txn;
+  packer *packer;               /* NULL: page records only */
   layers *layers;
   id128 store;
   uint8_t *scratch;             /* PAGE_RECORD_BYTES */
   uint64_t rows_put, rows_deleted, blocks_written, blocks_unchanged, bytes_put;   /* counted up */
 } writer;
 
-/* Everything in `changes` as rows at `version` in line->steps[0].layer. Memories that `state` does not hold
- * are left out; stored_pages of those it holds are counted up and down. `state` is not sealed. */
-int writer_apply(writer *, const line *, uint64_t version, const unflushed *changes, state *);
+/* What goes into line->steps[0].layer. */
+typedef struct {
+  const unflushed *blocks;      /* the newest of each; may be NULL */
+  const unflushed *logged;      /* what is in the log under them, of logged_layer; may be NULL */
+  uint64_t logged_layer;
+  bool carry;                   /* logged_layer is another layer: its blocks are written into this one, too */
+  bool as_rows;                 /* nothing to the log: something is about to rely on rows */
+} writer_changes;
+
+/* Writes them at `version`. Memories that `state` does not hold are left out; stored_pages of those it holds are counted
+ * up and down. `state` is not sealed. What went to the log is in the packer's blocks, (memory, page, number) ascending. */
+int writer_apply(writer *, const line *, uint64_t version, const writer_changes *, state *);
+
+/* A place in an index, to go on from; zeroed first. */
+typedef struct { uint32_t memory; uint64_t page; bool done; } merge_at;
+/* Merges logged blocks of the line's first layer into page records at `version`, the newest durable one: the pages that
+ * are in the index's runs up to `through`, with all their blocks, at most pages_max of those that are written. */
+int writer_merge(writer *, const line *, uint64_t version, const unflushed *logged, uint64_t through, const state *,
+                 uint64_t pages_max, merge_at *);
 
 /* Metadata and table that a state record has no room for: as pages of memory 0 at `version`. */
 int writer_system_pages(writer *, const line *, uint64_t version, uint64_t first_page, const uint8_t *, size_t length);

@@ -78,7 +78,7 @@ static int add_trash(kept *k, uint64_t id, bytes value) {
 }
 
 int kept_add_catalog(kept *k, bytes key, bytes value, char text[KEPT_TEXT]) {
-  static const char *const words[] = {"", "store", "name", "instance", "snapshot", "layer", "trash"};
+  static const char *const words[] = {"", "store", "name", "instance", "snapshot", "layer", "trash", "log"};
   catalog_kind kind;
   uint64_t id;
   char name[256];
@@ -100,6 +100,7 @@ int kept_add_catalog(kept *k, bytes key, bytes value, char text[KEPT_TEXT]) {
     case CATALOG_SNAPSHOT: err = add_state(k, id, name, body); break;
     case CATALOG_LAYER: err = add_layer(k, id, body); break;
     case CATALOG_TRASH: err = add_trash(k, id, body); break;
+    case CATALOG_LOG: break;
     }
   if (err == PAGESTORE_ECORRUPT)
     snprintf(text, KEPT_TEXT, "the %s record%s%.100s%s does not match its checksum and key", words[kind],

@@ -1,0 +1,87 @@
+/* block_log.h - the log in front of page records: which block records there are, what is in them, what goes next.
+ *
+ *   flush: blocks --packer--> records of the newest generation          (in the one transaction of the group)
+ *   merge: the oldest generation's pages --> page records               (slices, transactions of their own)
+ *          its records --> gone                                         (in the transactions that follow)
+ *
+ *   a generation:   OPEN --an eighth of the budget--> CLOSED --oldest, the log is full--> MERGING --> DOOMED --> (gone)
+ *
+ * A page is merged with all its logged blocks, newer generations' included: those count no more from then on, by the
+ * rule of format.h, and cost a lookup when their own generation is merged. So a page is written once for all that was
+ * logged of it in about the time that the log spans.
+ *
+ * Each layer has a line: the index of its logged blocks. An index is replaced, never edited, and shared with views. Its
+ * blocks lie in LMDB's mapping. Before a record's row is deleted, every line has let go of it, slots that may look at
+ * it have been released, and if somebody holds an old index still, the record has moved into memory.
+ *
+ * Thread: the flusher, but for lines: finding, making and capturing them is for any thread (a lock of its own,
+ *         innermost); fault handlers load line->blocks after taking a slot.
+ * Owner:  whoever holds a line or an index has a reference.
+ */
+#ifndef PAGESTORE_STORAGE_BLOCK_LOG_H
+#define PAGESTORE_STORAGE_BLOCK_LOG_H
+
+#include <stdatomic.h>
+
+#include "storage/writer.h"
+
+typedef struct log_line {
+  struct log_line *next;           /* in the table */
+  _Atomic uint32_t references;
+  uint64_t layer;
+  _Atomic(unflushed *) blocks;     /* durable ones; NULL: none */
+  /* the flusher's: what they become when the transaction that is being built is durable */
+  struct log_line *next_pending;
+  bool is_pending;
+  unflushed *pending;
+} log_line;
+
+typedef struct block_log block_log;
+
+/* What is in the store. ECORRUPT: an address record or a row is
+ * missing or damaged. ENOMEM EIO */
+int block_log_load(db_reader, id128 store, block_log **);
+void block_log_free(block_log *);
+/* The same for one layer alone, as an index: for readers of another process's store. NULL: nothing. Good while the
+ * reader is held. */
+int block_log_index(db_reader, id128 store, uint64_t layer, unflushed **);
+
+/* ---- lines: any thread ----------------------------------------------------------------------- */
+
+int block_log_line(block_log *, uint64_t layer, log_line **);      /* found or made, with a reference. ENOMEM */
+/* one that is in no table: what a fork stands on until its first flush. Takes over the index. ENOMEM */
+int log_line_apart(uint64_t layer, unflushed *, log_line **);
+log_line *log_line_reference(log_line *);
+void log_line_release(block_log *, log_line *);                    /* NULL allowed */
+unflushed *log_line_capture(block_log *, log_line *);              /* its index, with a reference; NULL: nothing */
+
+/* ---- filling: the flusher -------------------------------------------------------------------- */
+
+void block_log_budget(block_log *, uint64_t bytes);
+uint64_t block_log_bytes(const block_log *);                       /* of its records in the file */
+bool block_log_is_empty(const block_log *);
+uint64_t block_log_sequence(const block_log *);                    /* the next record's */
+/* What the transaction that is being built sees of the line. */
+const unflushed *block_log_sees(const log_line *);
+/* The packer's blocks since the last packer_forget are the line's. ENOMEM */
+int block_log_note(block_log *, log_line *, packer *);
+int block_log_reserve(block_log *, uint64_t records);              /* room for the packer's records: before the commit */
+/* The transaction is durable: lines show what was noted, the packer's records are the log's. What they showed before is
+ * let go of by block_log_settled, after db_slots_settle. Or the transaction is not durable: block_log_discard. */
+void block_log_publish(block_log *, packer *);
+void block_log_settled(block_log *);
+void block_log_discard(block_log *);
+
+/* ---- emptying: the flusher ------------------------------------------------------------------- */
+
+typedef enum { LOG_BUDGET, LOG_EVERYTHING } log_goal;
+bool block_log_has_work(const block_log *, log_goal);
+/* One slice in the writer's transaction: deletes rows of DOOMED records, merges pages_max pages. After the commit, or
+ * when it failed: */
+int block_log_step(block_log *, writer *, log_goal, uint64_t pages_max);
+void block_log_stepped(block_log *, db *, bool durable);
+/* All of one line, in slices of the same kind: *more until there is nothing left. */
+int block_log_drain(block_log *, writer *, log_line *, uint64_t pages_max, merge_at *);
+void block_log_drained(block_log *, db *, log_line *);             /* after the commit of the last slice */
+
+#endif

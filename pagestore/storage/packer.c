@@ -1,0 +1,89 @@
+/* packer.c - see packer.h. */
+#include "storage/packer.h"
+
+#include <stdlib.h>
+
+#include <pagestore.h>
+
+#include "base/check.h"
+#include "base/status.h"
+#include "storage/record.h"
+
+void packer_begin(packer *p, db_txn *txn, id128 store, uint64_t sequence_first) {
+  *p = (packer){.txn = txn, .store = store, .sequence_next = sequence_first};
+}
+
+/* Room for one more: doubled when it is used up. */
+static int grow(void **items, uint64_t count, uint64_t *room, size_t item_bytes) {
+  if (count < *room) return 0;
+  uint64_t more = *room ? *room * 2 : 64;
+  void *grown = realloc(*items, more * item_bytes);
+  if (grown == NULL) return fail(PAGESTORE_ENOMEM, "no memory to flush: it is tried again");
+  *items = grown;
+  *room = more;
+  return 0;
+}
+
+static int seal_record(packer *p) {
+  if (p->open == NULL) return 0;
+  log_record_seal(p->open, p->addresses.count);
+  p->open = NULL;
+  catalog_key key = catalog_key_id(CATALOG_LOG, p->addresses.sequence);
+  catalog_record encoded;
+  log_addresses_encode(&p->addresses, &encoded);
+  return record_put(p->txn, &key, &encoded);
+}
+
+static int open_record(packer *p) {
+  int err = grow((void **)&p->records, p->record_count, &p->record_room, sizeof *p->records);
+  if (err != 0) return err;
+  uint64_t sequence = p->sequence_next++;
+  uint8_t key[LOG_KEY_BYTES];
+  void *room;
+  log_key_encode(sequence, key);
+  if ((err = db_put_reserve(p->txn, DB_LOG, (bytes){key, sizeof key}, PAGE_RECORD_BYTES, &room)) != 0) return err;
+  log_record_init(room, sequence, p->store);
+  err = delta_of_record(db_mapped(p->txn, room), sequence, &p->records[p->record_count]);
+  if (err != 0) return fail(err, "no memory to flush: it is tried again");
+  p->record_count++;
+  p->open = room;
+  p->addresses = (log_addresses){.sequence = sequence};
+  return 0;
+}
+
+typedef struct { uint8_t *record; unsigned slot; const log_address *at; const uint8_t *block; uint64_t checksum; } add_job;
+
+static int add_guarded(void *env) {
+  const add_job *j = env;
+  log_record_add(j->record, j->slot, j->at, j->block, j->checksum);
+  return 0;
+}
+
+int packer_add(packer *p, const log_address *at, const uint8_t *block, uint64_t checksum) {
+  int err = grow((void **)&p->blocks, p->block_count, &p->block_room, sizeof *p->blocks);
+  if (err == 0 && p->addresses.count == PAGE_BLOCKS) err = seal_record(p);
+  if (err == 0 && p->open == NULL) err = open_record(p);
+  if (err != 0) return err;
+  unsigned slot = p->addresses.count;
+  add_job job = {p->open, slot, at, block, checksum};
+  if ((err = db_read_guarded((db_reader){.txn = p->txn}, add_guarded, &job)) != 0) return err;
+  p->addresses.at[p->addresses.count++] = *at;
+  p->blocks[p->block_count++] = (logged_block){.record = p->records[p->record_count - 1],
+                                               .page = at->page,
+                                               .version = at->version,
+                                               .memory = at->memory,
+                                               .number = at->number,
+                                               .slot = (uint8_t)slot};
+  return 0;
+}
+
+void packer_forget(packer *p) { p->block_count = 0; }
+
+int packer_end(packer *p) { return seal_record(p); }
+
+void packer_free(packer *p) {
+  for (uint64_t i = 0; i < p->record_count; i++) delta_release(p->records[i]);
+  free(p->records);
+  free(p->blocks);
+  *p = (packer){0};
+}

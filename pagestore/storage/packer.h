@@ -1,0 +1,34 @@
+/* packer.h - packs blocks into block records inside one write transaction, sixteen to a record, whosever they are.
+ *
+ *   packer_begin -> packer_add ... -> packer_end -> commit -> the records lie where `records` says
+ *
+ * Until the commit nobody may look at them: their place in the mapping is known, their bytes are not there yet.
+ * Thread: the flusher.
+ */
+#ifndef PAGESTORE_STORAGE_PACKER_H
+#define PAGESTORE_STORAGE_PACKER_H
+
+#include "storage/delta.h"
+#include "storage/format.h"
+
+typedef struct {
+  db_txn *txn;
+  id128 store;
+  uint64_t sequence_next;
+  delta **records;              /* of this transaction, a reference each */
+  uint64_t record_count, record_room;
+  logged_block *blocks;         /* packed since the last packer_forget, in the order of adding */
+  uint64_t block_count, block_room;
+  /* the last record, while it is not full */
+  uint8_t *open;
+  log_addresses addresses;
+} packer;
+
+void packer_begin(packer *, db_txn *, id128 store, uint64_t sequence_first);
+/* The bytes may lie in the mapping. The checksum goes along as it is. ENOMEM and what a put says */
+int packer_add(packer *, const log_address *, const uint8_t *block, uint64_t checksum);
+void packer_forget(packer *);                 /* the blocks so far: whoever packed them has noted them */
+int packer_end(packer *);                     /* seals the last record */
+void packer_free(packer *);
+
+#endif
