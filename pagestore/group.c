@@ -272,14 +272,15 @@ static int drain(group *g, log_line *line) {
   pagestore_store *s = g->store;
   writer w = merger(s, g->writer.scratch);
   int status = 0;
-  for (merge_at at = {0}; !status && !at.done && block_log_sees(line);) {
+  if (block_log_is_drained(s->log, line)) return 0;
+  for (merge_at at = {0}; !status && !at.done;) {
     if ((status = db_begin(s->db, &w.txn)) != 0) return status;
     status = block_log_drain(s->log, &w, line, DRAIN_PAGES, &at);
     if (!status) status = put_store_record(s, w.txn, false);
     if (!status) status = db_commit(w.txn);
     else db_abort(w.txn);
   }
-  if (!status) block_log_drained(s->log, s->db, line);
+  if (!status) block_log_drained(s->log, line);
   atomic_fetch_add(&s->counters.pages_merged, w.rows_put);
   return status;
 }

@@ -83,6 +83,7 @@ static pagestore_options new_options(const run *r, script_dice *d) {
       .tracker = r->trackers[script_below(d, r->tracker_count)],
       .queue_bytes = script_chance(d, 50) ? 1 << 20 : 0,
       .resident_bytes = script_chance(d, 50) ? 1 << 20 : 0,
+      .log_bytes = script_chance(d, 50) ? script_below(d, 2) << 20 | 1 : script_chance(d, 30) ? PAGESTORE_NO_LOG : 0,
   };
 }
 

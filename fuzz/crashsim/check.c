@@ -31,7 +31,7 @@ static bool no_leftovers(const char *path, bool created) {
 }
 
 static pagestore_options options_for(dice *d) {
-  pagestore_options o = {.size = sizeof o};
+  pagestore_options o = {.size = sizeof o, .log_bytes = dice_log_bytes(d)};
   if (dice_chance(d, VERIFY_PERCENT)) o.flags |= PAGESTORE_VERIFY;
   if (dice_chance(d, MPROTECT_PERCENT)) o.tracker = PAGESTORE_TRACK_MPROTECT;
   return o;

@@ -131,6 +131,7 @@ int workload_open(workload *w, bool create) {
   pagestore_options options = {.size = sizeof options,
                                .flags = create ? PAGESTORE_CREATE : 0,
                                .map_bytes = w->map_bytes,
+                               .log_bytes = dice_log_bytes(&w->dice),
                                .tracker = w->tracker,
                                .env = w,
                                .on_durable = on_durable};

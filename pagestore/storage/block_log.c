@@ -188,13 +188,19 @@ static int load_layer(void *env, uint64_t layer, const logged_block *blocks, uin
   return err;
 }
 
+static void load_beginning(void *env, uint64_t sequence) {
+  block_log *l = env;
+  l->doomed = sequence - 1;
+  l->sequence_next = sequence;
+}
+
 static int load_records(void *env, delta *const *records, uint64_t count) {
   block_log *l = env;
   int err = block_log_reserve(l, count);
   if (err != 0) return err;
   for (uint64_t i = 0; i < count; i++) l->records[l->record_end++] = delta_reference(records[i]);
-  l->sequence_next = delta_sequence(records[count - 1]) + 1;
-  close_generation(l, 1);
+  l->sequence_next = max_u64(l->sequence_next, delta_sequence(records[count - 1]) + 1);
+  if (delta_sequence(records[0]) > l->doomed) close_generation(l, 1);
   return 0;
 }
 
@@ -202,7 +208,7 @@ int block_log_load(db_reader reader, id128 store, block_log **out) {
   block_log *l = NULL;
   int err = new_log(store, &l);
   if (err != 0) return err;
-  log_loading loading = {.env = l, .layer = load_layer, .records = load_records};
+  log_loading loading = {.env = l, .beginning = load_beginning, .layer = load_layer, .records = load_records};
   if ((err = log_load(reader, store, &loading)) != 0) {
     block_log_free(l);
     return err;
@@ -270,8 +276,9 @@ const unflushed *block_log_sees(const log_line *line) {
 int block_log_note(block_log *l, log_line *line, packer *p) {
   if (p->block_count == 0) return 0;
   uint64_t first = delta_sequence(p->blocks[0].record), last = delta_sequence(p->blocks[p->block_count - 1].record);
+  uint64_t cut = max_u64(last_closed(l), line->merged_through);
   unflushed *with;
-  int err = unflushed_push_logged(block_log_sees(line), p->blocks, p->block_count, first, last, last_closed(l), &with);
+  int err = unflushed_push_logged(block_log_sees(line), p->blocks, p->block_count, first, last, cut, &with);
   if (err != 0) return fail(err, "no memory to flush: it is tried again");
   if (line->is_pending) {
     unflushed_release(line->pending);
@@ -387,10 +394,10 @@ static int delete_doomed(block_log *l, db_txn *txn) {
 
 /* A layer that is nobody's present any more (restored, deleted) has nothing that counts. */
 static int merge_line(block_log *l, writer *w, log_line *of, uint64_t through, uint64_t pages_max, merge_at *at) {
-  const unflushed *blocks = atomic_load(&of->blocks);
+  merge_range range = {atomic_load(&of->blocks), of->merged_through, through};
   layer_record layer;
   state_record present;
-  if (blocks == NULL || !layers_get(w->layers, of->layer, &layer)) {
+  if (range.logged == NULL || through <= range.after || !layers_get(w->layers, of->layer, &layer)) {
     at->done = true;
     return 0;
   }
@@ -405,10 +412,17 @@ static int merge_line(block_log *l, writer *w, log_line *of, uint64_t through, u
   else err = layers_line(w->layers, of->layer, BOUND_OPEN, &line);
   if (err != 0) err = fail(err, "no memory to merge the log: it is tried again");
   if (err == 0 && line != NULL)
-    err = writer_merge(w, line, present.version, blocks, through, present.state, pages_max, at);
+    err = writer_merge(w, line, present.version, &range, present.state, pages_max, at);
   line_release(line);
   state_release(present.state);
   return err;
+}
+
+static int put_beginning(db_txn *txn, uint64_t sequence) {
+  catalog_key key = catalog_key_id(CATALOG_LOG, LOG_BEGINNING);
+  catalog_record record;
+  log_beginning_encode(sequence, &record);
+  return record_put(txn, &key, &record);
 }
 
 int block_log_step(block_log *l, writer *w, log_goal goal, uint64_t pages_max) {
@@ -431,6 +445,7 @@ int block_log_step(block_log *l, writer *w, log_goal goal, uint64_t pages_max) {
     current++;
   }
   l->merged_all = l->merging.through != 0 && current == l->merging.count;
+  if (l->merged_all && (err = put_beginning(w->txn, l->merging.through + 1)) != 0) return err;
   l->at_next = at;
   l->current_next = current;
   return 0;
@@ -497,8 +512,8 @@ int block_log_drain(block_log *l, writer *w, log_line *line, uint64_t pages_max,
   return merge_line(l, w, line, UINT64_MAX, pages_max, at);
 }
 
-void block_log_drained(block_log *l, db *d, log_line *line) {
-  unflushed *before = show(l, line, NULL);
-  db_slots_settle(d);
-  let_go(l, line, before);
+void block_log_drained(block_log *l, log_line *line) { line->merged_through = l->sequence_next - 1; }
+
+bool block_log_is_drained(const block_log *l, const log_line *line) {
+  return atomic_load(&line->blocks) == NULL || line->merged_through == l->sequence_next - 1;
 }

@@ -5,10 +5,14 @@
  *          its records --> gone                                         (in the transactions that follow)
  *
  *   a generation:   OPEN --an eighth of the budget--> CLOSED --oldest, the log is full--> MERGING --> DOOMED --> (gone)
+ *                                                          the last slice moves the log's beginning behind it
  *
  * A page is merged with all its logged blocks, newer generations' included: those count no more from then on, by the
  * rule of format.h, and cost a lookup when their own generation is merged. So a page is written once for all that was
  * logged of it in about the time that the log spans.
+ *
+ * Blocks that count no more stay in the index as long as their records are behind the log's beginning: the writer has to
+ * know of them when a page of zeros would give up the row that they are older than.
  *
  * Each layer has a line: the index of its logged blocks. An index is replaced, never edited, and shared with views. Its
  * blocks lie in LMDB's mapping. Before a record's row is deleted, every line has let go of it, slots that may look at
@@ -30,6 +34,7 @@ typedef struct log_line {
   _Atomic uint32_t references;
   uint64_t layer;
   _Atomic(unflushed *) blocks;     /* durable ones; NULL: none */
+  uint64_t merged_through;         /* the flusher's: runs up to it count no more, though they are still shown */
   /* the flusher's: what they become when the transaction that is being built is durable */
   struct log_line *next_pending;
   bool is_pending;
@@ -80,8 +85,9 @@ bool block_log_has_work(const block_log *, log_goal);
  * when it failed: */
 int block_log_step(block_log *, writer *, log_goal, uint64_t pages_max);
 void block_log_stepped(block_log *, db *, bool durable);
-/* All of one line, in slices of the same kind: *more until there is nothing left. */
+/* All of one line, in slices of the same kind, until at->done; after the commit of the last: */
 int block_log_drain(block_log *, writer *, log_line *, uint64_t pages_max, merge_at *);
-void block_log_drained(block_log *, db *, log_line *);             /* after the commit of the last slice */
+void block_log_drained(block_log *, log_line *);
+bool block_log_is_drained(const block_log *, const log_line *);
 
 #endif

@@ -523,10 +523,11 @@ bool unflushed_has(const unflushed *u, uint32_t memory, uint64_t page) {
   return false;
 }
 
-bool unflushed_next_until(const unflushed *u, uint64_t through, uint32_t memory, uint64_t page, uint32_t *next_memory,
-                          uint64_t *next_page) {
+bool unflushed_next_in(const unflushed *u, uint64_t after, uint64_t through, uint32_t memory, uint64_t page,
+                       uint32_t *next_memory, uint64_t *next_page) {
   const entry *nearest = NULL;
   for (uint32_t i = 0; u != NULL && i < u->count && u->spans[i].first <= through; i++) {
+    if (after != 0 && u->spans[i].last <= after) continue;
     const table *t = &u->spans[i].run->table;
     uint64_t at = table_seek(t, memory, page);
     if (at == t->entry_count) continue;
@@ -540,7 +541,7 @@ bool unflushed_next_until(const unflushed *u, uint64_t through, uint32_t memory,
 }
 
 bool unflushed_next(const unflushed *u, uint32_t memory, uint64_t page, delta_page *out) {
-  if (!unflushed_next_until(u, UINT64_MAX, memory, page, &out->memory, &out->page)) return false;
+  if (!unflushed_next_in(u, 0, UINT64_MAX, memory, page, &out->memory, &out->page)) return false;
   out->mask = unflushed_find(u, out->memory, out->page, out->block);
   return true;
 }

@@ -77,9 +77,9 @@ uint16_t unflushed_find_logged(const unflushed *, uint32_t memory, uint64_t page
 bool unflushed_has(const unflushed *, uint32_t memory, uint64_t page);
 /* First (memory, page) >= the given one with unflushed blocks, the newest of each, or false. */
 bool unflushed_next(const unflushed *, uint32_t memory, uint64_t page, delta_page *);
-/* The same, of the runs that begin at `through` or before, the place alone. */
-bool unflushed_next_until(const unflushed *, uint64_t through, uint32_t memory, uint64_t page, uint32_t *next_memory,
-                          uint64_t *next_page);
+/* The same, of the runs with something in (after, through], the place alone. */
+bool unflushed_next_in(const unflushed *, uint64_t after, uint64_t through, uint32_t memory, uint64_t page,
+                       uint32_t *next_memory, uint64_t *next_page);
 uint64_t unflushed_first(const unflushed *);                     /* the oldest serial; 0: empty */
 uint64_t unflushed_blocks(const unflushed *);                    /* how many it holds, older ones under newer included */
 bool unflushed_is_valid(const unflushed *);

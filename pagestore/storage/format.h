@@ -114,6 +114,8 @@ void zero_marker_encode(page_key, uint8_t out[ZERO_MARKER_BYTES]);
 enum { LOG_KEY_BYTES = 8 };
 typedef struct { uint64_t layer, page, version; uint32_t memory; uint8_t number; } log_address;
 typedef struct { uint64_t sequence; uint32_t count; log_address at[PAGE_BLOCKS]; } log_addresses;
+/* Number 0 of the catalog's: where the log begins. Records below it count no more, and are on their way out. */
+#define LOG_BEGINNING 0ull
 void log_key_encode(uint64_t sequence, uint8_t out[LOG_KEY_BYTES]);
 int log_key_decode(bytes, uint64_t *sequence);
 /* An empty one; then blocks, one after the other; then seal it. What is left of the record is zeros. */
@@ -176,6 +178,8 @@ typedef struct {
 
 void log_addresses_encode(const log_addresses *, catalog_record *);
 int log_addresses_decode(bytes, log_addresses *);             /* sequence: the key's, not set */
+void log_beginning_encode(uint64_t sequence, catalog_record *);
+int log_beginning_decode(bytes, uint64_t *sequence);
 void store_record_encode(const store_record *, catalog_record *);
 /* EFORMAT: another format version or not a store record; ECORRUPT */
 int store_record_decode(bytes, store_record *);

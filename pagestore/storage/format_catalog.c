@@ -15,6 +15,7 @@
  *
  *   log (7): where the blocks of a block record belong
  *   8   4  count, 1 to 16   12  4  zero                16  .. 32 each: layer 8, page 8, version 8, memory 4, block 4
+ *   under number 0:         8   8  first sequence number that counts
  *
  *   state: instance (3), snapshot (4)
  *   8   8  layer            32  16 snapshot id         84  4  metadata bytes
@@ -53,6 +54,10 @@ typedef struct {
 typedef struct {
   uint8_t instance[8];
 } name_body;
+
+typedef struct {
+  uint8_t sequence[8];
+} log_beginning_body;
 
 typedef struct {
   uint8_t parent[8], parent_version[8], depth[4], zero[4], instance[8];
@@ -295,6 +300,19 @@ int log_addresses_decode(bytes from, log_addresses *out) {
                                .number = (uint8_t)get_le32(at[i].number)};
   }
   out->count = count;
+  return 0;
+}
+
+void log_beginning_encode(uint64_t sequence, catalog_record *out) {
+  log_beginning_body *b = record_begin(out, CATALOG_LOG, sizeof *b);
+  put_le64(b->sequence, sequence);
+  record_end(out);
+}
+
+int log_beginning_decode(bytes from, uint64_t *sequence) {
+  const log_beginning_body *b = record_open(from, CATALOG_LOG, sizeof *b);
+  if (!b) return PAGESTORE_ECORRUPT;
+  *sequence = get_le64(b->sequence);
   return 0;
 }
 

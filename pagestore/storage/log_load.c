@@ -18,7 +18,7 @@ typedef struct {
   id128 store;
   const log_loading *to;
   delta *records[BATCH_RECORDS];
-  uint64_t record_count;
+  uint64_t record_count, beginning;
   loaded_block found[BATCH_RECORDS * PAGE_BLOCKS];
   uint64_t found_count;
   logged_block sorted[BATCH_RECORDS * PAGE_BLOCKS];
@@ -66,6 +66,7 @@ static int add_record(batch *b, const catalog_record *copy, uint64_t sequence) {
   if (delta_of_record(value.data, sequence, &record) != 0)
     return fail(PAGESTORE_ENOMEM, "no memory for the log: free some and open again");
   b->records[b->record_count++] = record;
+  if (sequence < b->beginning) return 0;
   for (unsigned i = 0; i < addresses.count; i++) {
     const log_address *at = &addresses.at[i];
     if (b->to->only_layer != 0 && at->layer != b->to->only_layer) continue;
@@ -121,21 +122,34 @@ static void clear(batch *b) {
   b->found_count = 0;
 }
 
-static int load_all(batch *b) {
-  catalog_key from = catalog_key_id(CATALOG_LOG, 0), found;
+static int load_beginning(batch *b) {
+  catalog_key key = catalog_key_id(CATALOG_LOG, LOG_BEGINNING);
   catalog_record copy;
-  int err;
+  int err = record_get(b->reader, &key, &copy);
+  if (err == PAGESTORE_ENOTFOUND) return 0;
+  if (err == 0) err = log_beginning_decode(record_bytes(&copy), &b->beginning);
+  if (err != 0) return fail(err, "the record of the log's beginning is damaged: run recover, or restore a backup");
+  if (b->to->beginning != NULL) b->to->beginning(b->to->env, b->beginning);
+  return 0;
+}
+
+static int load_all(batch *b) {
+  catalog_key from = catalog_key_id(CATALOG_LOG, LOG_BEGINNING + 1), found;
+  catalog_record copy;
+  int err = load_beginning(b);
+  if (err != 0) return err;
   for (record_from where = RECORD_AT; (err = record_seek(b->reader, &from, where, &found, &copy)) == 0;
        where = RECORD_AFTER) {
     catalog_kind kind;
     uint64_t sequence;
     char name[256];
     if (catalog_key_decode((bytes){found.byte, found.size}, &kind, &sequence, name) != 0 || kind != CATALOG_LOG) break;
-    if ((err = add_record(b, &copy, sequence)) != 0) return err;
-    if (b->record_count == BATCH_RECORDS) {
+    bool full = b->record_count == BATCH_RECORDS || (b->record_count > 0 && sequence == b->beginning);
+    if (full) {
       if ((err = give(b)) != 0) return err;
       clear(b);
     }
+    if ((err = add_record(b, &copy, sequence)) != 0) return err;
     from = found;
   }
   if (err != 0 && err != PAGESTORE_ENOTFOUND) return fail(err, "the log could not be read: check the disk");
@@ -148,7 +162,7 @@ int log_load(db_reader reader, id128 store, const log_loading *to) {
   b->reader = reader;
   b->store = store;
   b->to = to;
-  b->record_count = b->found_count = 0;
+  b->record_count = b->found_count = b->beginning = 0;
   int err = load_all(b);
   clear(b);
   free(b);

@@ -12,6 +12,8 @@
 typedef struct {
   void *env;
   uint64_t only_layer;        /* 0: every layer */
+  /* Where the log begins: records before it are given to `records` alone, in batches of their own. May be NULL. */
+  void (*beginning)(void *env, uint64_t sequence);
   /* Blocks of one layer in the batch, (memory, page, number) ascending, the newest of each; first, last: the batch's
    * sequence numbers. The records are the caller's, who keeps references in what it makes of them. */
   int (*layer)(void *env, uint64_t layer, const logged_block *, uint64_t count, uint64_t first, uint64_t last);

@@ -212,7 +212,8 @@ static int put_page(pass *p, page_key key) {
   return err != 0 ? err : prune_older(p->w, key);
 }
 
-/* The row of this version goes, if there was one; a marker comes only if a lookup would now find an older page. */
+/* The row of this version goes, if there was one; a marker comes only if a lookup would now find an older page, or
+ * logged blocks, such that count no more included: the rows that they were merged into are gone. */
 static int put_zeros(pass *p, page_key key) {
   int err = row_delete(p->w->txn, key);
   if (err == 0) p->w->rows_deleted++;
@@ -220,7 +221,8 @@ static int put_zeros(pass *p, page_key key) {
   if ((err = prune_older(p->w, key)) != 0) return err;
   row_place place;
   bytes row;
-  if ((err = pagemap_row(&p->map, key.memory, key.page, &place, &row)) != 0 || !is_page_record(row)) return err;
+  if ((err = pagemap_row(&p->map, key.memory, key.page, &place, &row)) != 0) return err;
+  if (!is_page_record(row) && !unflushed_has(p->map.logged, key.memory, key.page)) return 0;
   uint8_t marker[ZERO_MARKER_BYTES];
   zero_marker_encode(key, marker);
   return put_row(p->w, key, marker, sizeof marker);
@@ -278,7 +280,7 @@ static bool next_change(const writer_changes *c, uint32_t memory, uint64_t page,
   uint32_t logged_memory;
   uint64_t logged_at;
   bool fresh = unflushed_next(c->blocks, memory, page, out);
-  if (!c->carry || !unflushed_next_until(c->logged, UINT64_MAX, memory, page, &logged_memory, &logged_at)) return fresh;
+  if (!c->carry || !unflushed_next_in(c->logged, 0, UINT64_MAX, memory, page, &logged_memory, &logged_at)) return fresh;
   bool before = !fresh || logged_memory < out->memory || (logged_memory == out->memory && logged_at < out->page);
   if (before) *out = (delta_page){.memory = logged_memory, .page = logged_at};
   return true;
@@ -322,12 +324,11 @@ int writer_apply(writer *w, const line *l, uint64_t version, const writer_change
 
 /* ---- merging --------------------------------------------------------------------------------- */
 
-static int merge_pages(pass *p, const unflushed *logged, uint64_t through, const state *s, uint64_t pages_max,
-                       merge_at *at) {
+static int merge_pages(pass *p, const merge_range *r, const state *s, uint64_t pages_max, merge_at *at) {
   uint64_t rows_before = p->w->rows_put, seen_max = pages_max * MERGE_SEEN_FACTOR;
   for (uint64_t seen = 0; seen < seen_max && p->w->rows_put - rows_before < pages_max; seen++) {
     delta_page page = {0};
-    if (!unflushed_next_until(logged, through, at->memory, at->page, &page.memory, &page.page)) {
+    if (!unflushed_next_in(r->logged, r->after, r->through, at->memory, at->page, &page.memory, &page.page)) {
       at->done = true;
       return 0;
     }
@@ -339,15 +340,15 @@ static int merge_pages(pass *p, const unflushed *logged, uint64_t through, const
   return 0;
 }
 
-int writer_merge(writer *w, const line *l, uint64_t version, const unflushed *logged, uint64_t through, const state *s,
-                 uint64_t pages_max, merge_at *at) {
+int writer_merge(writer *w, const line *l, uint64_t version, const merge_range *r, const state *s, uint64_t pages_max,
+                 merge_at *at) {
   pass p;
   int err = pass_begin(&p, w, l, version);
   if (err != 0) return err;
-  p.map.logged = logged;
+  p.map.logged = r->logged;
   p.map.logged_layer = l->steps[0].layer;
   p.carry = p.as_rows = true;
-  err = merge_pages(&p, logged, through, s, pages_max, at);
+  err = merge_pages(&p, r, s, pages_max, at);
   pass_end(&p);
   return err;
 }

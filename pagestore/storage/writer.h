@@ -40,12 +40,13 @@ typedef struct {
  * up and down. `state` is not sealed. What went to the log is in the packer's blocks, (memory, page, number) ascending. */
 int writer_apply(writer *, const line *, uint64_t version, const writer_changes *, state *);
 
-/* A place in an index, to go on from; zeroed first. */
-typedef struct { uint32_t memory; uint64_t page; bool done; } merge_at;
 /* Merges logged blocks of the line's first layer into page records at `version`, the newest durable one: the pages that
- * are in the index's runs up to `through`, with all their blocks, at most pages_max of those that are written. */
-int writer_merge(writer *, const line *, uint64_t version, const unflushed *logged, uint64_t through, const state *,
-                 uint64_t pages_max, merge_at *);
+ * are in runs of (after, through], with all their blocks, at most pages_max of those that are written. `at`: where to go
+ * on, zeroed first. */
+typedef struct { const unflushed *logged; uint64_t after, through; } merge_range;
+typedef struct { uint32_t memory; uint64_t page; bool done; } merge_at;
+int writer_merge(writer *, const line *, uint64_t version, const merge_range *, const state *, uint64_t pages_max,
+                 merge_at *at);
 
 /* Metadata and table that a state record has no room for: as pages of memory 0 at `version`. */
 int writer_system_pages(writer *, const line *, uint64_t version, uint64_t first_page, const uint8_t *, size_t length);
