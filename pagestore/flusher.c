@@ -16,9 +16,8 @@ enum {
   RETRY_FIRST_MS = 50, RETRY_MAX_MS = 1000,
   TRASH_EVERY_GROUPS = 8,         /* how often trash gets a turn while commits keep coming */
   MEASURE_EVERY_MS = 1000,
-  /* pages merged in one transaction: while somebody waits for a commit, and else */
-  MERGE_PAGES_WAITED = 24, MERGE_PAGES = 128,
-  MERGE_PAGES_RECORD = 20,        /* to be merged for each record that a group adds: more than blocks in it */
+  MERGE_PAGES = 32,               /* looked at in one transaction of merging alone: somebody may come meanwhile */
+  MERGE_PAGES_MAX = 1024,         /* along with a group */
   ORPHANS_MAX = 64,
 };
 
@@ -44,8 +43,7 @@ struct flusher {
   uint64_t orphans[ORPHANS_MAX];  /* layers whose pins are gone */
   uint32_t orphan_count;
   uint8_t *scratch;
-  uint64_t merge_due;             /* pages to be merged before the next group; the flusher's own, as the next */
-  bool merge_failed;              /* no room: again after the next group that found some */
+  bool merge_failed;              /* no room: again after the next group that found some; the flusher's own */
 };
 
 /* ---- queue ----------------------------------------------------------------------------------- */
@@ -362,14 +360,22 @@ static void count_flush(flusher *f, const group *g, uint64_t began_ns) {
   atomic_fetch_add(&c->blocks_unchanged, g->writer.blocks_unchanged);
 }
 
+/* How many pages of the log are merged along with a group, by the records that it may add. */
+static uint64_t merge_along(const flusher *f, const work *first) {
+  uint64_t bytes = 0;
+  if (f->merge_failed || f->narrow) return 0;
+  for (const work *w = first; w; w = w->next) bytes += w->bytes;
+  return min_u64(block_log_pace(f->store->log, bytes / PAGE_BYTES + 1), MERGE_PAGES_MAX);
+}
+
 static group new_group(const flusher *f, work *first) {
   return (group){
-    .store = f->store, .works = first,
+    .store = f->store, .works = first, .merge_pages = merge_along(f, first),
     .writer = { .layers = f->store->layers, .store = f->store->record.id, .scratch = f->scratch },
   };
 }
 
-/* The log has grown: its budget, and what is to be merged before it grows on. */
+/* The log has grown, and its budget with the pages. */
 static void follow_log(flusher *f, const group *g) {
   pagestore_store *s = f->store;
   uint64_t budget = log_budget(s, g->page_rows);
@@ -377,7 +383,6 @@ static void follow_log(flusher *f, const group *g) {
   atomic_store(&s->counters.log_budget_bytes, budget);
   atomic_store(&s->counters.log_bytes, block_log_bytes(s->log));
   f->merge_failed = false;
-  f->merge_due = block_log_has_work(s->log, LOG_BUDGET) ? f->merge_due + g->packer.record_count * MERGE_PAGES_RECORD : 0;
 }
 
 /* What the last transaction freed can be used by the second one after it: without room, one that only ages
@@ -391,6 +396,7 @@ static int write_group(flusher *f, group *g) {
     if (aged) return aged == PAGESTORE_EFAILED ? aged : status;
     work *works = g->works;
     group_free(g);
+    f->merge_failed = true;  /* what comes after merging may fit without it */
     *g = new_group(f, works);
     status = group_write(g);
   }
@@ -500,16 +506,8 @@ static bool may_merge(const flusher *f) {
   return !f->merge_failed && !f->stopping && !f->failure && block_log_has_work(f->store->log, LOG_BUDGET);
 }
 
-/* The lock is held. */
-static bool somebody_waits(const flusher *f) {
-  for (const work *w = f->head; w; w = w->next)
-    if (w->synchronous) return true;
-  return false;
-}
-
-static void merge_log(flusher *f, uint64_t pages_max) {
-  int status = group_merge(f->store, f->scratch, LOG_BUDGET, pages_max);
-  f->merge_due -= min_u64(f->merge_due, pages_max);
+static void merge_log(flusher *f) {
+  int status = group_merge(f->store, f->scratch, LOG_BUDGET, MERGE_PAGES);
   f->freed = true;
   if (status == PAGESTORE_EFAILED) set_failure(f, status);
   if (status) f->merge_failed = true;
@@ -538,16 +536,15 @@ static bool ready(flusher *f) {
 
 typedef enum { STEP_STOP, STEP_GROUP, STEP_TRASH, STEP_MERGE, STEP_FAIL } step;
 
-static step next_step(flusher *f, uint32_t turn, work **group, uint64_t *merge_pages) {
+static step next_step(flusher *f, uint32_t turn, work **group) {
   pthread_mutex_lock(&f->store->lock);
   while (!ready(f)) continue;
   step next = STEP_STOP;
   if (f->failure == PAGESTORE_EFAILED && f->head) next = STEP_FAIL;
   else if (may_work_off_trash(f) && (!f->head || turn % (f->failure ? 2 : TRASH_EVERY_GROUPS) == 0)) next = STEP_TRASH;
-  else if (may_merge(f) && (!f->head || f->merge_due > 0)) next = STEP_MERGE;
+  else if (may_merge(f) && (!f->head || block_log_is_behind(f->store->log))) next = STEP_MERGE;
   else if (f->head) next = STEP_GROUP;
   if (next == STEP_GROUP) *group = take_group(f);
-  if (next == STEP_MERGE) *merge_pages = !f->head || somebody_waits(f) ? MERGE_PAGES_WAITED : MERGE_PAGES;
   f->flushing = next != STEP_STOP;
   pthread_mutex_unlock(&f->store->lock);
   return next;
@@ -569,13 +566,12 @@ static void *run(void *env) {
   flusher *f = env;
   work *group = NULL;
   uint32_t turn = 1;
-  uint64_t merge_pages = 0;
   step next;
   do {
-    next = next_step(f, turn++, &group, &merge_pages);
+    next = next_step(f, turn++, &group);
     if (next == STEP_GROUP) flush_group(f, group);
     else if (next == STEP_TRASH) work_off_trash(f);
-    else if (next == STEP_MERGE) merge_log(f, merge_pages);
+    else if (next == STEP_MERGE) merge_log(f);
     else if (next == STEP_FAIL) fail_queue(f);
   } while (next != STEP_STOP && step_done(f));
   return NULL;

@@ -295,8 +295,18 @@ static int prepare_work(group *g, work *w) {
   return w->log ? drain(g, w->log) : 0;
 }
 
+static int merge_along(group *g) {
+  if (!g->merge_pages) return 0;
+  writer w = merger(g->store, g->writer.scratch);
+  w.txn = g->writer.txn;
+  int status = block_log_step(g->store->log, &w, LOG_BUDGET, g->merge_pages);
+  atomic_fetch_add(&g->store->counters.pages_merged, w.rows_put);
+  g->writer.bytes_put += w.bytes_put;
+  return status;
+}
+
 static int write_works(group *g) {
-  int status = 0;
+  int status = merge_along(g);
   for (work *w = g->works; w && !status; w = w->next) status = add_work(g, w);
   for (uint32_t i = 0; i < g->core_count && !status; i++) status = close_segment(g, &g->cores[i]);
   if (!status && g->writer.packer) status = packer_end(&g->packer);
@@ -304,6 +314,11 @@ static int write_works(group *g) {
   if (!status) status = put_store_record(g->store, g->writer.txn, g->packer.record_count > 0);
   if (!status) g->page_rows = db_entries(g->writer.txn, DB_PAGES);
   return status;
+}
+
+static void give_up(group *g) {
+  block_log_discard(g->store->log);
+  if (g->merge_pages) block_log_stepped(g->store->log, g->store->db, false);
 }
 
 int group_write(group *g) {
@@ -319,20 +334,21 @@ int group_write(group *g) {
   }
   if ((status = write_works(g)) != 0) {
     db_abort(g->writer.txn);
-    block_log_discard(s->log);
+    give_up(g);
     return status;
   }
   status = db_commit(g->writer.txn);
-  if (status) block_log_discard(s->log);
+  if (status) give_up(g);
+  else if (g->merge_pages) block_log_stepped(s->log, s->db, true);
   PROBE3(flush_end, s, g->writer.bytes_put, status);
   return status;
 }
 
-int group_merge(pagestore_store *s, uint8_t *scratch, log_goal goal, uint64_t pages_max) {
+int group_merge(pagestore_store *s, uint8_t *scratch, log_goal goal, uint64_t pages) {
   writer w = merger(s, scratch);
   int status = db_begin(s->db, &w.txn);
   if (status) return status;
-  status = block_log_step(s->log, &w, goal, pages_max);
+  status = block_log_step(s->log, &w, goal, pages);
   if (!status) status = put_store_record(s, w.txn, false);
   if (!status) status = db_commit(w.txn);
   else db_abort(w.txn);

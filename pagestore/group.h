@@ -32,6 +32,7 @@ typedef struct {
   uint32_t core_count, core_room;
   writer writer;
   packer packer;
+  uint64_t merge_pages;   /* of the log, to be looked at in the same transaction */
   uint64_t page_rows;     /* in the store, after it */
   bool trash;             /* trash records were put: there is something to work off */
 } group;
@@ -41,9 +42,8 @@ void group_publish(group *);                 /* after 0 */
 void group_tell(const group *);              /* on_durable, after group_publish */
 void group_free(group *);
 
-/* A slice of merging the log into page records, of about pages_max pages, in a transaction of its own; what was merged is
- * then deleted. */
-int group_merge(pagestore_store *, uint8_t *scratch, log_goal, uint64_t pages_max);
+/* A slice of merging the log into page records, which looks at so many pages, in a transaction of its own. */
+int group_merge(pagestore_store *, uint8_t *scratch, log_goal, uint64_t pages);
 
 /* A transaction of nothing but the store record, so that the next one may use the pages that the last one freed. */
 int group_age_free_pages(pagestore_store *);

@@ -25,6 +25,7 @@ typedef struct {
   uint64_t through;                /* its last sequence number; 0: none is being merged */
   log_line **lines;                /* those with blocks in it, a reference each */
   uint64_t count, current;
+  uint64_t pages;                  /* in them, when it began */
   merge_at at;
 } merging;
 
@@ -167,6 +168,10 @@ static uint64_t record_count(const block_log *l) { return l->record_end - l->rec
 
 static uint64_t last_closed(const block_log *l) {
   return l->closed_count ? l->closed[l->closed_count - 1] : l->merging.through;
+}
+
+static uint64_t generation_records(const block_log *l) {
+  return max_u64(l->budget_records / GENERATIONS, GENERATION_RECORDS_MIN);
 }
 
 /* Between transactions only: records are never shared over this line. Room was reserved. */
@@ -312,8 +317,8 @@ void block_log_publish(block_log *l, packer *p) {
     l->shown = line;
   }
   for (uint64_t i = 0; i < p->record_count; i++) l->records[l->record_end++] = delta_reference(p->records[i]);
-  l->sequence_next = p->sequence_next;
-  close_generation(l, max_u64(l->budget_records / GENERATIONS, GENERATION_RECORDS_MIN));
+  if (p->record_count > 0) l->sequence_next = p->sequence_next;
+  close_generation(l, generation_records(l));
 }
 
 void block_log_settled(block_log *l) {
@@ -352,6 +357,14 @@ bool block_log_has_work(const block_log *l, log_goal goal) {
   return l->merging.through != 0 || has_doomed(l) || is_over(l, goal);
 }
 
+uint64_t block_log_pace(const block_log *l, uint64_t records) {
+  if (!block_log_has_work(l, LOG_BUDGET)) return 0;
+  uint64_t pages = l->merging.through != 0 ? l->merging.pages : generation_records(l) * PAGE_BLOCKS;
+  return records * pages * 4 / 3 / generation_records(l) + 1;
+}
+
+bool block_log_is_behind(const block_log *l) { return record_count(l) > l->budget_records + generation_records(l); }
+
 /* The lines that have blocks in the oldest generation. */
 static int begin_merging(block_log *l) {
   merging m = {0};
@@ -365,6 +378,7 @@ static int begin_merging(block_log *l) {
       if (blocks == NULL || unflushed_first(blocks) > m.through) continue;
       if ((err = grow((void **)&m.lines, m.count + 1, &room, sizeof *m.lines)) == 0)
         m.lines[m.count++] = log_line_reference(line);
+      m.pages += unflushed_pages(blocks, m.through);
     }
   pthread_mutex_unlock(&l->lock);
   if (err != 0) {
@@ -393,7 +407,7 @@ static int delete_doomed(block_log *l, db_txn *txn) {
 }
 
 /* A layer that is nobody's present any more (restored, deleted) has nothing that counts. */
-static int merge_line(block_log *l, writer *w, log_line *of, uint64_t through, uint64_t pages_max, merge_at *at) {
+static int merge_line(block_log *l, writer *w, log_line *of, uint64_t through, uint64_t *pages, merge_at *at) {
   merge_range range = {atomic_load(&of->blocks), of->merged_through, through};
   layer_record layer;
   state_record present;
@@ -412,7 +426,7 @@ static int merge_line(block_log *l, writer *w, log_line *of, uint64_t through, u
   else err = layers_line(w->layers, of->layer, BOUND_OPEN, &line);
   if (err != 0) err = fail(err, "no memory to merge the log: it is tried again");
   if (err == 0 && line != NULL)
-    err = writer_merge(w, line, present.version, &range, present.state, pages_max, at);
+    err = writer_merge(w, line, present.version, &range, present.state, pages, at);
   line_release(line);
   state_release(present.state);
   return err;
@@ -425,7 +439,7 @@ static int put_beginning(db_txn *txn, uint64_t sequence) {
   return record_put(txn, &key, &record);
 }
 
-int block_log_step(block_log *l, writer *w, log_goal goal, uint64_t pages_max) {
+int block_log_step(block_log *l, writer *w, log_goal goal, uint64_t pages) {
   l->deleted = 0;
   l->merged_all = false;
   int err = delete_doomed(l, w->txn);
@@ -435,11 +449,10 @@ int block_log_step(block_log *l, writer *w, log_goal goal, uint64_t pages_max) {
     if (err == 0 && l->closed_count > 0) err = begin_merging(l);
     if (err != 0) return err;
   }
-  uint64_t rows_before = w->rows_put, current = l->merging.current;
+  uint64_t current = l->merging.current;
   merge_at at = l->merging.at;
-  while (current < l->merging.count && w->rows_put - rows_before < pages_max) {
-    err = merge_line(l, w, l->merging.lines[current], l->merging.through, pages_max - (w->rows_put - rows_before), &at);
-    if (err != 0) return err;
+  while (current < l->merging.count && pages > 0) {
+    if ((err = merge_line(l, w, l->merging.lines[current], l->merging.through, &pages, &at)) != 0) return err;
     if (!at.done) break;
     at = (merge_at){0};
     current++;
@@ -508,8 +521,8 @@ void block_log_stepped(block_log *l, db *d, bool durable) {
   l->doomed = through;
 }
 
-int block_log_drain(block_log *l, writer *w, log_line *line, uint64_t pages_max, merge_at *at) {
-  return merge_line(l, w, line, UINT64_MAX, pages_max, at);
+int block_log_drain(block_log *l, writer *w, log_line *line, uint64_t pages, merge_at *at) {
+  return merge_line(l, w, line, UINT64_MAX, &pages, at);
 }
 
 void block_log_drained(block_log *l, log_line *line) { line->merged_through = l->sequence_next - 1; }

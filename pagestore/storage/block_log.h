@@ -81,12 +81,16 @@ void block_log_discard(block_log *);
 
 typedef enum { LOG_BUDGET, LOG_EVERYTHING } log_goal;
 bool block_log_has_work(const block_log *, log_goal);
-/* One slice in the writer's transaction: deletes rows of DOOMED records, merges pages_max pages. After the commit, or
- * when it failed: */
-int block_log_step(block_log *, writer *, log_goal, uint64_t pages_max);
+/* How many pages are to be looked at for so many new records, so that a generation is gone when the next one is full;
+ * 0: none. */
+uint64_t block_log_pace(const block_log *, uint64_t records);
+bool block_log_is_behind(const block_log *);                       /* a generation beyond its budget */
+/* One slice in the writer's transaction, before anything else in it: deletes rows of DOOMED records, looks at pages and
+ * merges those that were not. After the commit, or when it failed: */
+int block_log_step(block_log *, writer *, log_goal, uint64_t pages);
 void block_log_stepped(block_log *, db *, bool durable);
 /* All of one line, in slices of the same kind, until at->done; after the commit of the last: */
-int block_log_drain(block_log *, writer *, log_line *, uint64_t pages_max, merge_at *);
+int block_log_drain(block_log *, writer *, log_line *, uint64_t pages, merge_at *);
 void block_log_drained(block_log *, log_line *);
 bool block_log_is_drained(const block_log *, const log_line *);
 

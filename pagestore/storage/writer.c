@@ -27,7 +27,6 @@
 
 enum {
   PRUNE_BATCH = 64,
-  MERGE_SEEN_FACTOR = 16,     /* pages that turn out to be merged already cost a lookup each */
   LOGGED_BLOCKS_MAX = 7,      /* of one page in one flush: with more, the record at once is cheaper */
 };
 
@@ -324,9 +323,8 @@ int writer_apply(writer *w, const line *l, uint64_t version, const writer_change
 
 /* ---- merging --------------------------------------------------------------------------------- */
 
-static int merge_pages(pass *p, const merge_range *r, const state *s, uint64_t pages_max, merge_at *at) {
-  uint64_t rows_before = p->w->rows_put, seen_max = pages_max * MERGE_SEEN_FACTOR;
-  for (uint64_t seen = 0; seen < seen_max && p->w->rows_put - rows_before < pages_max; seen++) {
+static int merge_pages(pass *p, const merge_range *r, const state *s, uint64_t *pages, merge_at *at) {
+  for (; *pages > 0; --*pages) {
     delta_page page = {0};
     if (!unflushed_next_in(r->logged, r->after, r->through, at->memory, at->page, &page.memory, &page.page)) {
       at->done = true;
@@ -340,7 +338,7 @@ static int merge_pages(pass *p, const merge_range *r, const state *s, uint64_t p
   return 0;
 }
 
-int writer_merge(writer *w, const line *l, uint64_t version, const merge_range *r, const state *s, uint64_t pages_max,
+int writer_merge(writer *w, const line *l, uint64_t version, const merge_range *r, const state *s, uint64_t *pages,
                  merge_at *at) {
   pass p;
   int err = pass_begin(&p, w, l, version);
@@ -348,7 +346,7 @@ int writer_merge(writer *w, const line *l, uint64_t version, const merge_range *
   p.map.logged = r->logged;
   p.map.logged_layer = l->steps[0].layer;
   p.carry = p.as_rows = true;
-  err = merge_pages(&p, r, s, pages_max, at);
+  err = merge_pages(&p, r, s, pages, at);
   pass_end(&p);
   return err;
 }

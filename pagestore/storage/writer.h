@@ -41,11 +41,11 @@ typedef struct {
 int writer_apply(writer *, const line *, uint64_t version, const writer_changes *, state *);
 
 /* Merges logged blocks of the line's first layer into page records at `version`, the newest durable one: the pages that
- * are in runs of (after, through], with all their blocks, at most pages_max of those that are written. `at`: where to go
+ * are in runs of (after, through], with all their blocks, at most *pages of them, which counts down. `at`: where to go
  * on, zeroed first. */
 typedef struct { const unflushed *logged; uint64_t after, through; } merge_range;
 typedef struct { uint32_t memory; uint64_t page; bool done; } merge_at;
-int writer_merge(writer *, const line *, uint64_t version, const merge_range *, const state *, uint64_t pages_max,
+int writer_merge(writer *, const line *, uint64_t version, const merge_range *, const state *, uint64_t *pages,
                  merge_at *at);
 
 /* Metadata and table that a state record has no room for: as pages of memory 0 at `version`. */
