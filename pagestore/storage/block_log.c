@@ -17,7 +17,8 @@ enum {
   LINE_BUCKETS = 4096,
   GENERATIONS = 8,                 /* of the budget */
   GENERATION_RECORDS_MIN = 8,
-  DELETED_MAX = 64,                /* rows of doomed records in one transaction */
+  DELETED_MIN = 64,                /* doomed records whose rows go in one transaction, */
+  PAGES_DELETED = 8,               /* and one more for so many pages that are looked at: twice what is added */
 };
 
 /* What a generation's merging has come to. */
@@ -391,8 +392,8 @@ static int begin_merging(block_log *l) {
   return 0;
 }
 
-static int delete_doomed(block_log *l, db_txn *txn) {
-  for (uint64_t i = l->record_first; i < l->record_end && l->deleted < DELETED_MAX; i++) {
+static int delete_doomed(block_log *l, db_txn *txn, uint64_t records_max) {
+  for (uint64_t i = l->record_first; i < l->record_end && l->deleted < records_max; i++) {
     uint64_t sequence = delta_sequence(l->records[i]);
     if (sequence > l->doomed) return 0;
     uint8_t key[LOG_KEY_BYTES];
@@ -442,7 +443,7 @@ static int put_beginning(db_txn *txn, uint64_t sequence) {
 int block_log_step(block_log *l, writer *w, log_goal goal, uint64_t pages) {
   l->deleted = 0;
   l->merged_all = false;
-  int err = delete_doomed(l, w->txn);
+  int err = delete_doomed(l, w->txn, DELETED_MIN + pages / PAGES_DELETED);
   if (err != 0) return err;
   if (l->merging.through == 0 && is_over(l, goal)) {
     if (l->closed_count == 0 && (err = block_log_reserve(l, 0)) == 0) close_generation(l, 1);

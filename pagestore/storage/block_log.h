@@ -7,7 +7,7 @@
  *   a generation:   OPEN --an eighth of the budget--> CLOSED --oldest, the log is full--> MERGING --> DOOMED --> (gone)
  *                                                          the last slice moves the log's beginning behind it
  *
- * A page is merged with all its logged blocks, newer generations' included: those count no more from then on, by the
+ * A page is merged when its oldest block that counts is of that generation, with all its blocks: those count no more, by the
  * rule of format.h, and cost a lookup when their own generation is merged. So a page is written once for all that was
  * logged of it in about the time that the log spans.
  *

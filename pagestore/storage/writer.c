@@ -143,7 +143,8 @@ typedef struct {
   pagemap map;                /* in the transaction, bounded by the version */
   line *line;                 /* the map's, owned */
   uint64_t version;
-  bool carry;                 /* logged blocks count as changes */
+  bool carry;                 /* logged blocks count as changes, of pages with one in records up to this: */
+  uint64_t carry_through;
   bool as_rows;
 } pass;
 
@@ -248,6 +249,14 @@ static int put_record(pass *p, build_job *j, bool *stored) {
   return *stored ? put_page(p, j->key) : put_zeros(p, j->key);
 }
 
+/* The logged blocks that are to be written anew. A page whose oldest ones are not due yet gathers more of them. */
+static uint16_t carried_blocks(const pass *p, const logged_page *logged) {
+  bool due = false;
+  for (unsigned i = 0; p->carry && i < PAGE_BLOCKS; i++)
+    due |= logged->mask >> i & 1 && logged->sequence[i] <= p->carry_through;
+  return due ? logged->mask : 0;
+}
+
 /* One page. *stored_change: -1, 0 or 1, what becomes of the pages that a reader finds something of. */
 static int apply_page(pass *p, const delta_page *fresh, int *stored_change) {
   row_place place;
@@ -263,7 +272,7 @@ static int apply_page(pass *p, const delta_page *fresh, int *stored_change) {
   if ((err = db_read_guarded(p->map.reader, compare_guarded, &j)) != 0) return err;
   p->w->blocks_written += mask_count(j.changed);
   p->w->blocks_unchanged += mask_count(fresh->mask) - mask_count(j.changed);
-  uint16_t carried = p->carry ? logged.mask & (uint16_t)~j.changed : 0;
+  uint16_t carried = carried_blocks(p, &logged) & (uint16_t)~j.changed;
   if ((j.changed | carried) == 0) return 0;
   bool was_stored = is_page_record(j.row) || logged.mask != 0, stored = true;
   bool pack = !p->as_rows && !j.zeros && mask_count(j.changed | carried) <= LOGGED_BLOCKS_MAX;
@@ -315,6 +324,7 @@ int writer_apply(writer *w, const line *l, uint64_t version, const writer_change
   p.map.logged = changes->logged;
   p.map.logged_layer = changes->logged_layer;
   p.carry = changes->carry;
+  p.carry_through = UINT64_MAX;
   p.as_rows |= changes->as_rows;
   err = apply_changes(&p, changes, s);
   pass_end(&p);
@@ -346,6 +356,7 @@ int writer_merge(writer *w, const line *l, uint64_t version, const merge_range *
   p.map.logged = r->logged;
   p.map.logged_layer = l->steps[0].layer;
   p.carry = p.as_rows = true;
+  p.carry_through = r->through;
   err = merge_pages(&p, r, s, pages, at);
   pass_end(&p);
   return err;
