@@ -299,6 +299,7 @@ static int merge_along(group *g) {
   if (!g->merge_pages) return 0;
   writer w = merger(g->store, g->writer.scratch);
   w.txn = g->writer.txn;
+  w.packer = g->writer.packer;
   int status = block_log_step(g->store->log, &w, LOG_BUDGET, g->merge_pages);
   atomic_fetch_add(&g->store->counters.pages_merged, w.rows_put);
   g->writer.bytes_put += w.bytes_put;
@@ -339,20 +340,35 @@ int group_write(group *g) {
   }
   status = db_commit(g->writer.txn);
   if (status) give_up(g);
-  else if (g->merge_pages) block_log_stepped(s->log, s->db, true);
   PROBE3(flush_end, s, g->writer.bytes_put, status);
   return status;
 }
 
+static int write_merged(pagestore_store *s, writer *w, log_goal goal, uint64_t pages) {
+  int status = block_log_step(s->log, w, goal, pages);
+  if (!status) status = packer_end(w->packer);
+  if (!status) status = block_log_reserve(s->log, w->packer->record_count);
+  return status ? status : put_store_record(s, w->txn, false);
+}
+
 int group_merge(pagestore_store *s, uint8_t *scratch, log_goal goal, uint64_t pages) {
+  packer packer;
   writer w = merger(s, scratch);
   int status = db_begin(s->db, &w.txn);
   if (status) return status;
-  status = block_log_step(s->log, &w, goal, pages);
-  if (!status) status = put_store_record(s, w.txn, false);
-  if (!status) status = db_commit(w.txn);
-  else db_abort(w.txn);
+  packer_begin(&packer, w.txn, w.store, block_log_sequence(s->log));
+  w.packer = &packer;
+  if ((status = write_merged(s, &w, goal, pages)) != 0) db_abort(w.txn);
+  else status = db_commit(w.txn);
+  if (status) {
+    block_log_discard(s->log);
+  } else {
+    block_log_publish(s->log, &packer);
+    db_slots_settle(s->db);
+    block_log_settled(s->log);
+  }
   block_log_stepped(s->log, s->db, status == 0);
+  packer_free(&packer);
   atomic_fetch_add(&s->counters.pages_merged, status ? 0 : w.rows_put);
   atomic_store(&s->counters.log_bytes, block_log_bytes(s->log));
   return status;
@@ -422,6 +438,7 @@ void group_publish(group *g) {
     unflushed_release(g->cores[i].replaced);
     log_line_release(g->store->log, g->cores[i].left);
   }
+  if (g->merge_pages) block_log_stepped(g->store->log, g->store->db, true);
   for (work *w = g->works; w; w = w->next) publish_work(g->store, w);
 }
 

@@ -53,6 +53,7 @@ enum { LOG_BYTES_MIN = 4 << 20, LOG_BYTES_MAX = 256 << 20 };
 uint64_t log_budget(const pagestore_store *s, uint64_t page_rows) {
   if (s->options.log_bytes == PAGESTORE_NO_LOG) return 0;
   if (s->options.log_bytes != 0) return s->options.log_bytes;
+  if (page_rows == 0) return LOG_BYTES_MAX;  /* not known before the first flush */
   return min_u64(max_u64(page_rows * PAGE_BYTES / 2, LOG_BYTES_MIN), LOG_BYTES_MAX);
 }
 

@@ -27,6 +27,7 @@ typedef struct {
   log_line **lines;                /* those with blocks in it, a reference each */
   uint64_t count, current;
   uint64_t pages;                  /* in them, when it began */
+  uint64_t relocate_blocks;        /* that may go into the newest generation: half of this one, so that it is worth it */
   merge_at at;
 } merging;
 
@@ -44,7 +45,7 @@ struct block_log {
   /* the slice that is being built */
   merging merging;
   merge_at at_next;
-  uint64_t current_next, deleted;
+  uint64_t current_next, relocate_next, deleted;
   bool merged_all;
 };
 
@@ -372,6 +373,7 @@ static int begin_merging(block_log *l) {
   uint64_t room = 0;
   int err = 0;
   m.through = l->closed[0];
+  m.relocate_blocks = generation_records(l) * PAGE_BLOCKS / 2;
   pthread_mutex_lock(&l->lock);
   for (unsigned i = 0; i < LINE_BUCKETS && err == 0; i++)
     for (log_line *line = l->lines[i]; line != NULL && err == 0; line = line->next) {
@@ -451,9 +453,13 @@ int block_log_step(block_log *l, writer *w, log_goal goal, uint64_t pages) {
     if (err != 0) return err;
   }
   uint64_t current = l->merging.current;
+  w->relocate_blocks = goal == LOG_BUDGET ? l->merging.relocate_blocks : 0;
   merge_at at = l->merging.at;
   while (current < l->merging.count && pages > 0) {
-    if ((err = merge_line(l, w, l->merging.lines[current], l->merging.through, &pages, &at)) != 0) return err;
+    log_line *line = l->merging.lines[current];
+    err = merge_line(l, w, line, l->merging.through, &pages, &at);
+    if (err == 0 && w->packer != NULL) err = block_log_note(l, line, w->packer);
+    if (err != 0) return err;
     if (!at.done) break;
     at = (merge_at){0};
     current++;
@@ -462,6 +468,7 @@ int block_log_step(block_log *l, writer *w, log_goal goal, uint64_t pages) {
   if (l->merged_all && (err = put_beginning(w->txn, l->merging.through + 1)) != 0) return err;
   l->at_next = at;
   l->current_next = current;
+  l->relocate_next = w->relocate_blocks;
   return 0;
 }
 
@@ -515,6 +522,7 @@ void block_log_stepped(block_log *l, db *d, bool durable) {
   end_deleted(l);
   l->merging.at = l->at_next;
   l->merging.current = l->current_next;
+  l->merging.relocate_blocks = l->relocate_next;
   if (!l->merged_all) return;
   uint64_t through = l->merging.through;
   if (!drop_generation(l, d, through) || !move_shared(l, d, through)) return;  /* tried again by the next step */

@@ -86,7 +86,7 @@ bool block_log_has_work(const block_log *, log_goal);
 uint64_t block_log_pace(const block_log *, uint64_t records);
 bool block_log_is_behind(const block_log *);                       /* a generation beyond its budget */
 /* One slice in the writer's transaction, before anything else in it: deletes rows of DOOMED records, looks at pages and
- * merges those that were not. After the commit, or when it failed: */
+ * merges those that were not, or logs their blocks anew. After the commit and block_log_publish, or when it failed: */
 int block_log_step(block_log *, writer *, log_goal, uint64_t pages);
 void block_log_stepped(block_log *, db *, bool durable);
 /* All of one line, in slices of the same kind, until at->done; after the commit of the last: */

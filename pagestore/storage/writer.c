@@ -27,6 +27,7 @@
 
 enum {
   PRUNE_BATCH = 64,
+  RELOCATED_BLOCKS_MAX = 3,   /* of one page, when they are due: with more, a page record is worth it */
   LOGGED_BLOCKS_MAX = 7,      /* of one page in one flush: with more, the record at once is cheaper */
 };
 
@@ -228,14 +229,16 @@ static int put_zeros(pass *p, page_key key) {
   return put_row(p->w, key, marker, sizeof marker);
 }
 
-/* The changed blocks of a page, and with carry the logged ones that did not change. */
-static int pack_page(pass *p, const build_job *j, uint16_t carried) {
+/* The changed blocks of a page, and those of `carried`, which are logged. */
+typedef enum { AS_THIS_VERSION, AS_THEIR_OWN } pack_version;
+static int pack_page(pass *p, const build_job *j, uint16_t carried, pack_version as) {
   for (unsigned i = 0; i < PAGE_BLOCKS; i++) {
     bool changed = j->changed >> i & 1;
     if (!changed && !(carried >> i & 1)) continue;
     const uint8_t *block = changed ? j->fresh->block[i] : log_record_block(j->logged->record[i], j->logged->slot[i]);
     uint64_t checksum = changed ? block_checksum(block, j->key.page, i) : logged_checksum(j, i);
-    log_address at = {j->key.layer, j->key.page, p->version, j->key.memory, (uint8_t)i};
+    uint64_t version = as == AS_THEIR_OWN ? j->logged->version[i] : p->version;
+    log_address at = {j->key.layer, j->key.page, version, j->key.memory, (uint8_t)i};
     int err = packer_add(p->w->packer, &at, block, checksum);
     if (err != 0) return err;
   }
@@ -249,12 +252,17 @@ static int put_record(pass *p, build_job *j, bool *stored) {
   return *stored ? put_page(p, j->key) : put_zeros(p, j->key);
 }
 
-/* The logged blocks that are to be written anew. A page whose oldest ones are not due yet gathers more of them. */
-static uint16_t carried_blocks(const pass *p, const logged_page *logged) {
-  bool due = false;
+/* The logged blocks that have to be written anew. */
+static uint16_t due_blocks(const pass *p, const logged_page *logged) {
+  uint16_t due = 0;
   for (unsigned i = 0; p->carry && i < PAGE_BLOCKS; i++)
-    due |= logged->mask >> i & 1 && logged->sequence[i] <= p->carry_through;
-  return due ? logged->mask : 0;
+    if (logged->mask >> i & 1 && logged->sequence[i] <= p->carry_through) due |= (uint16_t)(1u << i);
+  return due;
+}
+
+static bool may_relocate(const pass *p, const logged_page *logged, uint16_t due) {
+  return p->carry_through != UINT64_MAX && p->w->packer != NULL && mask_count(logged->mask) <= RELOCATED_BLOCKS_MAX &&
+         p->w->relocate_blocks >= mask_count(due);
 }
 
 /* One page. *stored_change: -1, 0 or 1, what becomes of the pages that a reader finds something of. */
@@ -272,11 +280,16 @@ static int apply_page(pass *p, const delta_page *fresh, int *stored_change) {
   if ((err = db_read_guarded(p->map.reader, compare_guarded, &j)) != 0) return err;
   p->w->blocks_written += mask_count(j.changed);
   p->w->blocks_unchanged += mask_count(fresh->mask) - mask_count(j.changed);
-  uint16_t carried = carried_blocks(p, &logged) & (uint16_t)~j.changed;
+  /* A page whose oldest blocks are not due yet gathers more of them. */
+  uint16_t due = due_blocks(p, &logged), carried = due != 0 ? logged.mask & (uint16_t)~j.changed : 0;
   if ((j.changed | carried) == 0) return 0;
+  if (may_relocate(p, &logged, due)) {
+    p->w->relocate_blocks -= mask_count(due);
+    return pack_page(p, &j, due, AS_THEIR_OWN);
+  }
   bool was_stored = is_page_record(j.row) || logged.mask != 0, stored = true;
   bool pack = !p->as_rows && !j.zeros && mask_count(j.changed | carried) <= LOGGED_BLOCKS_MAX;
-  err = pack ? pack_page(p, &j, carried) : put_record(p, &j, &stored);
+  err = pack ? pack_page(p, &j, carried, AS_THIS_VERSION) : put_record(p, &j, &stored);
   *stored_change = (int)stored - (int)was_stored;
   return err;
 }

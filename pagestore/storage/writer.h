@@ -21,6 +21,9 @@
 typedef struct {
   db_txn *txn;
   packer *packer;               /* NULL: page records only */
+  /* Blocks that merging may log anew instead, of pages of which the log has few: they are written so often that a page
+   * record for each is dear, or so seldom that they can wait. Counts down. */
+  uint64_t relocate_blocks;
   layers *layers;
   id128 store;
   uint8_t *scratch;             /* PAGE_RECORD_BYTES */
