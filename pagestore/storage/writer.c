@@ -261,7 +261,7 @@ static uint16_t due_blocks(const pass *p, const logged_page *logged) {
 }
 
 static bool may_relocate(const pass *p, const logged_page *logged, uint16_t due) {
-  return p->carry_through != UINT64_MAX && p->w->packer != NULL && mask_count(logged->mask) <= RELOCATED_BLOCKS_MAX &&
+  return due != 0 && p->carry_through != UINT64_MAX && p->w->packer != NULL && mask_count(logged->mask) <= RELOCATED_BLOCKS_MAX &&
          p->w->relocate_blocks >= mask_count(due);
 }
 
