@@ -313,6 +313,7 @@ static log_line *take_pending(block_log *l, unflushed **blocks) {
 void block_log_publish(block_log *l, packer *p) {
   log_line *line;
   unflushed *blocks;
+  packer_land(p);
   while ((line = take_pending(l, &blocks)) != NULL) {
     line->pending = show(l, line, blocks);
     line->next_pending = l->shown;

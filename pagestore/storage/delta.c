@@ -51,6 +51,7 @@ struct delta {
   /* theirs, one after the other; of a record of the log: in the mapping, or in its copy */
   const uint8_t *_Atomic bytes;
   uint8_t *own;              /* what is to be freed with it; NULL: a record in the mapping */
+  const uint8_t *mapped;     /* of a record: where it is in the mapping once it is durable */
   uint64_t sequence;         /* of a record, else 0 */
   block_ref *blocks;
   entry entries[];
@@ -207,13 +208,18 @@ bool delta_next(const delta *d, uint64_t *at, delta_page *out) {
 
 /* ---- records of the log ------------------------------------------------------------------------------------------ */
 
-int delta_of_record(const uint8_t *record, uint64_t sequence, delta **out) {
+int delta_of_record(const uint8_t *record, const uint8_t *mapped, uint64_t sequence, delta **out) {
   ASSERT(sequence != 0);
   delta *d = malloc(sizeof *d);
   if (d == NULL) return PAGESTORE_ENOMEM;
-  *d = (delta){.references = 1, .stored_count = PAGE_BLOCKS, .bytes = record + PAGE_HEADER_BYTES, .sequence = sequence};
+  *d = (delta){.references = 1, .stored_count = PAGE_BLOCKS, .bytes = record + PAGE_HEADER_BYTES, .mapped = mapped, .sequence = sequence};
   *out = d;
   return 0;
+}
+
+void delta_land(delta *d) {
+  ASSERT(d->sequence != 0 && d->own == NULL);
+  atomic_store_explicit(&d->bytes, d->mapped + PAGE_HEADER_BYTES, memory_order_release);
 }
 
 uint64_t delta_sequence(const delta *d) { return d->sequence; }

@@ -39,8 +39,10 @@ uint64_t delta_blocks(const delta *);
 typedef struct { uint32_t memory; uint16_t mask; uint64_t page; const uint8_t *block[PAGE_BLOCKS]; } delta_page;
 bool delta_next(const delta *, uint64_t *at, delta_page *);      /* at = 0 first */
 
-/* The header and the blocks of a record in the mapping. One reference. ENOMEM */
-int delta_of_record(const uint8_t *record, uint64_t sequence, delta **);
+/* The header and the blocks of a record: it lies at `record` until delta_land, at `mapped` from then on. One reference.
+ * ENOMEM */
+int delta_of_record(const uint8_t *record, const uint8_t *mapped, uint64_t sequence, delta **);
+void delta_land(delta *);
 uint64_t delta_sequence(const delta *);                          /* 0: no record of the log */
 const uint8_t *delta_record(const delta *);                      /* where it lies now */
 bool delta_in_mapping(const delta *);

@@ -118,11 +118,12 @@ typedef struct { uint64_t sequence; uint32_t count; log_address at[PAGE_BLOCKS];
 #define LOG_BEGINNING 0ull
 void log_key_encode(uint64_t sequence, uint8_t out[LOG_KEY_BYTES]);
 int log_key_decode(bytes, uint64_t *sequence);
-/* An empty one; then blocks, one after the other; then seal it. What is left of the record is zeros. */
+/* An empty one; then blocks, one after the other, sealed whenever it is to be read; at the end what is left is zeroed. */
 void log_record_init(uint8_t record[PAGE_RECORD_BYTES], uint64_t sequence, id128 store);
 void log_record_add(uint8_t record[PAGE_RECORD_BYTES], unsigned slot, const log_address *, const uint8_t *block,
                     uint64_t checksum);
 void log_record_seal(uint8_t record[PAGE_RECORD_BYTES], unsigned count);
+void log_record_zero_rest(uint8_t record[PAGE_RECORD_BYTES], unsigned count);
 /* Length, magic, header checksum, reserved zeros, sequence number and store. Not the blocks. */
 int log_record_check(bytes value, uint64_t sequence, id128 store);
 /* The same for one whose key is lost. */

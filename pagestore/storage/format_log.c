@@ -95,9 +95,12 @@ void log_record_add(uint8_t record[PAGE_RECORD_BYTES], unsigned slot, const log_
 void log_record_seal(uint8_t record[PAGE_RECORD_BYTES], unsigned count) {
   ASSERT(count >= 1 && count <= PAGE_BLOCKS);
   log_header *h = (log_header *)record;
-  memset(record + PAGE_HEADER_BYTES + (size_t)count * BLOCK_BYTES, 0, (size_t)(PAGE_BLOCKS - count) * BLOCK_BYTES);
   put_le32(h->count, count);
   put_le64(h->checksum, header_checksum(h));
+}
+
+void log_record_zero_rest(uint8_t record[PAGE_RECORD_BYTES], unsigned count) {
+  memset(record + PAGE_HEADER_BYTES + (size_t)count * BLOCK_BYTES, 0, (size_t)(PAGE_BLOCKS - count) * BLOCK_BYTES);
 }
 
 static bool all_zero(const uint8_t *at, size_t count) {

@@ -27,6 +27,7 @@ static int grow(void **items, uint64_t count, uint64_t *room, size_t item_bytes)
 static int seal_record(packer *p) {
   if (p->open == NULL) return 0;
   log_record_seal(p->open, p->addresses.count);
+  log_record_zero_rest(p->open, p->addresses.count);
   p->open = NULL;
   catalog_key key = catalog_key_id(CATALOG_LOG, p->addresses.sequence);
   catalog_record encoded;
@@ -43,7 +44,7 @@ static int open_record(packer *p) {
   log_key_encode(sequence, key);
   if ((err = db_put_reserve(p->txn, DB_LOG, (bytes){key, sizeof key}, PAGE_RECORD_BYTES, &room)) != 0) return err;
   log_record_init(room, sequence, p->store);
-  err = delta_of_record(db_mapped(p->txn, room), sequence, &p->records[p->record_count]);
+  err = delta_of_record(room, db_mapped(p->txn, room), sequence, &p->records[p->record_count]);
   if (err != 0) return fail(err, "no memory to flush: it is tried again");
   p->record_count++;
   p->open = room;
@@ -77,9 +78,16 @@ int packer_add(packer *p, const log_address *at, const uint8_t *block, uint64_t 
   return 0;
 }
 
-void packer_forget(packer *p) { p->block_count = 0; }
+void packer_forget(packer *p) {
+  if (p->open != NULL && p->block_count > 0) log_record_seal(p->open, p->addresses.count);
+  p->block_count = 0;
+}
 
 int packer_end(packer *p) { return seal_record(p); }
+
+void packer_land(packer *p) {
+  for (uint64_t i = 0; i < p->record_count; i++) delta_land(p->records[i]);
+}
 
 void packer_free(packer *p) {
   for (uint64_t i = 0; i < p->record_count; i++) delta_release(p->records[i]);

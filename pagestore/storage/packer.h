@@ -1,8 +1,9 @@
 /* packer.h - packs blocks into block records inside one write transaction, sixteen to a record, whosever they are.
  *
- *   packer_begin -> packer_add ... -> packer_end -> commit -> the records lie where `records` says
+ *   packer_begin -> packer_add ... packer_forget ... -> packer_end -> commit -> packer_land
  *
- * Until the commit nobody may look at them: their place in the mapping is known, their bytes are not there yet.
+ * Until the commit the records lie in the transaction's memory, for the transaction alone to look at; packer_land moves
+ * them to where they are in the mapping then.
  * Thread: the flusher.
  */
 #ifndef PAGESTORE_STORAGE_PACKER_H
@@ -27,8 +28,9 @@ typedef struct {
 void packer_begin(packer *, db_txn *, id128 store, uint64_t sequence_first);
 /* The bytes may lie in the mapping. The checksum goes along as it is. ENOMEM and what a put says */
 int packer_add(packer *, const log_address *, const uint8_t *block, uint64_t checksum);
-void packer_forget(packer *);                 /* the blocks so far: whoever packed them has noted them */
+void packer_forget(packer *);                 /* the blocks so far: noted, and to be read from now on */
 int packer_end(packer *);                     /* seals the last record */
+void packer_land(packer *);
 void packer_free(packer *);
 
 #endif
