@@ -7,7 +7,11 @@
 #include "vm/tracker.h"
 
 /* Small, for the stack's sake; a full buffer ends the scan early and costs one more call, 1 us for 32 runs. */
-enum { RUNS_MAX = 32, DENSE_PAGES_MIN = 32 /* a run that gains more than its call costs */ };
+enum {
+  RUNS_MAX = 32,
+  DENSE_PAGES_MIN = 32,  /* a run that gains more than its call costs */
+  GAP_PAGES_MIN = 64,    /* likewise absent pages left out: their page tables may be there, from before a trim */
+};
 
 static int scan_attach(region *r) { return userfault_attach(r, OS_UFFD_ASYNC, true); }
 
@@ -69,14 +73,15 @@ static uint64_t complete_end(const region *r, uint64_t page) {
   return page;
 }
 
-/* Where the sparse stretch that begins here ends: at the next long run of complete pages, or behind the last page. */
+/* Where the sparse stretch that begins here ends: at the next long run of complete pages, or before a long gap. */
 static uint64_t sparse_end(const region *r, uint64_t page) {
-  while (page != PAGESET_END) {
+  for (;;) {
     uint64_t end = complete_end(r, page);
     if (end - page >= DENSE_PAGES_MIN) return page;
-    page = pageset_next(&r->resident, max_u64(end, page + 1));
+    end = max_u64(end, page + 1);
+    page = pageset_next(&r->resident, end);
+    if (page == PAGESET_END || page - end >= GAP_PAGES_MIN) return end;
   }
-  return pages_of(r);
 }
 
 static int scan_collect(region *r) {
