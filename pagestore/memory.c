@@ -181,9 +181,23 @@ void memory_boundary(pagestore_memory *m) {
   region_clean(m->region);
 }
 
+enum { FORGET_AT_ONCE = 32 };
+
+typedef struct {
+  region *region;
+  unsigned count;
+  uint64_t pages[FORGET_AT_ONCE];
+} forget_list;
+
+static void forget_listed(forget_list *list) {
+  if (list->count) region_forget(list->region, list->pages, list->count);
+  list->count = 0;
+}
+
 static void forget_page(void *env, uint64_t page) {
-  pagestore_memory *m = env;
-  if (page < region_pages(m->region)) region_forget(m->region, page);
+  forget_list *list = env;
+  list->pages[list->count++] = page;
+  if (list->count == FORGET_AT_ONCE) forget_listed(list);
 }
 
 /* The message's changes go first: a dropped page must not be dirty. */
@@ -205,9 +219,11 @@ static int follow(pagestore_memory *m, memory_drift drift) {
   if (entry->id != m->id || !drift.covered) {
     region_forget_all(m->region);
   } else if (drift.after != drift.through) {
+    forget_list list = { .region = m->region };
     pthread_mutex_lock(&i->core->lock);
-    history_each(&i->core->history, drift.after, drift.through, m->id, forget_page, m);
+    history_each(&i->core->history, drift.after, drift.through, m->id, forget_page, &list);
     pthread_mutex_unlock(&i->core->lock);
+    forget_listed(&list);
   }
   m->id = entry->id;
   m->flags = entry->flags | (m->flags & PAGESTORE_EXPLICIT);

@@ -378,8 +378,8 @@ static void forgotten_pages_load_again(void **unused) {
   assert_true(guest_store(&f, PAGE_BYTES, 44));
   memset(f.committed + PAGE_BYTES, 55, PAGE_BYTES);
   memcpy(f.expected + PAGE_BYTES, f.committed + PAGE_BYTES, PAGE_BYTES);
-  region_forget(f.r, 1);
-  region_forget(f.r, 1);
+  region_forget(f.r, (uint64_t[]){ 1, 1 }, 2);
+  region_forget(f.r, (uint64_t[]){ 1 }, 1);
   fixture_check(&f);
   memset(f.committed, 56, 8 * PAGE_BYTES);
   memset(f.expected, 56, 8 * PAGE_BYTES);

@@ -107,7 +107,7 @@ void region_rollback(region *);
 
 /* Pages whose committed bytes changed under the region (restore, advance, undo of those): dropped, so the
  * next touch loads. */
-void region_forget(region *, uint64_t page);
+void region_forget(region *, const uint64_t *pages, unsigned count);
 void region_forget_all(region *);
 
 /* ---- loading ---------------------------------------------------------------------------------------------------- */
