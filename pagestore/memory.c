@@ -186,17 +186,17 @@ enum { FORGET_AT_ONCE = 32 };
 typedef struct {
   region *region;
   unsigned count;
-  uint64_t pages[FORGET_AT_ONCE];
+  region_blocks changed[FORGET_AT_ONCE];
 } forget_list;
 
 static void forget_listed(forget_list *list) {
-  if (list->count) region_forget(list->region, list->pages, list->count);
+  if (list->count) region_forget(list->region, list->changed, list->count);
   list->count = 0;
 }
 
-static void forget_page(void *env, uint64_t page) {
+static void forget_blocks(void *env, uint64_t page, uint16_t blocks) {
   forget_list *list = env;
-  list->pages[list->count++] = page;
+  list->changed[list->count++] = (region_blocks){ page, blocks };
   if (list->count == FORGET_AT_ONCE) forget_listed(list);
 }
 
@@ -221,7 +221,7 @@ static int follow(pagestore_memory *m, memory_drift drift) {
   } else if (drift.after != drift.through) {
     forget_list list = { .region = m->region };
     pthread_mutex_lock(&i->core->lock);
-    history_each(&i->core->history, drift.after, drift.through, m->id, forget_page, &list);
+    history_each(&i->core->history, drift.after, drift.through, m->id, forget_blocks, &list);
     pthread_mutex_unlock(&i->core->lock);
     forget_listed(&list);
   }

@@ -304,14 +304,22 @@ static bool is_known(const region *r, uint64_t page) {
   return r->blocks[page].present != 0 || pageset_has(&r->dirty, page) || pageset_has(&r->broken, page);
 }
 
-void region_forget(region *r, const uint64_t *pages, unsigned count) {
+/* From the first to the last of them: a call for each run would cost more than loading what lies between again. */
+static int forget_blocks(drops *d, region_blocks b) {
+  if (pageset_has(&d->r->broken, b.page) || d->r->tracker->loads_by_protection) return mend_page(d, b.page);
+  uint64_t low = (uint64_t)__builtin_ctz(b.blocks), high = 31 - (uint64_t)__builtin_clz(b.blocks);
+  drops_add(d, b.page * PAGE_BLOCKS + low, high - low + 1);
+  return d->status;
+}
+
+void region_forget(region *r, const region_blocks *changed, unsigned count) {
   drops d;
   int status = PAGESTORE_OK;
   drops_begin(&d, r);
   for (unsigned i = 0; i < count && status == PAGESTORE_OK && !r->walled; i++)
-    if (is_known(r, pages[i])) status = mend_page(&d, pages[i]);
+    if (changed[i].blocks != 0 && is_known(r, changed[i].page)) status = forget_blocks(&d, changed[i]);
   if (status == PAGESTORE_OK) status = drops_end(&d);
-  if (status != PAGESTORE_OK) doom(r, pages[0]);
+  if (status != PAGESTORE_OK) doom(r, changed[0].page);
 }
 
 void region_forget_all(region *r) {
