@@ -76,7 +76,12 @@ struct region {
   struct { uint64_t page[DEMANDED_KEPT]; unsigned next; } demanded;
   unsigned repeats;
   uint64_t clock_hand;
-  struct { bool on; double regret_ns, factor; const char *reason; } choice;  /* choice.c */
+  struct {  /* choice.c */
+    bool on;
+    double regret_ns, factor;
+    uint64_t stretches;  /* that the last scan took one by one */
+    const char *reason;
+  } choice;
 };
 
 static inline uint64_t pages_of(const region *r) { return atomic_load_explicit(&r->pages, memory_order_relaxed); }

@@ -10,7 +10,7 @@
 enum {
   RUNS_MAX = 32,
   DENSE_PAGES_MIN = 32,  /* a run that gains more than its call costs */
-  GAP_PAGES_MIN = 64,    /* likewise absent pages left out: their page tables may be there, from before a trim */
+  GAP_PAGES_MIN = 32,    /* likewise absent pages left out: their page tables may be there, from before a trim */
 };
 
 static int scan_attach(region *r) { return userfault_attach(r, OS_UFFD_ASYNC, true); }
@@ -52,6 +52,7 @@ static void suspect_all(region *r, uint64_t page) {
 }
 
 static int scan_pages(region *r, uint64_t first, uint64_t page_end, os_scan_kind kind) {
+  r->choice.stretches++;
   uint8_t *at = page_at(r, first), *end = page_at(r, page_end);
   while (at < end) {
     os_run runs[RUNS_MAX];
@@ -87,6 +88,7 @@ static uint64_t sparse_end(const region *r, uint64_t page) {
 static int scan_collect(region *r) {
   int status = PAGESTORE_OK;
   uint64_t page = pageset_next(&r->resident, 0);
+  r->choice.stretches = 0;
   while (page != PAGESET_END && status == PAGESTORE_OK) {
     uint64_t sparse = sparse_end(r, page), end = complete_end(r, sparse);
     if (page < sparse) status = scan_pages(r, page, sparse, OS_SCAN_PROTECT);
