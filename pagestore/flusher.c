@@ -15,6 +15,7 @@ enum {
   GROUP_BYTES_MAX = 64 << 20,     /* dirty bytes in one transaction: bounds LMDB's copies and everyone's wait */
   RETRY_FIRST_MS = 50, RETRY_MAX_MS = 1000,
   TRASH_EVERY_GROUPS = 8,         /* how often trash gets a turn while commits keep coming */
+  UPKEEP_PAUSE_US = 500,           /* before its turn after them: who waited goes first, and what he does next */
   MEASURE_EVERY_MS = 1000,
   MERGE_PAGES = 32,               /* looked at in one transaction of merging alone: somebody may come meanwhile */
   MERGE_PAGES_MAX = 1024,         /* along with a group */
@@ -27,18 +28,16 @@ struct flusher {
   pthread_cond_t wake;            /* to the flusher: works, stop, trash */
   pthread_cond_t moved;           /* from it: works done, room, versions, failure */
   work *head, *tail;
-  uint64_t queue_bytes, queue_works;
+  uint64_t queue_bytes, queue_works, works_pushed, works_done;
   bool flushing, stopping, trash, kick;
   /* a transaction since the last ageing may have freed pages; the flusher's own, as the next */
   bool freed;
   bool narrow;                    /* a group found no room: its works are tried one by one */
   uint32_t wait_idle;             /* openers that need a moment without a flush */
-  uint64_t works_pushed, works_done;
   int failure;                    /* 0, or why it stands still */
-  uint64_t tries_failed;
   char failure_text[256];
   uint32_t retry_ms;
-  uint64_t measured_ns;
+  uint64_t tries_failed, measured_ns, upkeep_from_ns;
   pthread_mutex_t orphans_lock;   /* innermost */
   uint64_t orphans[ORPHANS_MAX];  /* layers whose pins are gone */
   uint32_t orphan_count;
@@ -97,8 +96,7 @@ int flusher_room(flusher *f, uint64_t bytes, bool nowait) {
 /* ---- waiting --------------------------------------------------------------------------------- */
 
 static struct timespec deadline_in(int timeout_ms) {
-  uint64_t at = monotonic_ns() + (uint64_t)timeout_ms * 1000000u;
-  return (struct timespec){ .tv_sec = (time_t)(at / 1000000000u), .tv_nsec = (long)(at % 1000000000u) };
+  return timespec_of(monotonic_ns() + (uint64_t)timeout_ms * 1000000u);
 }
 
 /* Waits on `moved` once more: false when the time is over. */
@@ -445,6 +443,7 @@ static void flush_group(flusher *f, work *first) {
     f->narrow = false;
     if (g.trash) want_trash(f);
     group_tell(&g);
+    f->upkeep_from_ns = monotonic_ns() + UPKEEP_PAUSE_US * 1000ull;
     finish_all(f, first, 0);
   } else {
     /* Unknown: the rows may be those of before or after, and may have been pruned. Views go on taking both
@@ -524,9 +523,10 @@ static bool ready(flusher *f) {
     f->kick = true;
     return false;
   }
-  if (works || f->stopping || (may_work_off_trash(f) && (f->failure || !f->head)) || may_merge(f)) return true;
-  if (f->failure && f->head) {
-    struct timespec deadline = deadline_in((int)f->retry_ms);
+  bool upkeep = (may_work_off_trash(f) && (f->failure || !f->head)) || may_merge(f);
+  if (works || f->stopping || (upkeep && monotonic_ns() >= f->upkeep_from_ns)) return true;
+  if (upkeep || (f->failure && f->head)) {
+    struct timespec deadline = upkeep ? timespec_of(f->upkeep_from_ns) : deadline_in((int)f->retry_ms);
     if (pthread_cond_timedwait(&f->wake, &f->store->lock, &deadline) == ETIMEDOUT) f->kick = true;
     return false;
   }
