@@ -98,7 +98,7 @@ endfunction()
 
 # tests/test_byteflip.c: over the inside of check and recover, without what prints.
 function(pagestore_byteflip_test)
-  file(GLOB inside CONFIGURE_DEPENDS tools/pagestore/check_a*.c tools/pagestore/check_explain.c tools/pagestore/check_kept.c
+  file(GLOB inside CONFIGURE_DEPENDS tools/pagestore/check_a*.c tools/pagestore/check_explain.c tools/pagestore/check_kept*.c tools/pagestore/check_log.c
     tools/pagestore/recover_*.c)
   list(FILTER inside EXCLUDE REGEX "recover_store\\.c$")
   add_executable(test_byteflip tests/test_byteflip.c ${inside})

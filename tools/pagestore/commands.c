@@ -213,7 +213,7 @@ static const option recover_options[] = {
 static const option debug_options[] = {
     {"page", 'p', "N", "with page: this LMDB page of 4 KiB"},
     {"hex", 'x', NULL, "with page: its bytes"},
-    {"layer", 'l', "N", "with rows: of this layer alone"},
+    {"layer", 'l', "N", "with rows and log: of this layer alone"},
     OPTION_JSON,
     OPTION_HELP,
     OPTION_END,
@@ -360,9 +360,9 @@ const command commands[] = {
      "each instance, memory, pages_damaged, pages_replaced, pages_unknown, version_first,\n"
      "version_last; findings: as of check.\n",
      recover_options, 2, 2, command_recover},
-    {"debug", "STORE metas|tables|records|rows|free|page", "raw views of a store's file",
+    {"debug", "STORE metas|tables|records|rows|log|free|page", "raw views of a store's file",
      "Both meta pages; the tables of the newest; the catalog's records; the keys of page rows; the\n"
-     "free list; one LMDB page with its nodes. Read without LMDB, whatever state the file is in:\n"
+     "blocks in records of the log; the free list; one LMDB page with its nodes. Read without LMDB, whatever state the file is in:\n"
      "pagestore-format(5) tells what is there, `pagestore check` judges it. JSON: what the tables show,\n"
      "under the name of the view; it follows the format, so other versions may have other keys.\n",
      debug_options, 2, 2, command_debug},
