@@ -255,7 +255,7 @@ static int add_work(group *g, work *w) {
 /* A library that does not know block records must not open a store that has some. */
 static int put_store_record(pagestore_store *s, db_txn *txn, bool logs) {
   pthread_mutex_lock(&s->lock);
-  if (logs || !block_log_is_empty(s->log)) s->record.incompatible |= FEATURE_INCOMPATIBLE_LOG;
+  if (logs || !block_log_ends_empty(s->log)) s->record.incompatible |= FEATURE_INCOMPATIBLE_LOG;
   else s->record.incompatible &= ~FEATURE_INCOMPATIBLE_LOG;
   store_record record = s->record;
   pthread_mutex_unlock(&s->lock);
@@ -329,7 +329,7 @@ int group_write(group *g) {
   if (status) return status;
   PROBE1(flush_begin, s);
   if ((status = db_begin(s->db, &g->writer.txn)) != 0) return status;
-  if (s->options.log_bytes != PAGESTORE_NO_LOG) {
+  if (s->options.log_bytes != PAGESTORE_NO_LOG && !g->as_rows) {
     packer_begin(&g->packer, g->writer.txn, g->writer.store, block_log_sequence(s->log));
     g->writer.packer = &g->packer;
   }
