@@ -42,12 +42,12 @@ static pagestore_store_info look(pagestore_store *s) {
   return info;
 }
 
-static void make(host *h) {
+static void make(host *h, uint64_t rounds) {
   *h = (host){0};
   memset(tags, 0, sizeof tags);
   folder_make(h);
   host_open(h, PAGES);
-  for (uint64_t tag = 1; tag <= ROUNDS; tag++) write_blocks(h, tag);
+  for (uint64_t tag = 1; tag <= rounds; tag++) write_blocks(h, tag);
 }
 
 static void end(host *h) {
@@ -58,7 +58,7 @@ static void end(host *h) {
 static void the_log_is_told_and_emptied(void **state) {
   (void)state;
   host h;
-  make(&h);
+  make(&h, ROUNDS);
   pagestore_store_info info = look(h.store);
   pagestore_statistics now = host_stats(&h);
   assert_true(info.log_records >= ROUNDS);
@@ -95,7 +95,7 @@ static void the_log_is_told_and_emptied(void **state) {
 static void no_time_to_drain(void **state) {
   (void)state;
   host h;
-  make(&h);
+  make(&h, ROUNDS);
   assert_status(pagestore_drain(h.store, 0), PAGESTORE_ETIMEDOUT);
   assert_ok(pagestore_drain(h.store, PAGESTORE_FOREVER));
   assert_blocks(h.memory);
@@ -121,7 +121,7 @@ static void beside_commits(void **state) {
   (void)state;
   host h;
   pthread_t writer;
-  make(&h);
+  make(&h, ROUNDS);
   stop = false;
   assert_int_equal(pthread_create(&writer, NULL, write_on, &h), 0);
   for (int i = 0; i < 5; i++) {
@@ -137,10 +137,26 @@ static void beside_commits(void **state) {
   end(&h);
 }
 
+/* Opened without a log: what is there is merged by and by. */
+static void without_a_log(void **state) {
+  (void)state;
+  host h;
+  make(&h, 4);  /* pages with few blocks in the log */
+  assert_ok(host_close(&h));
+  h.options.log_bytes = PAGESTORE_NO_LOG;
+  host_open(&h, 0);
+  for (int i = 0; i < 10000 && host_stats(&h).log_bytes > 0; i++) pause_ms(1);
+  assert_int_equal(host_stats(&h).log_bytes, 0);
+  write_blocks(&h, ROUNDS + 1);
+  assert_int_equal(look(h.store).log_records | look(h.store).incompatible, 0);
+  assert_blocks(h.memory);
+  end(&h);
+}
+
 static void compact_empties_it(void **state) {
   (void)state;
   host h;
-  make(&h);
+  make(&h, ROUNDS);
   assert_ok(host_close(&h));
   assert_ok(pagestore_compact(h.path));
   struct stat st;
@@ -157,6 +173,7 @@ int main(void) {
     cmocka_unit_test(the_log_is_told_and_emptied),
     cmocka_unit_test(no_time_to_drain),
     cmocka_unit_test(beside_commits),
+    cmocka_unit_test(without_a_log),
     cmocka_unit_test(compact_empties_it),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
