@@ -42,7 +42,12 @@ struct flusher {
   uint64_t orphans[ORPHANS_MAX];  /* layers whose pins are gone */
   uint32_t orphan_count;
   uint8_t *scratch;
-  bool merge_failed;              /* no room: again after the next group that found some; the flusher's own */
+  /* no room: again after the next group that found some; the flusher's own, as the next */
+  bool merge_failed;
+  log_goal goal;
+  int merge_status;               /* why it failed */
+  uint32_t drain;                 /* who waits for an empty log */
+  bool merge_again;               /* somebody came to wait: whatever failed is tried once more */
 };
 
 /* ---- queue ----------------------------------------------------------------------------------- */
@@ -160,6 +165,26 @@ int flusher_wait_all(flusher *f, int timeout_ms) {
   uint64_t through = f->works_pushed;
   int status = wait_until(f, works_through, &through, timeout_ms);
   if (!status && f->failure == PAGESTORE_EFAILED) status = refuse(f);
+  pthread_mutex_unlock(&f->store->lock);
+  return status;
+}
+
+/* Between two steps the log may be looked at. */
+static bool is_drained(const flusher *f, const void *of) {
+  if (f->flushing || !works_through(f, of)) return false;
+  return block_log_is_empty(f->store->log) || (f->merge_failed && !f->merge_again);
+}
+
+int flusher_drain(flusher *f, int timeout_ms) {
+  pthread_mutex_lock(&f->store->lock);
+  uint64_t through = f->works_pushed;
+  f->drain++;
+  f->merge_again = true;
+  int status = wait_until(f, is_drained, &through, timeout_ms);
+  f->drain--;
+  if (!status && !block_log_is_empty(f->store->log))
+    status = fail(f->merge_status, "the log could not be merged into pages (%s): free some room, then try again",
+                  pagestore_strerror(f->merge_status));
   pthread_mutex_unlock(&f->store->lock);
   return status;
 }
@@ -369,6 +394,7 @@ static uint64_t merge_along(const flusher *f, const work *first) {
 static group new_group(const flusher *f, work *first) {
   return (group){
     .store = f->store, .works = first, .merge_pages = merge_along(f, first),
+    .as_rows = f->goal == LOG_EVERYTHING,
     .writer = { .layers = f->store->layers, .store = f->store->record.id, .scratch = f->scratch },
   };
 }
@@ -502,14 +528,15 @@ static bool may_work_off_trash(const flusher *f) {
 }
 
 static bool may_merge(const flusher *f) {
-  return !f->merge_failed && !f->stopping && !f->failure && block_log_has_work(f->store->log, LOG_BUDGET);
+  return !f->merge_failed && !f->stopping && !f->failure && block_log_has_work(f->store->log, f->goal);
 }
 
 static void merge_log(flusher *f) {
-  int status = group_merge(f->store, f->scratch, LOG_BUDGET, MERGE_PAGES);
+  int status = group_merge(f->store, f->scratch, f->goal, MERGE_PAGES);
   f->freed = true;
   if (status == PAGESTORE_EFAILED) set_failure(f, status);
   if (status) f->merge_failed = true;
+  f->merge_status = status;
 }
 
 /* The lock is held. Whether there is something to try now; otherwise waits once. */
@@ -517,6 +544,8 @@ static bool ready(flusher *f) {
   if (has_orphans(f)) f->trash = true;
   bool works = f->head && (!f->failure || f->failure == PAGESTORE_EFAILED || f->kick || f->stopping);
   f->kick = false;
+  f->goal = f->drain ? LOG_EVERYTHING : LOG_BUDGET;
+  if (f->merge_again) f->merge_failed = f->merge_again = false;
   if (f->wait_idle) {
     pthread_cond_broadcast(&f->moved);
     pthread_cond_wait(&f->wake, &f->store->lock);
@@ -542,7 +571,7 @@ static step next_step(flusher *f, uint32_t turn, work **group) {
   step next = STEP_STOP;
   if (f->failure == PAGESTORE_EFAILED && f->head) next = STEP_FAIL;
   else if (may_work_off_trash(f) && (!f->head || turn % (f->failure ? 2 : TRASH_EVERY_GROUPS) == 0)) next = STEP_TRASH;
-  else if (may_merge(f) && (!f->head || block_log_is_behind(f->store->log))) next = STEP_MERGE;
+  else if (may_merge(f) && (!f->head || block_log_is_behind(f->store->log) || (f->drain && turn % 2))) next = STEP_MERGE;
   else if (f->head) next = STEP_GROUP;
   if (next == STEP_GROUP) *group = take_group(f);
   f->flushing = next != STEP_STOP;

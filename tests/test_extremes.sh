@@ -28,6 +28,7 @@ debug STORE metas
 debug STORE tables
 debug STORE records
 debug STORE rows
+debug STORE log
 debug STORE free
 check STORE
 check --deep STORE
@@ -224,7 +225,7 @@ else skipped+=' permissions (not root)'; fi
 # ---- a full disk --------------------------------------------------------------------------------------------------------------------------
 
 mkdir small
-if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=448k none small 2> /dev/null; then
+if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=600k none small 2> /dev/null; then
   finish() { [ -n "$writer" ] && kill "$writer" 2> /dev/null; umount small; cd /; rm -rf "$scratch"; }
   for command in 'export STORE alpha main small/image' 'send --level 0 STORE alpha -o small/stream' 'backup STORE small/store' \
     'copy -c STORE small/store' 'recover STORE small/store' 'import -c small/store a m image' 'receive -c small/store a stream'; do

@@ -49,7 +49,8 @@ out '^NAME +VERSION +PAGES' '^alpha +3 +4 +2 +131072 +abcdef0{58}$' '^béta +1 +
 want 0 ls --json s; out '"instances": \[' '"name": "alpha"' '"name": "béta"' '"stored_bytes": 131072'
 want 0 stat s
 out '^format +1$' "^file bytes +$(stat -c %s s/data.mdb)\$" '^free bytes +[0-9]+$' '^instances +2$' '^snapshots +2$' '^id +[0-9a-f]{32}$'
-want 0 stat --openmetrics s; out '^pagestore_instances 2$' '^pagestore_instance_version\{instance="alpha"\} 3$' '^# EOF$' '^# UNIT pagestore_file_bytes bytes$'
+want 0 stat --json s; out '"log_bytes": 208848' '"log_records": 3' '"log_budget_bytes": 4194304' '"features_incompatible": 1'
+want 0 stat --openmetrics s; out '^pagestore_log_bytes 208848$' '^pagestore_instances 2$' '^pagestore_instance_version\{instance="alpha"\} 3$' '^# EOF$' '^# UNIT pagestore_file_bytes bytes$'
 want 0 stat --watch 1 --count 2 s; lines 3; out '^TIME +VERSIONS/S' '^20.* 0\.0 +2 '
 want 2 stat --watch 0 s; err '1 to 86400'
 want 2 stat --watch 1 s alpha; err 'whole store'
@@ -63,6 +64,8 @@ want 0 debug s metas; lines 3; out '^ +[01] yes +yes '
 want 0 debug s tables; out '^catalog ' '^pages ' '^log '
 want 0 debug s records; out '^store +0 ' '^name +0 alpha ' '^snapshot +[0-9]+ one ' '^layer .* depth 1,'
 want 0 debug s rows; out ' page ' ; want 0 debug --layer 999 s rows; lines 0
+want 0 debug s log; out '^ *3 +0 +1 +1 +0 +0 +3 '; want 0 debug --layer 999 s log; lines 0
+want 0 debug s records; out '^log +1 .* 1 blocks, the first: layer 1 memory 1 page 0 version 1 block 0'
 want 0 debug s free
 want 0 debug --json s metas; out '"metas": \['
 root=$("$program" debug --json s tables | grep -A1 '"catalog"' | grep -o '[0-9]*')

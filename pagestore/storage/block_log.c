@@ -274,6 +274,8 @@ uint64_t block_log_bytes(const block_log *l) { return record_count(l) * PAGE_REC
 
 bool block_log_is_empty(const block_log *l) { return record_count(l) == 0; }
 
+bool block_log_ends_empty(const block_log *l) { return record_count(l) == l->deleted; }
+
 uint64_t block_log_sequence(const block_log *l) { return l->sequence_next; }
 
 const unflushed *block_log_sees(const log_line *line) {

@@ -65,6 +65,7 @@ unflushed *log_line_capture(block_log *, log_line *);              /* its index,
 void block_log_budget(block_log *, uint64_t bytes);
 uint64_t block_log_bytes(const block_log *);                       /* of its records in the file */
 bool block_log_is_empty(const block_log *);
+bool block_log_ends_empty(const block_log *);                      /* so, once the slice that is being built is durable */
 uint64_t block_log_sequence(const block_log *);                    /* the next record's */
 /* What the transaction that is being built sees of the line. */
 const unflushed *block_log_sees(const log_line *);

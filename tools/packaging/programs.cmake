@@ -98,7 +98,7 @@ endfunction()
 
 # tests/test_byteflip.c: over the inside of check and recover, without what prints.
 function(pagestore_byteflip_test)
-  file(GLOB inside CONFIGURE_DEPENDS tools/pagestore/check_a*.c tools/pagestore/check_explain.c tools/pagestore/check_kept.c
+  file(GLOB inside CONFIGURE_DEPENDS tools/pagestore/check_a*.c tools/pagestore/check_explain.c tools/pagestore/check_kept*.c tools/pagestore/check_log.c
     tools/pagestore/recover_*.c)
   list(FILTER inside EXCLUDE REGEX "recover_store\\.c$")
   add_executable(test_byteflip tests/test_byteflip.c ${inside})
@@ -106,6 +106,17 @@ function(pagestore_byteflip_test)
   target_include_directories(test_byteflip PRIVATE tests tools/pagestore)
   set_target_properties(test_byteflip PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   pagestore_register(test_byteflip cmocka "long" 900 $<TARGET_FILE:test_byteflip>)
+endfunction()
+
+# tests/test_log_damage.c: over the inside of check alone.
+function(pagestore_log_damage_test)
+  file(GLOB inside CONFIGURE_DEPENDS tools/pagestore/check_a*.c tools/pagestore/check_explain.c tools/pagestore/check_kept*.c
+    tools/pagestore/check_log.c)
+  add_executable(test_log_damage tests/test_log_damage.c ${inside})
+  target_link_libraries(test_log_damage PRIVATE pagestore_core ${CMOCKA_LIBRARY})
+  target_include_directories(test_log_damage PRIVATE tests tools/pagestore)
+  set_target_properties(test_log_damage PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  pagestore_register(test_log_damage cmocka "" 300 $<TARGET_FILE:test_log_damage>)
 endfunction()
 
 function(pagestore_tests)
@@ -143,6 +154,7 @@ function(pagestore_tests)
   pagestore_program_tests()
   if(CMOCKA_LIBRARY)
     pagestore_byteflip_test()
+    pagestore_log_damage_test()
   endif()
   file(GLOB scripts CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/tests tests/*.sh)
   foreach(script ${scripts})

@@ -10,6 +10,7 @@
 #include "base/units.h"
 #include "check_agree.h"
 #include "check_explain.h"
+#include "check_log.h"
 
 static const char next_recover[] = "`pagestore recover STORE DST` saves what is intact";
 static const char next_roomy[] = "nothing need be done; a copy has the room back";
@@ -38,7 +39,7 @@ finding *findings_add(findings *f, finding_level level, const char *next, const 
 
 /* Where the finding is in the file. */
 void findings_put_place(finding *f, uint64_t at) {
-  if (!f) return;
+  if (!f || at == NO_OFFSET) return;
   f->offset = at;
   f->lmdb_page = at / LMDB_PAGE_BYTES;
 }
@@ -176,17 +177,15 @@ static int note_row(void *env, const char *table, bytes key, walker_place place)
   if (also) (void)also->row(also->env, table, key, place);
   if (strcmp(table, "pages") == 0) w->status = take_page_row(w->audit, key, place);
   else if (strcmp(table, "catalog") == 0) w->status = take_catalog_row(w->audit, key, place);
-  else if (strcmp(table, "log") == 0)
-    findings_put_place(findings_add(&w->audit->found, FINDING_DAMAGE, next_recover,
-                                    "the table of log records, which is not used yet, has a row"),
-                       place.at);
+  else if (strcmp(table, "log") == 0) w->status = log_take_row(w->audit, key, place);
   return w->status;
 }
 
 static int note_table(void *env, const char *table, const walker_tree *tree) {
   walk *w = env;
   audit *a = w->audit;
-  a->total_bytes = a->deep ? tree->overflow_pages * LMDB_PAGE_BYTES : tree->entries * PAGE_HEADER_BYTES;
+  if (strcmp(table, "catalog") != 0)
+    a->total_bytes += a->deep ? tree->overflow_pages * LMDB_PAGE_BYTES : tree->entries * PAGE_HEADER_BYTES;
   if (strcmp(table, "catalog") == 0) a->catalog_rows_wanted = tree->entries;
   if (strcmp(table, "pages") == 0) a->page_rows_wanted = tree->entries;
   bool *known = strcmp(table, "catalog") == 0 ? &w->catalog
@@ -205,6 +204,7 @@ static int note_row_lost(void *env, const char *table, bytes key) {
   kept_row row = {.size = PAGE_RECORD_BYTES, .health = KEPT_ROW_UNREADABLE, .damaged = ALL_BLOCKS};
   const walker_callbacks *also = w->audit->also;
   if (also) (void)also->row_lost(also->env, table, key);
+  if (strcmp(table, "log") == 0) return w->status = log_take_lost(w->audit, key);
   if (strcmp(table, "pages") != 0 || page_key_decode(key, &row.key) != 0) return 0;
   findings_put_key(findings_add(&w->audit->found, FINDING_DAMAGE, next_recover, "the page's bytes cannot be found"),
                    &row.key);

@@ -213,7 +213,7 @@ static const option recover_options[] = {
 static const option debug_options[] = {
     {"page", 'p', "N", "with page: this LMDB page of 4 KiB"},
     {"hex", 'x', NULL, "with page: its bytes"},
-    {"layer", 'l', "N", "with rows: of this layer alone"},
+    {"layer", 'l', "N", "with rows and log: of this layer alone"},
     OPTION_JSON,
     OPTION_HELP,
     OPTION_END,
@@ -231,7 +231,8 @@ const command commands[] = {
      "version, module, memories, metadata keys with their sizes, and its snapshots with what\n"
      "each alone keeps from being freed.\n"
      "JSON of a store: format, id, created, file_bytes, free_bytes, free_largest_run_bytes, map_bytes,\n"
-     "instances, snapshots, layers, trash_pending; features_incompatible, features_read_only and\n"
+     "log_bytes, log_budget_bytes (by default; its writer may have set it), log_records, instances,\n"
+     "snapshots, layers, trash_pending; features_incompatible, features_read_only and\n"
      "features_compatible where not 0. Of an instance: instance, version, committed, versions_kept,\n"
      "module, pages, stored_pages, stored_bytes; memories: each memory, index_bits, keep, pages,\n"
      "max_pages, stored_pages, stored_bytes; metadata: each metadata (its key), bytes; snapshots: each\n"
@@ -345,8 +346,8 @@ const command commands[] = {
      "1 if damaged, 3 if it could not look. Beside a busy writer it registers as a reader of LMDB, and\n"
      "the file grows until it is done; --untrusted wants no writer.\n"
      "JSON: store, verdict (clean, damaged), damages, notes, deep, transaction, file_bytes,\n"
-     "lmdb_pages_used, lmdb_pages_free, lmdb_pages_lost, instances, snapshots, pages, findings: each\n"
-     "level (damage, note), instance, memory, page, version, lmdb_page, offset, text, next.\n",
+     "lmdb_pages_used, lmdb_pages_free, lmdb_pages_lost, instances, snapshots, pages, log_records,\n"
+     "findings: each level (damage, note), instance, memory, page, version, lmdb_page, offset, text, next.\n",
      check_options, 1, 1, command_check},
     {"recover", "STORE NEW", "a new store of all that is whole in a damaged one",
      "Reads the file by itself and writes NEW, which must not exist; STORE is not changed, and nobody\n"
@@ -360,9 +361,9 @@ const command commands[] = {
      "each instance, memory, pages_damaged, pages_replaced, pages_unknown, version_first,\n"
      "version_last; findings: as of check.\n",
      recover_options, 2, 2, command_recover},
-    {"debug", "STORE metas|tables|records|rows|free|page", "raw views of a store's file",
+    {"debug", "STORE metas|tables|records|rows|log|free|page", "raw views of a store's file",
      "Both meta pages; the tables of the newest; the catalog's records; the keys of page rows; the\n"
-     "free list; one LMDB page with its nodes. Read without LMDB, whatever state the file is in:\n"
+     "blocks in records of the log; the free list; one LMDB page with its nodes. Read without LMDB, whatever state the file is in:\n"
      "pagestore-format(5) tells what is there, `pagestore check` judges it. JSON: what the tables show,\n"
      "under the name of the view; it follows the format, so other versions may have other keys.\n",
      debug_options, 2, 2, command_debug},

@@ -26,6 +26,9 @@ static void print_store(report *r, const pagestore_store_info *i) {
   report_fact(r, (column){"free_bytes", CELL_BYTES}, of_number(i->free_bytes));
   report_fact(r, (column){"free_largest_run_bytes", CELL_BYTES}, of_number(i->free_largest_run));
   report_fact(r, (column){"map_bytes", CELL_BYTES}, of_number(i->map_bytes));
+  report_fact(r, (column){"log_bytes", CELL_BYTES}, of_number(i->log_bytes));
+  report_fact(r, (column){"log_budget_bytes", CELL_BYTES}, of_number(i->log_budget_bytes));
+  report_fact(r, (column){"log_records", CELL_NUMBER}, of_number(i->log_records));
   report_fact(r, (column){"instances", CELL_NUMBER}, of_number(i->instances));
   report_fact(r, (column){"snapshots", CELL_NUMBER}, of_number(i->snapshots));
   report_fact(r, (column){"layers", CELL_NUMBER}, of_number(i->layers));
