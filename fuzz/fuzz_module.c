@@ -102,7 +102,7 @@ static void check_copy(const pagestore_module *m, const pagestore_native_options
 static void check_shim(const uint8_t *bytes, size_t size) {
   pagestore_module *shim;
   MUST(pagestore_module_read(bytes, size, &shim) == 0);
-  MUST(shim->memories.count == 2 && shim->functions.count == 10);
+  MUST(shim->memories.count == 2 && shim->functions.count == 11);
   pagestore_module_free(shim);
 }
 

@@ -154,9 +154,12 @@ static uint64_t number(const model *m) {
   return edges[roll() % 16] + roll() % 9 - 4 * (roll() % 2);
 }
 
+/* Half of them are as short as most of a canister's; each short length has its own way through the shim. */
+static uint64_t length(const model *m) { return roll() % 2 ? roll() % 40 : number(m); }
+
 static void copies_follow(model *m) {
   model_copy c = {
-      .address = number(m), .offset = number(m), .bytes = number(m), .write = roll() % 2, .small = roll() % 2};
+      .address = number(m), .offset = number(m), .bytes = length(m), .write = roll() % 2, .small = roll() % 2};
   if (c.small) c.address = (u32)c.address, c.offset = (u32)c.offset, c.bytes = (u32)c.bytes;
   shim_call s = {.which = c.write ? WRITE : READ, .small = c.small, .a = c.address, .b = c.offset, .c = c.bytes};
   if (c.write) s.a = c.offset, s.b = c.address;
@@ -165,7 +168,8 @@ static void copies_follow(model *m) {
     fail_msg("address %llx offset %llx bytes %llx write %d small %d of %llu pages: %d instead of %d",
              (unsigned long long)c.address, (unsigned long long)c.offset, (unsigned long long)c.bytes, c.write, c.small,
              (unsigned long long)m->pages, trap, expected);
-  if (trap) assert_int_equal(trap, ic0.calls ? expected : WASM_RT_TRAP_UNREACHABLE);
+  if (trap && ic0.calls) assert_int_equal(trap, expected);
+  else if (trap) assert_true(trap == WASM_RT_TRAP_UNREACHABLE || trap == WASM_RT_TRAP_OOB);
 }
 
 static void growth_follows(model *m) {
