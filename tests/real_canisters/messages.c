@@ -8,6 +8,7 @@ static const canister canisters[] = {
     {.name = "variables", .is64 = true, .keeps_heap = true},
     {.name = "region", .is64 = true, .keeps_heap = true},
     {.name = "map"},
+    {.name = "structures"},
     {.name = "ledger", .is_raw = true},
 };
 
@@ -94,6 +95,7 @@ static void region(message *m, uint64_t r) {
   else put_text(m, r, (r >> 20) % 700);
 }
 
+/* The Azle and the Rust canister: words by number. */
 static void map(message *m, uint64_t r) {
   unsigned kind = r % 16;
   uint64_t key = (r >> 8) % 400;
@@ -127,7 +129,7 @@ void message_make(const canister *c, uint64_t number, message *m) {
   *m = (message){.number = number};
   if (strcmp(c->name, "variables") == 0) variables(m, r);
   else if (strcmp(c->name, "region") == 0) region(m, r);
-  else if (strcmp(c->name, "map") == 0) map(m, r);
+  else if (strcmp(c->name, "map") == 0 || strcmp(c->name, "structures") == 0) map(m, r);
   else ledger(m, r);
 }
 
