@@ -9,6 +9,11 @@ static const canister canisters[] = {
     {.name = "region", .is64 = true, .keeps_heap = true},
     {.name = "map"},
     {.name = "structures"},
+    {.name = "timers", .is64 = true, .keeps_heap = true},
+    {.name = "classes", .is64 = true, .keeps_heap = true},
+    {.name = "classic_timers"},
+    {.name = "classic_classes"},
+    {.name = "classic_raw"},
     {.name = "ledger", .is_raw = true},
 };
 
@@ -95,7 +100,7 @@ static void region(message *m, uint64_t r) {
   else put_text(m, r, (r >> 20) % 700);
 }
 
-/* The Azle and the Rust canister: words by number. */
+/* Words by number, by name of the method alike in all that have no messages of their own. */
 static void map(message *m, uint64_t r) {
   unsigned kind = r % 16;
   uint64_t key = (r >> 8) % 400;
@@ -129,8 +134,8 @@ void message_make(const canister *c, uint64_t number, message *m) {
   *m = (message){.number = number};
   if (strcmp(c->name, "variables") == 0) variables(m, r);
   else if (strcmp(c->name, "region") == 0) region(m, r);
-  else if (strcmp(c->name, "map") == 0 || strcmp(c->name, "structures") == 0) map(m, r);
-  else ledger(m, r);
+  else if (strcmp(c->name, "ledger") == 0) ledger(m, r);
+  else map(m, r);
 }
 
 bool message_asks(const message *m) {
