@@ -30,7 +30,8 @@ static subject *write_message(place *p) {
   uint64_t blocks[MESSAGE_BLOCKS], in_page = PAGESTORE_PAGE / PAGESTORE_BLOCK;
   subject *s = &p->subjects[dice_below(&p->dice, p->count)];
   pattern_make(PATTERN_SCATTERED, blocks, MESSAGE_BLOCKS, p->pages / p->step * in_page, &p->dice);
-  for (unsigned i = 0; i < MESSAGE_BLOCKS; i++) blocks[i] = blocks[i] / in_page * p->step * in_page + blocks[i] % in_page;
+  for (unsigned i = 0; i < MESSAGE_BLOCKS; i++)
+    blocks[i] = blocks[i] / in_page * p->step * in_page + blocks[i] % in_page;
   pattern_write(s->base, blocks, MESSAGE_BLOCKS);
   return s;
 }
