@@ -9,7 +9,7 @@
  *
  * Live is 64 KiB for each version of a page that the present or a snapshot of its instance needs, as counted here, not
  * by the library; the file is data.mdb, free pages included. Slowest is the slowest call of commit, waiting ones
- * included. Beside them a raw file gets 36 KiB and one fdatasync now and then: what the disk alone takes at most.
+ * included. After each waiting one a raw file gets 36 KiB and one fdatasync: what the disk alone takes at most.
  *
  * Ends before 200,000 commits (--commits) when time is over, and says so.
  */
@@ -29,7 +29,6 @@ enum {
   KEPT = 4,    /* snapshots of an instance */
   SNAPSHOT_EVERY = 50,
   WAIT_EVERY = 8,
-  FLOOR_EVERY = 256,
   BLOCKS_MOST = 16,
   BLOCKS_LARGE = 128,
   LARGE_EVERY = 100,
@@ -190,7 +189,7 @@ static void message(endurance *e, double growth) {
   grow(e, l, growth);
   commit(e, l);
   if (l->version % SNAPSHOT_EVERY == 0) take_snapshot(e, l);
-  if (e->done % FLOOR_EVERY == 0) ask_disk(e);
+  if (e->done % WAIT_EVERY == 0) ask_disk(e);
 }
 
 /* ---- the run ----------------------------------------------------------------------------------------------------- */
@@ -269,7 +268,7 @@ static void prepare(endurance *e) {
   e->floor = peer_floor.open(path, 0);
   e->waiting_ms = need_memory((e->commits / WAIT_EVERY + 1) * sizeof(double));
   e->asynchronous_ms = need_memory(e->commits * sizeof(double));
-  e->floor_ms = need_memory((e->commits / FLOOR_EVERY + 1) * sizeof(double));
+  e->floor_ms = need_memory((e->commits / WAIT_EVERY + 1) * sizeof(double));
   e->store = subject_store(b, "store", NULL);
   bench_say(b, "filling");
   for (unsigned i = 0; i < WORKERS; i++) prepare_laborer(e, i);

@@ -123,7 +123,7 @@ static double memories(bench *b) {
     char size[24], store[24];
     text_size(p->pages, size);
     p->step = p->pages > stored_max ? p->pages / stored_max : 1;
-    if (p->step > 1) snprintf(p->text, sizeof p->text, "%s, every %uth page", size, (unsigned)p->step);
+    if (p->step > 1) snprintf(p->text, sizeof p->text, "%s, 1 page in %u", size, (unsigned)p->step);
     else snprintf(p->text, sizeof p->text, "%s", size);
     double x = (double)p->pages / (double)MIB;
     p->pages /= PAGESTORE_PAGE;
