@@ -93,8 +93,9 @@ static void panel(const bench *b, FILE *plot, const char *axis) {
   fprintf(plot, "set xlabel '%s'\n%sset logscale x\n", axis, is_wide(b, axis) ? "" : "un");
   for (size_t i = 0; i < b->count; i++) {
     if (!is_first(b, i, axis)) continue;
-    fprintf(plot, "%s '-' using 1:2:3:4 with yerrorlines lw 2 title '%s (%s)'", before, b->all[i]->curve,
-            b->all[i]->unit);
+    const series *s = b->all[i];
+    fprintf(plot, "%s '-' using 1:2:3:4 with yerrorlines lw 2 title '%s%s%s'", before, s->curve, *s->unit ? ", " : "",
+            s->unit);
     before = ",";
   }
   fprintf(plot, "\n");
