@@ -274,10 +274,9 @@ static size_t make_entries(contest *c, bool skewed, entry *entries, size_t *lmdb
                              .worker = &c->pipelined,
                              .turn = {TURN_PIPELINED, skewed, pipelined}};
   entries[count++] = (entry){.name = "ours, 500 a second", .worker = &c->paced, .turn = {TURN_PACED, skewed, paced}};
-  if (!skewed)
-    entries[count++] = (entry){.name = "ours, 64 that wait",
-                               .worker = &c->group,
-                               .turn = {TURN_WAITING, skewed, bench_size(b, 1600, 128)}};
+  entries[count++] = (entry){.name = "ours, 64 that wait",
+                             .worker = &c->group,
+                             .turn = {TURN_WAITING, skewed, bench_size(b, 1600, 128)}};
   for (size_t i = 0; i < c->peer_count; i++) {
     entry *e = &entries[count];
     *e = (entry){.worker = &c->peers[i], .turn = {TURN_WAITING, skewed, waiting}};
