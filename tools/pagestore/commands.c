@@ -82,6 +82,14 @@ static const option stat_options[] = {
     OPTION_HELP,
     OPTION_END,
 };
+static const option top_options[] = {
+    {"interval", 'i', "SECONDS", "between looks; 2 is the default"},
+    {"count", 'c', "N", "so many looks, then end"},
+    OPTION_JSON,
+    OPTION_TRUST,
+    OPTION_HELP,
+    OPTION_END,
+};
 static const option show_options[] = {
     {"snapshot", 's', "NAME", "as of this snapshot instead of the present"},
     OPTION_JSON,
@@ -190,6 +198,32 @@ static const char wasm_text[] =
     "  sections  section, name, at, bytes\n"
     "`at` is an offset in the file.\n";
 
+/* What each number is, and how it is known: the writing process is another one. */
+static const char top_text[] =
+    "On a terminal a screen that is drawn anew, the busiest instances first; space looks at once, q or\n"
+    "Ctrl-C ends. Else a line a look. Nothing is asked of the writing process: all is seen in the store\n"
+    "and in /proc.\n"
+    "\n"
+    "  VERSIONS/S  versions that became durable in a second, over all instances: messages that changed\n"
+    "              something. Messages rolled back or without a change are not seen\n"
+    "  FLUSHES/S   transactions of LMDB: flushes, and steps of giving dropped storage back\n"
+    "  PER-FLUSH   versions of one flush: what the flush found waiting in the queue. 1 or less: nobody\n"
+    "              waits behind another\n"
+    "  FLUSH-MS    from when the flusher wrote the record of a version to when it could be read here:\n"
+    "              LMDB's write and sync. The mean, at most 1 ms too much, of the flushes of the busiest\n"
+    "              instance in the first two seconds of an interval. MAX-MS: the longest of them\n"
+    "  MS EACH     time between two versions of an instance: a message with its boundary took no longer\n"
+    "              in the mean; about as long where its host is never idle and commits wait\n"
+    "  FILE, FREE  size of data.mdb, and free pages in it\n"
+    "  WRITTEN/S   what the writing process sends to the disk, if the kernel tells this user\n"
+    "\n"
+    "The queue, and the boundary alone, are known to the writing process only: pagestore_stats() there,\n"
+    "or its USDT probes. JSON, an object a line: time, seconds, versions_per_second, flushes_per_second,\n"
+    "versions_per_flush, flush_mean_milliseconds, flush_max_milliseconds, flushes_measured, file_bytes,\n"
+    "free_bytes, trash_pending, snapshots, writer_pid, writer, writer_cpu_percent, writer_resident_bytes,\n"
+    "writer_bytes_per_second (null: not known); instances: each instance, version, versions_per_second,\n"
+    "milliseconds_per_version, pages, stored_pages.\n";
+
 static const option check_options[] = {
     {"deep", 'd', NULL, "read every page: all blocks against their checksums"},
     {"explain", 'e', "OFFSET", "what the byte at this offset of data.mdb belongs to"},
@@ -229,7 +263,8 @@ const command commands[] = {
     {"stat", "STORE [INSTANCE]", "what a store or one of its instances is made of",
      "A store: format, bytes in its file, free bytes, instances, snapshots. An instance: its\n"
      "version, module, memories, metadata keys with their sizes, and its snapshots with what\n"
-     "each alone keeps from being freed.\n"
+     "each alone keeps from being freed. --watch prints what `top` does in a pipe, under the same\n"
+     "headings, and --watch --json its objects.\n"
      "JSON of a store: format, id, created, file_bytes, free_bytes, free_largest_run_bytes, map_bytes,\n"
      "instances, snapshots, layers, trash_pending; features_incompatible, features_read_only and\n"
      "features_compatible where not 0. Of an instance: instance, version, committed, versions_kept,\n"
@@ -237,6 +272,7 @@ const command commands[] = {
      "max_pages, stored_pages, stored_bytes; metadata: each metadata (its key), bytes; snapshots: each\n"
      "snapshot, version, time, retained_bytes.\n",
      stat_options, 1, 2, command_stat},
+    {"top", "STORE", "a store watched while it is in use", top_text, top_options, 1, 1, command_top},
     {"log", "STORE INSTANCE", "the kept versions of an instance, newest first",
      "The present and each snapshot: version, time, pages, what is stored, and what a snapshot\n"
      "alone retains.\n"

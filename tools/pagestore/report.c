@@ -15,7 +15,7 @@
 enum { HASH_SHORT = 16 };
 
 struct report {
-  bool json, failed, printed;
+  bool json, line, failed, printed;
   json_t *document, *rows;      /* JSON: rows of the open sheet, owned by the document */
   struct libscols_table *table; /* text: the open sheet, or the open facts */
   bool table_is_facts;
@@ -38,6 +38,12 @@ report *report_new(bool json) {
   return r;
 }
 
+report *report_new_line(void) {
+  report *r = report_new(true);
+  if (r) r->line = true;
+  return r;
+}
+
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
 static json_t *json_text(const char *text) {
@@ -55,6 +61,7 @@ static json_t *json_of(cell_kind kind, cell c) {
   case CELL_HASH: return strcmp(c.text, "-") == 0 ? json_null() : json_string(c.text);
   case CELL_TIME: return c.number ? json_string(text_time(c.number, time)) : json_null();
   case CELL_FLAG: return json_boolean(c.number);
+  case CELL_REAL: return json_real(c.real);
   default: return json_integer((json_int_t)c.number);
   }
 }
@@ -79,6 +86,7 @@ static const char *text_of(cell_kind kind, cell c, char to[TEXT_ESCAPED_SIZE]) {
   case CELL_TIME: return text_time(c.number, to);
   case CELL_BYTES: return text_bytes(c.number, to);
   case CELL_FLAG: return c.number ? "yes" : "no";
+  case CELL_REAL: snprintf(to, TEXT_ESCAPED_SIZE, "%.2f", c.real); return to;
   default: snprintf(to, TEXT_ESCAPED_SIZE, "%" PRIu64, c.number); return to;
   }
 }
@@ -155,7 +163,7 @@ void report_sheet(report *r, const char *key, const column *columns, unsigned co
   for (unsigned i = 0; i < count; i++) {
     char title[TEXT_SIZE];
     add_column(r, heading(columns[i].key, true, title),
-               columns[i].kind == CELL_NUMBER || columns[i].kind == CELL_BYTES);
+               columns[i].kind == CELL_NUMBER || columns[i].kind == CELL_BYTES || columns[i].kind == CELL_REAL);
   }
 }
 
@@ -178,7 +186,8 @@ void report_row(report *r, const cell *cells) {
 
 int report_finish(report *r, int code) {
   if (r->json && !r->failed) {
-    if (json_dumpf(r->document, stdout, JSON_INDENT(2)) != 0 && !ferror(stdout)) r->failed = true;
+    size_t layout = (r->line ? JSON_COMPACT : JSON_INDENT(2)) | JSON_REAL_PRECISION(6);
+    if (json_dumpf(r->document, stdout, layout) != 0 && !ferror(stdout)) r->failed = true;
     putchar('\n');
   }
   if (!r->failed) close_table(r);
