@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "complain.h"
+#include "file.h"
 #include "hex.h"
 #include "look.h"
 #include "view.h"
@@ -23,7 +24,7 @@ typedef struct {
   bool zeros;       /* lines of zeros too */
   uint64_t at, end; /* what is still to be written */
   uint64_t pages_read, pages_damaged;
-  int status; /* why it stopped */
+  bool failed; /* and has complained */
   uint8_t page[PAGESTORE_PAGE];
 } dump;
 
@@ -49,6 +50,7 @@ static int take_range(const invocation *v, uint64_t bytes, dump *d) {
   if (!option_number(v, "length", &length)) return EXIT_USAGE;
   if (length > bytes - offset) return beyond(bytes);
   d->raw = option_given(v, "raw");
+  if (d->raw && !file_stdout_takes_bytes()) return EXIT_FAILED;
   d->zeros = by_page || by_offset || by_length;
   d->at = offset;
   d->end = offset + length;
@@ -86,7 +88,8 @@ static int put_page(dump *d) {
   if (length > d->end - d->at) length = d->end - d->at;
   int status = pagestore_memory_read(d->memory, d->at, d->page, (size_t)length);
   if (status && status != PAGESTORE_ECORRUPT) {
-    d->status = status;
+    complain_status(status, NULL);
+    d->failed = true;
     return 1;
   }
   if (status) {
@@ -113,8 +116,8 @@ static int put_stored(void *env, pagestore_memory *memory, uint64_t offset, uint
 
 static int write_all(dump *d) {
   int status = pagestore_memory_blocks(d->memory, PAGESTORE_BLOCKS_STORED, put_stored, d);
-  if (status == PAGESTORE_EABORTED) status = d->status;
-  if (status) return complain_status(status, NULL);
+  if (d->failed) return EXIT_FAILED;
+  if (status && status != PAGESTORE_EABORTED) return look_failed(status); /* aborted: the output takes no more */
   put_zeros_until(d, d->end);
   return d->pages_damaged ? EXIT_FOUND : EXIT_OK;
 }
