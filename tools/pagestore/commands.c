@@ -281,7 +281,7 @@ const command commands[] = {
      listing_options, 2, 2, command_log},
     {"show", "STORE INSTANCE [KEY]", "the metadata of an instance, or one value of it",
      "Values that are text as text, others in hex, long ones cut; --json cuts nothing. With KEY the\n"
-     "exact bytes of its value.\n"
+     "exact bytes of its value, on a terminal with control characters escaped.\n"
      "JSON: metadata: each key, bytes, kind (text, hex), value.\n",
      show_options, 2, 3, command_show},
     {"dump", "STORE INSTANCE MEMORY", "print the bytes of a memory",
@@ -365,8 +365,9 @@ const command commands[] = {
      "system and file. Ends with 1 if there is any advice.\n"
      "JSON: findings: each what, found, advice (null: none).\n",
      listing_options, 0, 1, command_doctor},
-    {"new-example", "wasm2c DIRECTORY", "a small host and canister to begin with",
-     "A new directory with a canister in C, a host that keeps its memory in a store, and a Makefile.\n",
+    {"new-example", "wasm2c|wasmtime DIRECTORY", "a small host and canister to begin with",
+     "A new directory with a canister in C, a host that keeps its memory in a store, and a Makefile. Its\n"
+     "README.md says what to install, and what to try.\n",
      help_options, 2, 2, command_new_example},
     {"completion", "bash|zsh", "a script that completes the program's words",
      "For bash: `source <(pagestore completion bash)`; installed packages bring it along.\n", help_options, 1, 1,

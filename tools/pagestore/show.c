@@ -45,7 +45,23 @@ static int show_all(const invocation *v, pagestore_instance *view) {
   return status ? look_failed(status) : code;
 }
 
-/* The exact bytes, nothing behind them. */
+/* The exact bytes, nothing behind them; on a terminal a line with what would steer it escaped. */
+static void print_value(const uint8_t *value, size_t length) {
+  char piece[4 * 64 + 1];
+  if (!text_terminal()) {
+    fwrite(value, 1, length, stdout);
+    return;
+  }
+  for (size_t at = 0, step; at < length; at += step) {
+    for (step = length - at < 64 ? length - at : 64; step > 60 && at + step < length;) {
+      if ((value[at + step] & 0xc0) != 0x80) break;
+      step--; /* not inside a character */
+    }
+    fputs(text_escape((const char *)value + at, step, piece, sizeof piece), stdout);
+  }
+  putchar('\n');
+}
+
 static int show_value(const invocation *v, pagestore_instance *view) {
   size_t length = 0;
   const char *key = v->operand[2];
@@ -55,7 +71,7 @@ static int show_value(const invocation *v, pagestore_instance *view) {
   uint8_t *value = malloc(length ? length : 1);
   if (!value) return complain_memory();
   status = pagestore_metadata_get(view, key, value, length, &length);
-  if (!status) fwrite(value, 1, length, stdout);
+  if (!status) print_value(value, length);
   free(value);
   return status ? complain_status(status, NULL) : EXIT_OK;
 }
