@@ -246,7 +246,7 @@ L
   want 3 dump --page 3 s alpha main; err '196608 bytes \(3 pages'
   want 3 dump --offset 196609 s alpha main; err 'give a smaller one'
   want 3 dump --offset 1 --length 196608 s alpha main; err 'give a smaller one'
-  want 2 dump --page 1 --length 1 s alpha main; err '--page excludes'
+  want 2 dump --page 1 --length 1 s alpha main; err '--page and --block exclude'
   want 2 dump --raw --hex s alpha main; err 'exclude each other'
   for number in x 1x -1 '' 0x 99999999999999999999 16777216T; do
     want 2 dump --offset "$number" s alpha main; err 'is not a number'
@@ -262,6 +262,51 @@ L
   if command -v xxd > /dev/null; then
     want 0 dump wide wide main; xxd -r out > back; truncate -s "$(stat -c %s whole)" back; cmp -s back whole || die "a dump lacks bytes"
   fi
+}
+
+@test "dump, show, export: a block, and a version by its number" {
+  store
+  want 0 dump --block 18 s alpha main; lines 256; out '^00012000: 5a5a'
+  want 0 dump --page 1 --block 2 --raw s alpha main; [ "$(wc -c < out)" = 4096 ] || die "not a block"; [ "$(head -c 2 out)" = ZZ ] || die "another block"
+  want 3 dump --block 48 s alpha main; err '196608 bytes'
+  want 2 dump --page 1 --block 16 s alpha main; err '0 to 15'
+  want 2 dump --block 1 --length 5 s alpha main; err '--page and --block exclude'
+  for n in 1 2; do
+    name=$([ $n = 1 ] && echo one || echo two)
+    want 0 dump --raw --version $n s alpha main; cp out by-version
+    want 0 dump --raw --snapshot $name s alpha main; cmp -s out by-version || die "version $n is not $name"
+    want 0 export --version $n s alpha main image$n; cmp -s image$n by-version || die "another image of version $n"
+  done
+  want 0 dump --raw --version 3 s alpha main; [ "$(sha256sum < out)" = "$(raw s alpha main)" ] || die "version 3 is not the present"
+  want 0 show --version 1 s alpha; no_out large
+  want 3 dump --version 4 s alpha main; err "version 4 of 'alpha' is not kept" 'pagestore log'
+  want 2 dump --version 1 --snapshot one s alpha main; err 'exclude each other'
+}
+
+@test "diff of an instance with its fork, and with a stranger" {
+  store
+  want 0 fork --snapshot one s alpha early
+  want 1 diff --with early s alpha; out '^from +-$' '^main +0 +4096 ' '^main +73728 ' '^metadata +large +5000 bytes +-$'
+  want 0 diff --with early s alpha one; no_out '^main'
+  want 1 diff --hex --with alpha s early; out '^\+00012000: 5a5a'
+  want 3 diff --with nobody s alpha; err "no instance 'nobody'"
+  got=0; timeout 60 "$program" diff --with béta s alpha > out 2> err || got=$?
+  [ $got = 3 ] || [ $got = 1 ] || die "ended with $got"
+}
+
+@test "the present beside a writer: for five seconds, longer with --hold and a warning; a snapshot for as long as wanted" {
+  "$host" wide s && "$host" make other
+  "$program" send other alpha | "$program" receive s alpha > out
+  want 0 snapshot create s wide kept
+  busy s
+  shown="slow dump"
+  got=0; { "$program" dump --raw s wide main || echo $? > code; } 2> err | { head -c 1M; sleep 6; cat; } > image
+  [ "$(cat code)" = 3 ] || die "it went on: $(cat code)"; err 'longer makes the file of program_host .* grow' '--hold'
+  rm code
+  { "$program" dump --raw --hold s wide main || echo $? > code; } 2> err | { head -c 1M; sleep 6; cat; } > image
+  [ ! -e code ] || die "ended with $(cat code)"; err 'grows meanwhile'; [ "$(wc -c < image)" = 85196800 ] || die "not all of it"
+  { "$program" dump --raw --snapshot kept s wide main || echo $? > code; } 2> err | { head -c 1M; sleep 6; cat; } > snapshot
+  [ ! -e code ] && [ ! -s err ] && cmp -s image snapshot || die "a snapshot is held up"
 }
 
 @test "unknown names: what lists the known ones" {

@@ -4,7 +4,9 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "hold.h"
 #include "progress.h"
+#include "versions.h"
 
 #define OPTION_HELP                                                                                \
   { "help", 'h', NULL, "what this command does and takes" }
@@ -32,12 +34,15 @@ static const option manual_options[] = {
 
 static const option dump_options[] = {
     {"page", 'p', "N", "this page of 64 KiB alone, zeros included"},
+    {"block", 'b', "N", "this block of 4 KiB alone: of the page, or without --page of the memory"},
     {"offset", 'o', "A", "from this byte on, zeros included"},
     {"length", 'l', "L", "so many bytes; the default is up to the end"},
     {"hex", 'x', NULL,
      "offset, bytes and characters in lines of 16: the default. `xxd -r` reads it"},
     {"raw", 'r', NULL, "the exact bytes"},
     {"snapshot", 's', "NAME", "as of this snapshot instead of the present"},
+    OPTION_VERSION,
+    OPTION_HOLD,
     OPTION_TRUST,
     OPTION_HELP,
     OPTION_END,
@@ -45,6 +50,8 @@ static const option dump_options[] = {
 
 static const option diff_options[] = {
     {"hex", 'x', NULL, "the bytes that differ, in lines of 16: - before, + after"},
+    {"with", 'w', "OTHER", "TO is of this instance, a fork or what it was forked from"},
+    OPTION_HOLD,
     OPTION_JSON,
     OPTION_TRUST,
     OPTION_HELP,
@@ -92,6 +99,7 @@ static const option top_options[] = {
 };
 static const option show_options[] = {
     {"snapshot", 's', "NAME", "as of this snapshot instead of the present"},
+    OPTION_VERSION,
     OPTION_JSON,
     OPTION_TRUST,
     OPTION_HELP,
@@ -105,6 +113,8 @@ static const option plot_options[] = {
 };
 static const option export_options[] = {
     {"snapshot", 's', "NAME", "as of this snapshot instead of the present"},
+    OPTION_VERSION,
+    OPTION_HOLD,
     OPTION_PROGRESS,
     OPTION_TRUST,
     OPTION_HELP,
@@ -126,6 +136,7 @@ static const option send_options[] = {
     {"output", 'o', "FILE", "into a new file instead of stdout"},
     {"level", 'l', "N", "of zstd, 1 to 19; 0: not compressed; 3 is the default"},
     {"skip", 'k', "BYTES", "leave out the first bytes of the stream: they arrived before"},
+    OPTION_HOLD,
     OPTION_PROGRESS,
     OPTION_TRUST,
     OPTION_HELP,
@@ -291,9 +302,9 @@ const command commands[] = {
      "goes on and ends with 1.\n",
      dump_options, 3, 3, command_dump},
     {"diff", "STORE INSTANCE [FROM [TO]]", "what differs between two kept versions",
-     "FROM and TO are names of snapshots; - is the present. FROM defaults to the newest snapshot,\n"
-     "TO to the present. Blocks of 4 KiB whose bytes differ, sizes of memories, metadata and the\n"
-     "module. Ends with 1 if anything differs.\n"
+     "FROM and TO are names of snapshots; - is the present. FROM defaults to the newest snapshot, with\n"
+     "--with to the present; TO to the present. Blocks of 4 KiB whose bytes differ, sizes of memories,\n"
+     "metadata and the module. Ends with 1 if anything differs.\n"
      "JSON: from, from_version, to, to_version (null: the present); complete: false if damage ended the\n"
      "comparison; blocks: runs, each memory, offset, bytes, page_first, page_last, block_first (in its\n"
      "page), blocks; state: each what (memory, metadata, module), name, from, to.\n",

@@ -3,8 +3,10 @@
 
 #include "complain.h"
 #include "file.h"
+#include "hold.h"
 #include "look.h"
 #include "progress.h"
+#include "versions.h"
 #include "view.h"
 
 enum { TRIM_EVERY_PAGES = 1024 };
@@ -16,6 +18,7 @@ typedef struct {
   uint64_t at, pages_read;
   progress progress; /* over what is stored */
   int code;          /* why it stopped, complained about */
+  hold hold;
   uint8_t page[PAGESTORE_PAGE];
 } export;
 
@@ -30,7 +33,7 @@ static int stop(export *e, int status) {
 static int put_page(export *e) {
   int status = pagestore_memory_read(e->memory, e->at, e->page, sizeof e->page);
   if (status) return stop(e, status);
-  if (!file_put(&e->out, e->page, sizeof e->page)) return 1;
+  if (!hold_goes_on(&e->hold) || !file_put(&e->out, e->page, sizeof e->page)) return 1;
   e->at += sizeof e->page;
   progress_step(&e->progress, sizeof e->page);
   if (++e->pages_read % TRIM_EVERY_PAGES == 0) pagestore_instance_trim(e->view, 0);
@@ -79,7 +82,11 @@ int command_export(const invocation *v) {
   pagestore_store *store;
   int code = progress_begin(&e.progress, v, "export", 0);
   if (code != EXIT_OK || (code = look_open(v, &store)) != EXIT_OK) return code;
-  if ((code = look_view(store, v->operand[1], option_value(v, "snapshot"), &e.view)) == EXIT_OK) {
+  char room[256] = "";
+  const char *snapshot;
+  code = versions_chosen(v, store, room, &snapshot);
+  if (code == EXIT_OK && (code = look_view(store, v->operand[1], snapshot, &e.view)) == EXIT_OK) {
+    hold_begin(&e.hold, v, !snapshot);
     code = to_file(v, &e);
     pagestore_instance_close(e.view);
   }

@@ -7,6 +7,7 @@
 #include "look.h"
 #include "report.h"
 #include "text.h"
+#include "versions.h"
 
 enum { VALUE_SHOWN_MAX = 80 };
 
@@ -81,7 +82,10 @@ int command_show(const invocation *v) {
   pagestore_instance *view;
   int code = look_open(v, &store);
   if (code != EXIT_OK) return code;
-  if ((code = look_view(store, v->operand[1], option_value(v, "snapshot"), &view)) == EXIT_OK) {
+  char room[256] = "";
+  const char *snapshot;
+  code = versions_chosen(v, store, room, &snapshot);
+  if (code == EXIT_OK && (code = look_view(store, v->operand[1], snapshot, &view)) == EXIT_OK) {
     code = v->operands == 3 ? show_value(v, view) : show_all(v, view);
     pagestore_instance_close(view);
   }
