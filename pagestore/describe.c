@@ -74,6 +74,20 @@ int pagestore_store_stat(pagestore_store *s, pagestore_store_info *out) {
   return input_result(out, &info, sizeof info, "pagestore_store_info");
 }
 
+static int read_transaction(void *env, db_reader reader) {
+  *(uint64_t *)env = db_slot_txn_id(reader.slot);
+  return 0;
+}
+
+int pagestore_transaction(pagestore_store *s, uint64_t *out) {
+  int status = store_check(s, false);
+  uint64_t id;
+  if (!status && !out) status = input_null("transaction");
+  if (!status) status = store_read(s, read_transaction, &id);
+  if (!status) *out = id;
+  return status;
+}
+
 /* ---- memories -------------------------------------------------------------------------------- */
 
 /* Names ascend, so the walk goes on behind the last name, whatever the callback did to the table.

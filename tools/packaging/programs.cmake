@@ -7,9 +7,10 @@
 #   tests/test_NAME.c                     a cmocka program build/tests/test_NAME, registered
 #   tests/support/*.c                     linked into all of these tests, the tests' own helpers
 #   tests/NAME.sh                         registered; exits with 77 where it cannot test
+#   tests/NAME.bats                       cases for bats, registered; a case that cannot be tested says `skip REASON`
 #
 # Every registered test is also a line of build/tests/list, which tests/run reads:
-#   name|kind (cmocka, script or fuzz)|labels, by commas|timeout in seconds|command
+#   name|kind (cmocka, script, bats or fuzz)|labels, by commas|timeout in seconds|command
 # Labels: threads (also run under ThreadSanitizer; those that call pthread_create have it), plain (not under sanitizers), long (only with --all).
 
 set_property(GLOBAL PROPERTY pagestore_test_lines "")
@@ -75,19 +76,38 @@ function(pagestore_test name)
   pagestore_register(${name} cmocka "${arg_LABELS}" ${arg_TIMEOUT} $<TARGET_FILE:${name}>)
 endfunction()
 
-# The program of tests/NAME.sh; a line "# ctest: [LABELS label...] [TIMEOUT seconds]" in its head says more.
-function(pagestore_script name)
-  file(STRINGS tests/${name}.sh head LIMIT_COUNT 20 REGEX "^# ctest: ")
+# pagestore_script(FILE kind command...): the test of tests/FILE, by the command; a line "# ctest: [LABELS label...] [TIMEOUT seconds]"
+# in its head says more.
+function(pagestore_script file kind)
+  get_filename_component(name ${file} NAME_WLE)
+  file(STRINGS tests/${file} head LIMIT_COUNT 20 REGEX "^# ctest: ")
   list(TRANSFORM head REPLACE "^# ctest: " "")
   separate_arguments(settings UNIX_COMMAND "${head}")
   cmake_parse_arguments(arg "" "TIMEOUT" "LABELS" ${settings})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 120)
   endif()
-  pagestore_register(${name} script "plain;${arg_LABELS}" ${arg_TIMEOUT} ${CMAKE_SOURCE_DIR}/tests/${name}.sh)
+  pagestore_register(${name} ${kind} "plain;${arg_LABELS}" ${arg_TIMEOUT} ${ARGN} ${CMAKE_SOURCE_DIR}/tests/${file})
 endfunction()
 
-# The host whose store tests/test_program.sh looks into; left out where tools/pagestore is.
+# tests/*.sh and tests/*.bats
+function(pagestore_scripts)
+  file(GLOB scripts CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/tests tests/*.sh)
+  foreach(script ${scripts})
+    pagestore_script(${script} script)
+  endforeach()
+  find_program(BATS bats)
+  file(GLOB scripts CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/tests tests/*.bats)
+  if(NOT BATS)
+    message(STATUS "bats is missing (apt-get install bats): no tests of the program's commands")
+    set(scripts "")
+  endif()
+  foreach(script ${scripts})
+    pagestore_script(${script} bats ${BATS} --tap)
+  endforeach()
+endfunction()
+
+# The host whose stores tests/test_*.bats and tests/test_check.sh look into; left out where tools/pagestore is.
 function(pagestore_program_tests)
   if(TARGET program_pagestore)
     add_executable(program_host tests/program_host.c)
@@ -156,11 +176,7 @@ function(pagestore_tests)
     pagestore_byteflip_test()
     pagestore_log_damage_test()
   endif()
-  file(GLOB scripts CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/tests tests/*.sh)
-  foreach(script ${scripts})
-    string(REPLACE ".sh" "" name ${script})
-    pagestore_script(${name})
-  endforeach()
+  pagestore_scripts()
   get_property(lines GLOBAL PROPERTY pagestore_test_lines)
   list(JOIN lines "\n" text)
   file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/tests/list CONTENT "${text}\n")
