@@ -32,14 +32,16 @@ static bool is_whole(const salvage *s, walker_metas metas, uint64_t txn_id, bool
 
 /* ---- meta pages ------------------------------------------------------------------------------ */
 
-/* A meta page of which only the head is damaged still leads somewhere. As meta page 0 of a pair of its own. */
+/* A meta page of which only the head is damaged still leads somewhere. As meta page 0 of a pair of its own. What it says
+ * of the last page is believed only beyond the file's end: too small a number would hide pages and the free list. */
 static bool follow_meta(const salvage *s, unsigned i, walker_metas *out) {
-  const walker_meta *m = &s->given.meta[i];
-  *out = (walker_metas){.file_bytes = s->given.file_bytes, .meta = {*m}, .free_first = s->free_first};
-  if (m->last_page < LMDB_METAS || m->last_page > INT64_MAX / LMDB_PAGE_BYTES - 1) return false;
-  if (walker_tree_damage(&m->main, m->last_page) || walker_tree_damage(&m->free, m->last_page)) return false;
-  out->meta[0].usable = true;
-  return true;
+  walker_meta *m = &out->meta[0];
+  *out = (walker_metas){.file_bytes = s->given.file_bytes, .meta = {s->given.meta[i]}, .free_first = s->free_first};
+  uint64_t in_file = max_u64(s->file_pages, LMDB_METAS + 1) - 1;
+  bool is_sane = m->last_page <= INT64_MAX / LMDB_PAGE_BYTES - 1;
+  m->last_page = is_sane ? max_u64(m->last_page, in_file) : in_file;
+  m->usable = !walker_tree_damage(&m->main, m->last_page) && !walker_tree_damage(&m->free, m->last_page);
+  return m->usable;
 }
 
 static bool store_of_meta(const salvage *s, unsigned i, walker_metas *metas, store_record *out) {
@@ -115,7 +117,7 @@ static void judge_lying(const salvage *s, uint64_t root, candidate *c, unsigned 
   if (*audits == AUDITS_MAX) return;
   ++*audits;
   if (follow_meta(s, i, &listed)) {
-    listed = metas_for(s, root, &s->given.meta[i]);
+    listed = metas_for(s, root, &listed.meta[0]);
     c->whole = c->exact = is_whole(s, listed, c->txn_id, true);
   }
   if (c->exact) c->metas = listed;
