@@ -170,8 +170,20 @@ typedef struct {
   bool catalog, pages, log;
 } walk;
 
-static int note_row(void *env, const char *table, bytes key, walker_place place) {
+/* A name with one wrong byte is still known by the others: the rows behind it are whole. */
+static const char *meant(const char *table) {
+  static const char *const names[] = {"catalog", "log", "pages"};
+  for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+    size_t size = strlen(names[i]), wrong = 0;
+    for (size_t b = 0; b < size && strlen(table) == size; b++) wrong += table[b] != names[i][b];
+    if (strlen(table) == size && wrong <= 1) return names[i];
+  }
+  return table;
+}
+
+static int note_row(void *env, const char *name, bytes key, walker_place place) {
   walk *w = env;
+  const char *table = meant(name);
   const walker_callbacks *also = w->audit->also;
   explain_row(w->audit, table, key, place);
   if (also) (void)also->row(also->env, table, key, place);
@@ -181,9 +193,12 @@ static int note_row(void *env, const char *table, bytes key, walker_place place)
   return w->status;
 }
 
-static int note_table(void *env, const char *table, const walker_tree *tree) {
+static int note_table(void *env, const char *name, const walker_tree *tree) {
   walk *w = env;
   audit *a = w->audit;
+  const char *table = meant(name);
+  if (strcmp(table, name) != 0)
+    findings_add(&a->found, FINDING_DAMAGE, next_recover, "the name of the table '%s' is damaged: '%s'", table, name);
   if (strcmp(table, "catalog") != 0)
     a->total_bytes += a->deep ? tree->overflow_pages * LMDB_PAGE_BYTES : tree->entries * PAGE_HEADER_BYTES;
   if (strcmp(table, "catalog") == 0) a->catalog_rows_wanted = tree->entries;
@@ -199,8 +214,9 @@ static int note_table(void *env, const char *table, const walker_tree *tree) {
   return 0;
 }
 
-static int note_row_lost(void *env, const char *table, bytes key) {
+static int note_row_lost(void *env, const char *name, bytes key) {
   walk *w = env;
+  const char *table = meant(name);
   kept_row row = {.size = PAGE_RECORD_BYTES, .health = KEPT_ROW_UNREADABLE, .damaged = ALL_BLOCKS};
   const walker_callbacks *also = w->audit->also;
   if (also) (void)also->row_lost(also->env, table, key);
@@ -220,8 +236,9 @@ static int walk_lost(void *env, uint64_t first, uint64_t count) {
   return note_lost(((walk *)env)->audit, first, count);
 }
 
-static int walk_page(void *env, const char *table, walker_page_kind kind, uint64_t first, uint64_t count) {
+static int walk_page(void *env, const char *name, walker_page_kind kind, uint64_t first, uint64_t count) {
   audit *a = ((walk *)env)->audit;
+  const char *table = meant(name);
   explain_page(a, table, kind, first, count);
   return a->also ? a->also->page(a->also->env, table, kind, first, count) : 0;
 }
@@ -234,7 +251,7 @@ static int walk_freed(void *env, uint64_t txn_id, uint64_t page) {
 
 static int walk_gap(void *env, const char *table, bytes low, bytes high) {
   audit *a = ((walk *)env)->audit;
-  return a->also ? a->also->gap(a->also->env, table, low, high) : 0;
+  return a->also ? a->also->gap(a->also->env, meant(table), low, high) : 0;
 }
 
 static int walk_all(audit *a) {
