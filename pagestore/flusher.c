@@ -13,9 +13,9 @@
 
 enum {
   GROUP_BYTES_MAX = 64 << 20,     /* dirty bytes in one transaction: bounds LMDB's copies and everyone's wait */
-  RETRY_FIRST_MS = 50, RETRY_MAX_MS = 1000,
-  TRASH_EVERY_GROUPS = 8,         /* how often trash gets a turn while commits keep coming */
-  MEASURE_EVERY_MS = 1000,
+  RETRY_FIRST_MS = 50, RETRY_MAX_MS = 1000, MEASURE_EVERY_MS = 1000,
+  /* how often trash gets a turn while commits keep coming; how long none must have come for it to have all */
+  TRASH_EVERY_GROUPS = 8, TRASH_QUIET_MS = 4,
   ORPHANS_MAX = 64,
 };
 
@@ -36,7 +36,7 @@ struct flusher {
   uint64_t tries_failed;
   char failure_text[256];
   uint32_t retry_ms;
-  uint64_t measured_ns;
+  uint64_t measured_ns, flushed_ns;
   pthread_mutex_t orphans_lock;   /* innermost */
   uint64_t orphans[ORPHANS_MAX];  /* layers whose pins are gone */
   uint32_t orphan_count;
@@ -59,9 +59,7 @@ void flusher_push(flusher *f, work *first) {
   pthread_cond_signal(&f->wake);
 }
 
-static int refuse(const flusher *f) {
-  return fail(f->failure, "%s", f->failure_text);
-}
+static int refuse(const flusher *f) { return fail(f->failure, "%s", f->failure_text); }
 
 /* Somebody waits: a failure from before that does not tell whether there is room by now. */
 static void try_now(flusher *f) {
@@ -150,9 +148,7 @@ int flusher_wait_version(flusher *f, core *c, uint64_t version, int timeout_ms) 
   return status;
 }
 
-static bool works_through(const flusher *f, const void *of) {
-  return f->works_done >= *(const uint64_t *)of;
-}
+static bool works_through(const flusher *f, const void *of) { return f->works_done >= *(const uint64_t *)of; }
 
 int flusher_wait_all(flusher *f, int timeout_ms) {
   pthread_mutex_lock(&f->store->lock);
@@ -429,6 +425,7 @@ static void flush_group(flusher *f, work *first) {
     if (status != PAGESTORE_EFAILED) unmark_cores(first);
     group_failed(f, first, status);
   }
+  f->flushed_ns = monotonic_ns();
   group_free(&g);
 }
 
@@ -479,7 +476,8 @@ static bool may_work_off_trash(const flusher *f) {
   return f->trash && !f->stopping && f->failure != PAGESTORE_EFAILED;
 }
 
-/* The lock is held. Whether there is something to try now; otherwise waits once. */
+/* The lock is held. Whether there is something to try now; otherwise waits once. Trash keeps still for a moment after
+ * a group: who waits for one commit after the other would wait for a transaction of it in between, each time. */
 static bool ready(flusher *f) {
   if (has_orphans(f)) f->trash = true;
   bool works = f->head && (!f->failure || f->failure == PAGESTORE_EFAILED || f->kick || f->stopping);
@@ -490,9 +488,11 @@ static bool ready(flusher *f) {
     f->kick = true;
     return false;
   }
-  if (works || f->stopping || (may_work_off_trash(f) && (f->failure || !f->head))) return true;
-  if (f->failure && f->head) {
-    struct timespec deadline = deadline_in((int)f->retry_ms);
+  bool quiet = !f->head && monotonic_ns() - f->flushed_ns >= TRASH_QUIET_MS * 1000000ull;
+  if (works || f->stopping || (may_work_off_trash(f) && (f->failure || quiet))) return true;
+  bool retries = f->failure && f->head;
+  if (retries || may_work_off_trash(f)) {
+    struct timespec deadline = deadline_in(retries ? (int)f->retry_ms : TRASH_QUIET_MS);
     if (pthread_cond_timedwait(&f->wake, &f->store->lock, &deadline) == ETIMEDOUT) f->kick = true;
     return false;
   }
