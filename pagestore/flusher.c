@@ -15,7 +15,7 @@ enum {
   GROUP_BYTES_MAX = 64 << 20,     /* dirty bytes in one transaction: bounds LMDB's copies and everyone's wait */
   RETRY_FIRST_MS = 50, RETRY_MAX_MS = 1000,
   TRASH_EVERY_GROUPS = 8,         /* how often trash gets a turn while commits keep coming */
-  UPKEEP_PAUSE_US = 500,           /* before its turn after them: who waited goes first, and what he does next */
+  UPKEEP_PAUSE_MS = 4,            /* after them, before all turns are its: who waited goes first, and what he does next */
   MEASURE_EVERY_MS = 1000,
   MERGE_PAGES = 32,               /* looked at in one transaction of merging alone: somebody may come meanwhile */
   MERGE_PAGES_MAX = 1024,         /* along with a group */
@@ -469,7 +469,7 @@ static void flush_group(flusher *f, work *first) {
     f->narrow = false;
     if (g.trash) want_trash(f);
     group_tell(&g);
-    f->upkeep_from_ns = monotonic_ns() + UPKEEP_PAUSE_US * 1000ull;
+    f->upkeep_from_ns = monotonic_ns() + UPKEEP_PAUSE_MS * 1000000ull;
     finish_all(f, first, 0);
   } else {
     /* Unknown: the rows may be those of before or after, and may have been pruned. Views go on taking both
