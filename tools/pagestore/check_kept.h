@@ -105,7 +105,8 @@ void kept_sort(kept *);             /* rows of one key stay in the order they ca
 const kept_name *kept_name_of(const kept *, uint64_t instance);                   /* or NULL */
 kept_state *kept_state_of(const kept *, uint64_t instance, const char *snapshot); /* or NULL */
 kept_layer *kept_layer_of(const kept *, uint64_t id);                             /* or NULL */
-const kept_state *kept_present_in(const kept *, uint64_t layer); /* of the instance whose present layer it is; or NULL */
+const kept_state *kept_present_in(const kept *,
+                                  uint64_t layer);              /* of the instance whose present layer it is; or NULL */
 kept_log *kept_log_row_of(const kept *, uint64_t sequence);     /* or NULL */
 kept_log *kept_log_of(const kept *, uint64_t sequence);         /* what the catalog says; or NULL */
 

@@ -264,8 +264,6 @@ static const option debug_options[] = {
     OPTION_END,
 };
 
-
-
 const command commands[] = {
     {"ls", "STORE", "list the instances of a store",
      "Each instance by name: its version, memory pages, what of them is stored, its module hash.\n"
@@ -365,8 +363,7 @@ const command commands[] = {
      "meanwhile are not used again before the end, so its file may grow.\n",
      backup_options, 2, 2, command_backup},
     {"copy", "STORE NEW", "a copy of a store, with or without its free pages",
-     "As backup; with --compact the new file is as small as it can be.\n", copy_options, 2, 2,
-     command_copy},
+     "As backup; with --compact the new file is as small as it can be.\n", copy_options, 2, 2, command_copy},
     {"compact", "STORE", "make the file of a store smaller",
      "Gives back what was dropped, then replaces data.mdb by a copy without free pages, for which\n"
      "there must be room beside it. Nobody else may have the store open. A crash leaves the old\n"
@@ -384,8 +381,8 @@ const command commands[] = {
     {"completion", "bash|zsh", "a script that completes the program's words",
      "For bash: `source <(pagestore completion bash)`; installed packages bring it along.\n", help_options, 1, 1,
      command_completion},
-    {"wasm", "inspect MODULE | native IN", "look into a Wasm module, or make its memory the host's",
-     wasm_text, wasm_options, 2, 2, command_wasm},
+    {"wasm", "inspect MODULE | native IN", "look into a Wasm module, or make its memory the host's", wasm_text,
+     wasm_options, 2, 2, command_wasm},
     {"check", "STORE", "whether a store is damaged, and where",
      "Reads the file by itself, without LMDB: both meta pages, every tree page, the free list, every\n"
      "record and page header, and whether they agree; --deep: every block. Prints a verdict, then\n"
@@ -411,7 +408,8 @@ const command commands[] = {
      recover_options, 2, 2, command_recover},
     {"debug", "STORE metas|tables|records|rows|log|free|page", "raw views of a store's file",
      "Both meta pages; the tables of the newest; the catalog's records; the keys of page rows; the\n"
-     "blocks in records of the log; the free list; one LMDB page with its nodes. Read without LMDB, whatever state the file is in:\n"
+     "blocks in records of the log; the free list; one LMDB page with its nodes. Read without LMDB, whatever state the "
+     "file is in:\n"
      "pagestore-format(5) tells what is there, `pagestore check` judges it. JSON: what the tables show,\n"
      "under the name of the view; it follows the format, so other versions may have other keys.\n",
      debug_options, 2, 2, command_debug},
@@ -439,10 +437,8 @@ const command commands[] = {
      "seed: what it costs a canister to keep its data here, by calls or directly, on wasm2c and\n"
      "Wasmtime. --repetitions N, --only WORKLOAD, --json, --plot FILE.png, --store FOLDER.\n",
      help_options, 0, OPERANDS_RAW, command_bench},
-    {"help", "[COMMAND]", "how to use the program, or a command", "", manual_options, 0, 1,
-     command_help},
-    {"version", "", "the version of the program and its library", "", help_options, 0, 0,
-     command_version},
+    {"help", "[COMMAND]", "how to use the program, or a command", "", manual_options, 0, 1, command_help},
+    {"version", "", "the version of the program and its library", "", help_options, 0, 0, command_version},
     {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
 };
 

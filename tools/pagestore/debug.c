@@ -353,7 +353,8 @@ int command_debug(const invocation *v) {
   for (size_t i = 0; i < sizeof subjects / sizeof *subjects; i++)
     if (strcmp(subjects[i].name, v->operand[1]) == 0) subject = subjects[i].show;
   if (!subject)
-    return complain_usage(v->command, "'%s' is none of metas, tables, records, rows, log, free and page", v->operand[1]);
+    return complain_usage(v->command, "'%s' is none of metas, tables, records, rows, log, free and page",
+                          v->operand[1]);
   if (subject == show_page && !option_given(v, "page")) return complain_usage(v->command, "which page? give --page N");
   int code = file_open(v->operand[0], &d.file);
   if (code != EXIT_OK) return code;
