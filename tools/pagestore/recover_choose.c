@@ -32,8 +32,9 @@ static bool is_whole(const salvage *s, walker_metas metas, uint64_t txn_id, bool
 
 /* ---- meta pages ------------------------------------------------------------------------------ */
 
-/* A meta page of which only the head is damaged still leads somewhere. As meta page 0 of a pair of its own. What it says
- * of the last page is believed only beyond the file's end: too small a number would hide pages and the free list. */
+/* A meta page of which only the head is damaged still leads somewhere. As meta page 0 of a pair of its own. What it
+ * says of the last page is believed only beyond the file's end: too small a number would hide pages and the free list.
+ */
 static bool follow_meta(const salvage *s, unsigned i, walker_metas *out) {
   walker_meta *m = &out->meta[0];
   *out = (walker_metas){.file_bytes = s->given.file_bytes, .meta = {s->given.meta[i]}, .free_first = s->free_first};
@@ -109,8 +110,8 @@ static walker_metas metas_for(const salvage *s, uint64_t root, const walker_meta
   return m;
 }
 
-/* What was superseded lies there, too, and may lead to pages that are now of the newest state: only a state that is whole
- * is known to be one. */
+/* What was superseded lies there, too, and may lead to pages that are now of the newest state: only a state that is
+ * whole is known to be one. */
 static void judge_lying(const salvage *s, uint64_t root, candidate *c, unsigned *audits) {
   unsigned i = c->txn_id % LMDB_METAS;
   walker_metas listed;
@@ -165,8 +166,8 @@ static void search_for_next(salvage *s, candidate *best) {
                (unsigned long long)next);
 }
 
-/* If the newest that the meta pages lead to is not what they speak of, or not whole, the main tree of what they speak of
- * may lie somewhere. */
+/* If the newest that the meta pages lead to is not what they speak of, or not whole, the main tree of what they speak
+ * of may lie somewhere. */
 int salvage_choose(salvage *s) {
   candidate best = {0};
   uint64_t newest = max_u64(spoken_of(s, 0), spoken_of(s, 1));
