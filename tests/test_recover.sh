@@ -96,6 +96,19 @@ for at in $(seq 8200 4096 "$(stat -c %s s/data.mdb)"); do
   fresh; poke d "$((at / 4096 * 4096))" '\377\377\377'
   want 0 recover d r; same r
 done
+named=0
+for at in $(grep -obUa pages s/data.mdb | cut -d: -f1); do
+  "$program" check --explain "$at" s | grep -q 'leaf page of table main' || continue
+  fresh; poke d $((at + 3)) x
+  want 1 check d; out '^d: DAMAGED: 1 findings' "the name of the table 'pages' is damaged: 'pagxs'"
+  want 0 recover d r; same r; want 0 check --deep r
+  for flag in 4 5; do # of the table's record: with any of them the library refuses the store
+    fresh; poke d $((at + 5 + flag)) '\200'
+    want 1 check d; out 'flags that are never used'; want 0 recover d r; same r
+  done
+  named=$((named + 1))
+done
+[ "$named" = 1 ] || die "no page that names the tables"
 fresh; truncate -s 200000 d/data.mdb
 want 1 recover d r; out 'LOSSES'; cp out lost
 want 0 ls r; rm -rf r

@@ -6,7 +6,8 @@
  * Invariants: no page number is followed before it was found in range, and none twice (but once by the free tree and
  *             once by another: a wrong number in one must not cost the other); memory is bounded by three bits per
  *             page of the file and one page per tree level; a hostile file ends in findings, never in a crash or a
- * loop. Thread:     one at a time per walk; no global state.
+ *             loop.
+ * Thread:     one at a time per walk; no global state.
  */
 #ifndef PAGESTORE_STORAGE_WALKER_H
 #define PAGESTORE_STORAGE_WALKER_H

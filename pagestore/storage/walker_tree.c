@@ -84,8 +84,8 @@ static bool claim(walk *w, const tree *t, walker_page_kind kind, uint64_t first,
   }
   uint64_t *own = t->role == TREE_FREE ? w->listing : w->reachable;
   const uint64_t *others = t->role == TREE_FREE ? w->reachable : w->listing;
-  uint64_t in_file = min_u64(count, w->pages - min_u64(first, w->pages)),
-           twice = first + first_set(own, first, in_file);
+  uint64_t in_file = min_u64(count, w->pages - min_u64(first, w->pages));
+  uint64_t twice = first + first_set(own, first, in_file);
   if (twice < first + in_file) {
     found(w, twice, "table %s: page %llu is in use twice", t->name, (unsigned long long)twice);
     return false;

@@ -125,7 +125,7 @@ function(pagestore_byteflip_test)
   target_link_libraries(test_byteflip PRIVATE pagestore_core ${CMOCKA_LIBRARY})
   target_include_directories(test_byteflip PRIVATE tests tools/pagestore)
   set_target_properties(test_byteflip PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-  pagestore_register(test_byteflip cmocka "long" 900 $<TARGET_FILE:test_byteflip>)
+  pagestore_register(test_byteflip cmocka "" 900 $<TARGET_FILE:test_byteflip>)
 endfunction()
 
 # tests/test_log_damage.c: over the inside of check alone.

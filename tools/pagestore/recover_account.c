@@ -180,10 +180,14 @@ int salvage_account(salvage *s) {
   if (lost)
     findings_add(&s->lost, FINDING_DAMAGE, "compare with a backup", "%llu rows of the table of pages are lost",
                  (number)lost);
+  else if (s->unaccounted)
+    findings_add(&s->lost, FINDING_DAMAGE, "compare with a backup",
+                 "rows of the table of pages may be lost: %llu LMDB pages that were in use are nowhere",
+                 (number)s->unaccounted);
   for (size_t i = 0; i < k->states.count && !err; i++) {
     const kept_state *state = &k->states.at[i];
     for (uint32_t n = 0; state->whole && n < state->record.state->memory_count && !err; n++)
-      err = account_memory(s, state, &state->record.state->memories[n], lost, &marks);
+      err = account_memory(s, state, &state->record.state->memories[n], lost + s->unaccounted, &marks);
   }
   return err;
 }

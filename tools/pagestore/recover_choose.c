@@ -33,8 +33,8 @@ static bool is_whole(const salvage *s, walker_metas metas, uint64_t txn_id, bool
 /* ---- meta pages ------------------------------------------------------------------------------ */
 
 /* A meta page of which only the head is damaged still leads somewhere. As meta page 0 of a pair of its own. What it
- * says of the last page is believed only beyond the file's end: too small a number would hide pages and the free
- * list. */
+ * says of the last page is believed only beyond the file's end: too small a number would hide pages and the free list.
+ */
 static bool follow_meta(const salvage *s, unsigned i, walker_metas *out) {
   walker_meta *m = &out->meta[0];
   *out = (walker_metas){.file_bytes = s->given.file_bytes, .meta = {s->given.meta[i]}, .free_first = s->free_first};

@@ -45,6 +45,7 @@ static int note_freed(void *env, uint64_t txn_id, uint64_t page) {
   salvage *s = env;
   (void)txn_id;
   if (page < s->file_pages) bit_set(s->freed, page);
+  else s->freed_beyond++;
   return 0;
 }
 
@@ -153,6 +154,7 @@ static int walk(salvage *s) {
                      .meta = s->meta,
                      .deep = true,
                      .explain = NO_OFFSET,
+                     .page_rows_wanted = UINT64_MAX,
                      .progress = s->progress,
                      .env = s->progress_env,
                      .also = &also};
@@ -264,6 +266,7 @@ static int run_once(salvage *s) {
   s->rows_wanted = s->chosen ? s->audit.page_rows_wanted : UINT64_MAX;
   note_missed(s);
   if (s->missed && (err = salvage_scan(s, s->missed, false)) != 0) return err;
+  if (s->chosen && s->rows_wanted == UINT64_MAX) s->unaccounted = salvage_unaccounted(s);
   if (!k->has_store && k->rows.count == 0 && k->names.count == 0) return PAGESTORE_EFORMAT;
   tell_records_lost(s, s->records.count);
   for (size_t i = 0; i < k->rows.count; i++) settle_row(s, &k->rows.at[i]);

@@ -61,6 +61,7 @@ typedef struct {
   bool conflict;            /* a tree named a page that is free */
   uint64_t file_pages, *reached, *freed, *suspect;
   uint64_t rows_wanted; /* of the table of pages; UINT64_MAX: not known */
+  uint64_t freed_beyond, unaccounted; /* LMDB pages: free behind the file's end; in use, but nothing of them was found */
   KEPT_LIST(salvage_gap) gaps;
   KEPT_LIST(salvage_record) records;
   KEPT_LIST(catalog_key) failed; /* of records that the walk met and could not mend */
@@ -83,6 +84,8 @@ void salvage_free(salvage *);
 
 int salvage_choose(salvage *); /* recover_choose.c */
 int salvage_add_gap(salvage *, salvage_gap);
+/* In use, says the free list, but not met by the walk or the scan. recover_scan.c */
+uint64_t salvage_unaccounted(const salvage *);
 /* recover_scan.c; everything: records of all leaves, older copies too */
 int salvage_scan(salvage *, unsigned what, bool everything);
 bool salvage_has_record(const salvage *, const catalog_key *);

@@ -12,6 +12,7 @@
 #include "base/units.h"
 #include "storage/walker_page.h"
 
+static void bit_set(uint64_t *bits, uint64_t i) { bits[i / 64] |= 1ull << i % 64; }
 static bool bit_get(const uint64_t *bits, uint64_t i) { return bits && bits[i / 64] >> i % 64 & 1; }
 
 /* ---- records --------------------------------------------------------------------------------- */
@@ -149,7 +150,7 @@ static bool is_whole(const salvage *s, const kept_row *row) {
 }
 
 /* The pages of the run that begins here; 0: none does, or not all of it is there: an old one may have been written over
- * in its middle. */
+ * in its middle, unless what is free is known. */
 static int scan_run(salvage *s, const uint8_t page[LMDB_PAGE_BYTES], uint64_t number, uint64_t *pages) {
   id128 store;
   kept_row row = {.at = number * LMDB_PAGE_BYTES + LMDB_PAGE_HEADER_BYTES,
@@ -160,7 +161,9 @@ static int scan_run(salvage *s, const uint8_t page[LMDB_PAGE_BYTES], uint64_t nu
   if (!s->audit.kept.has_store && !s->audit.pages_checked) s->audit.kept.store.id = store;
   if (memcmp(&store, &s->audit.kept.store.id, sizeof store) != 0) return 0;
   s->audit.pages_checked++;
-  if (is_whole(s, &row)) *pages = walker_run_pages(PAGE_RECORD_BYTES);
+  uint64_t run = walker_run_pages(PAGE_RECORD_BYTES);
+  if (is_whole(s, &row)) *pages = run;
+  for (uint64_t i = 0; s->exact && i < run && number + i < s->file_pages; i++) bit_set(s->reached, number + i);
   return kept_add_row(&s->audit.kept, row);
 }
 
@@ -181,6 +184,24 @@ static int scan_page(salvage *s, uint64_t number, unsigned what, bool everything
     }
   }
   return suspect || leaf ? scan_leaf(s, page, number, what | (met ? SCAN_MET : 0)) : 0;
+}
+
+/* A tree's page that nothing led to; its rows have been looked for. */
+static bool is_tree_page(const salvage *s, uint64_t number) {
+  uint8_t head[LMDB_PAGE_HEADER_BYTES];
+  if (walker_read(s->fd, (walker_place){number * LMDB_PAGE_BYTES, sizeof head}, head) != 0) return false;
+  uint16_t flags = get_le16(head + LMDB_FLAGS_AT);
+  return get_le64(head) == number && (flags == LMDB_LEAF || flags == LMDB_BRANCH);
+}
+
+uint64_t salvage_unaccounted(const salvage *s) {
+  uint64_t numbered = s->metas.meta[s->meta].last_page + 1, count = 0;
+  for (unsigned i = 0; i < LMDB_METAS; i++)
+    if (s->given.meta[i].main.root == s->metas.meta[s->meta].main.root) numbered = s->given.meta[i].last_page + 1;
+  for (uint64_t p = LMDB_METAS; p < s->file_pages && p < numbered; p++)
+    count += !bit_get(s->reached, p) && !bit_get(s->freed, p) && !is_tree_page(s, p);
+  uint64_t beyond = numbered > s->file_pages ? numbered - s->file_pages : 0;
+  return count + beyond - min_u64(beyond, s->freed_beyond);
 }
 
 int salvage_scan(salvage *s, unsigned what, bool everything) {
