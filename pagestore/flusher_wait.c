@@ -139,9 +139,11 @@ int flusher_drain(flusher *f, int timeout_ms) {
   f->merge_again = true;
   int status = wait_until(f, is_drained, &through, timeout_ms);
   f->drain--;
-  if (!status && !block_log_is_empty(f->store->log))
-    status = fail(f->merge_status, "the log could not be merged into pages (%s): free some room, then try again",
-                  pagestore_strerror(f->merge_status));
+  if (!status && !block_log_is_empty(f->store->log)) {
+    status = f->merge_status ? f->merge_status : PAGESTORE_ENOSPC;  /* 0: a group had no room for merging beside it */
+    fail(status, "the log could not be merged into pages (%s): free some room, then try again",
+         pagestore_strerror(status));
+  }
   pthread_mutex_unlock(&f->store->lock);
   return status;
 }

@@ -103,7 +103,8 @@ static void make_forks(pagestore_store *s, uint64_t *state) {
 static void make_store(const char *path) {
   uint64_t state = 1;
   pagestore_store *s;
-  OK(pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_CREATE), &s));
+  /* recover does not know records of the log yet */
+  OK(pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_CREATE, .log_bytes = PAGESTORE_NO_LOG), &s));
   make_first(s, &state);
   make_forks(s, &state);
   pagestore_instance *i = open_instance(s, "gone");

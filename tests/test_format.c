@@ -220,6 +220,7 @@ static void make_log_record(unsigned count) {
     log_record_add(record, i, &at, block, block_checksum(block, at.page, at.number));
   }
   log_record_seal(record, count);
+  log_record_zero_rest(record, count);
 }
 
 static void assert_address(log_address found, unsigned i) {
