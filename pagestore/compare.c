@@ -90,6 +90,7 @@ int compare_next(comparison *c, uint32_t memory_from, const memory_entry *memory
   row_place damage = {0, 0};
   int status;
   for (*mask = 0;; ++*page) {
+    if ((status = reader_refresh(c->to)) != 0 || (c->from && (status = reader_refresh(c->from)) != 0)) return status;
     db_slot *slot = c->to->slot ? NULL : db_slot_take(c->to->store->db);
     status = slot ? db_slot_renew(slot) : 0;
     if (!status) status = look(c, slot, memory_from, memory_to->id, page, mask, bytes, &damage);

@@ -77,7 +77,10 @@ int pagestore_compact(const char *path) {
   pagestore_store *s;
   directory *d;
   int status = pagestore_open(path, &o, &s); /* whether it is a store, and whole */
-  if (!status) status = pagestore_close(s);
+  if (status) return status;
+  status = pagestore_drain(s, PAGESTORE_FOREVER); /* blocks in the log take room beside the pages that they belong to */
+  int closed = pagestore_close(s);
+  if (!status) status = closed;
   if (!status) status = directory_open(path, &(directory_options){0}, &d);
   if (status) return status;
   status = compact_locked(d);

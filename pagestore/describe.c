@@ -49,16 +49,18 @@ int pagestore_store_stat(pagestore_store *s, pagestore_store_info *out) {
   int status = store_check(s, false);
   if (!status && !out) status = input_null("store info");
   if (status) return status;
-  const store_record *r = &s->record;
+  pthread_mutex_lock(&s->lock);
+  store_record r = s->record;
+  pthread_mutex_unlock(&s->lock);
   pagestore_store_info info = {
       .size = sizeof info,
-      .format_version = r->format_version,
-      .created_ns = r->created_ns,
-      .incompatible = r->incompatible,
-      .read_only = r->read_only,
-      .compatible = r->compatible,
+      .format_version = r.format_version,
+      .created_ns = r.created_ns,
+      .incompatible = r.incompatible,
+      .read_only = r.read_only,
+      .compatible = r.compatible,
   };
-  memcpy(info.id, r->id.byte, sizeof info.id);
+  memcpy(info.id, r.id.byte, sizeof info.id);
   db_info db;
   if ((status = store_read(s, count_records, &(store_request){s, &info})) != 0) return status;
   if ((status = db_measure(s->db, &db)) != 0) return status;
@@ -66,7 +68,24 @@ int pagestore_store_stat(pagestore_store *s, pagestore_store_info *out) {
   info.free_bytes = db.free_pages * db.page_bytes;
   info.free_largest_run = db.free_largest_run * db.page_bytes;
   info.map_bytes = db.map_bytes;
+  info.log_records = db.entries[DB_LOG];
+  info.log_bytes = info.log_records * PAGE_RECORD_BYTES;
+  info.log_budget_bytes = log_budget(s, db.entries[DB_PAGES]);
   return input_result(out, &info, sizeof info, "pagestore_store_info");
+}
+
+static int read_transaction(void *env, db_reader reader) {
+  *(uint64_t *)env = db_slot_txn_id(reader.slot);
+  return 0;
+}
+
+int pagestore_transaction(pagestore_store *s, uint64_t *out) {
+  int status = store_check(s, false);
+  uint64_t id;
+  if (!status && !out) status = input_null("transaction");
+  if (!status) status = store_read(s, read_transaction, &id);
+  if (!status) *out = id;
+  return status;
 }
 
 /* ---- memories -------------------------------------------------------------------------------- */

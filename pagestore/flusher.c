@@ -1,5 +1,6 @@
-/* flusher.c - the queue, its groups, and what their outcome means for those who wait. The contract is in flusher.h. */
-#include "flusher.h"
+/* flusher.c - groups, what their outcome means for those who wait, and what is done between them. The contract is in
+ * flusher.h; who waits is in flusher_wait.c. */
+#include "flusher_inside.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -12,202 +13,15 @@
 #include "snapshot.h"
 
 enum {
-  GROUP_BYTES_MAX = 64 << 20,     /* dirty bytes in one transaction: bounds LMDB's copies and everyone's wait */
-  RETRY_FIRST_MS = 50, RETRY_MAX_MS = 1000,
-  TRASH_EVERY_GROUPS = 8,         /* how often trash gets a turn while commits keep coming */
+  GROUP_BYTES_MAX = 64 << 20, /* dirty bytes in one transaction: bounds LMDB's copies and everyone's wait */
+  RETRY_FIRST_MS = 50,
+  RETRY_MAX_MS = 1000,
+  TRASH_EVERY_GROUPS = 8, /* how often trash gets a turn while commits keep coming */
+  UPKEEP_PAUSE_MS = 4,    /* after them, before all turns are its: who waited goes first, and what he does next */
   MEASURE_EVERY_MS = 1000,
-  MERGE_PAGES = 32,               /* looked at in one transaction of merging alone: somebody may come meanwhile */
-  MERGE_PAGES_MAX = 1024,         /* along with a group */
-  ORPHANS_MAX = 64,
+  MERGE_PAGES = 32,       /* looked at in one transaction of merging alone: somebody may come meanwhile */
+  MERGE_PAGES_MAX = 1024, /* along with a group */
 };
-
-struct flusher {
-  pagestore_store *store;
-  pthread_t thread;
-  pthread_cond_t wake;            /* to the flusher: works, stop, trash */
-  pthread_cond_t moved;           /* from it: works done, room, versions, failure */
-  work *head, *tail;
-  uint64_t queue_bytes, queue_works;
-  bool flushing, stopping, trash, kick;
-  /* a transaction since the last ageing may have freed pages; the flusher's own, as the next */
-  bool freed;
-  bool narrow;                    /* a group found no room: its works are tried one by one */
-  uint32_t wait_idle;             /* openers that need a moment without a flush */
-  uint64_t works_pushed, works_done;
-  int failure;                    /* 0, or why it stands still */
-  uint64_t tries_failed;
-  char failure_text[256];
-  uint32_t retry_ms;
-  uint64_t measured_ns;
-  pthread_mutex_t orphans_lock;   /* innermost */
-  uint64_t orphans[ORPHANS_MAX];  /* layers whose pins are gone */
-  uint32_t orphan_count;
-  uint8_t *scratch;
-  bool merge_failed;              /* no room: again after the next group that found some; the flusher's own */
-};
-
-/* ---- queue ----------------------------------------------------------------------------------- */
-
-void flusher_push(flusher *f, work *first) {
-  for (work *w = first; w; w = w->next) {
-    ASSERT(w->progress == WORK_QUEUED);
-    f->queue_bytes += w->bytes;
-    f->queue_works++;
-    f->works_pushed++;
-    if (f->tail) f->tail->next = w;
-    else f->head = w;
-    f->tail = w;
-    if (w->synchronous) f->kick = true;  /* somebody waits: try now, also when the last try found no room */
-  }
-  pthread_cond_signal(&f->wake);
-}
-
-static int refuse(const flusher *f) {
-  return fail(f->failure, "%s", f->failure_text);
-}
-
-/* Somebody waits: a failure from before that does not tell whether there is room by now. */
-static void try_now(flusher *f) {
-  f->kick = true;
-  pthread_cond_signal(&f->wake);
-}
-
-int flusher_room(flusher *f, uint64_t bytes, bool nowait) {
-  pagestore_store *s = f->store;
-  uint64_t limit = s->options.queue_bytes;
-  int status = 0;
-  pthread_mutex_lock(&s->lock);
-  uint64_t before = f->tries_failed;
-  while (f->failure != PAGESTORE_EFAILED && f->queue_bytes > 0 && f->queue_bytes + bytes > limit) {
-    if (nowait) {
-      status = fail(PAGESTORE_EAGAIN, "the flush queue is full (%llu bytes): call again, or commit without NOWAIT",
-                    (unsigned long long)f->queue_bytes);
-      break;
-    }
-    if (f->failure && f->tries_failed != before) break;
-    try_now(f);
-    pthread_cond_wait(&f->moved, &s->lock);
-  }
-  if (!status && (f->failure == PAGESTORE_EFAILED || (f->failure && f->queue_bytes + bytes > limit)))
-    status = refuse(f);
-  pthread_mutex_unlock(&s->lock);
-  return status;
-}
-
-/* ---- waiting --------------------------------------------------------------------------------- */
-
-static struct timespec deadline_in(int timeout_ms) {
-  uint64_t at = monotonic_ns() + (uint64_t)timeout_ms * 1000000u;
-  return (struct timespec){ .tv_sec = (time_t)(at / 1000000000u), .tv_nsec = (long)(at % 1000000000u) };
-}
-
-/* Waits on `moved` once more: false when the time is over. */
-static bool wait_moved(flusher *f, int timeout_ms, const struct timespec *deadline) {
-  if (timeout_ms < 0) return pthread_cond_wait(&f->moved, &f->store->lock) == 0;
-  if (timeout_ms == 0) return false;
-  return pthread_cond_timedwait(&f->moved, &f->store->lock, deadline) != ETIMEDOUT;
-}
-
-int flusher_wait_work(flusher *f, work *w) {
-  pthread_mutex_lock(&f->store->lock);
-  while (w->progress != WORK_DONE) pthread_cond_wait(&f->moved, &f->store->lock);
-  int status = w->status ? fail(w->status, "%s", f->failure_text) : 0;
-  pthread_mutex_unlock(&f->store->lock);
-  return status;
-}
-
-/* Called with the lock; `done` says whether what is waited for is there. Waiting ends early while the flusher
- * stands still. */
-static int wait_until(flusher *f, bool (*done)(const flusher *, const void *), const void *of, int timeout_ms) {
-  struct timespec deadline = deadline_in(timeout_ms < 0 ? 0 : timeout_ms);
-  uint64_t before = f->tries_failed;
-  try_now(f);
-  while (!done(f, of)) {
-    if (f->failure == PAGESTORE_EFAILED || (f->failure && (timeout_ms == 0 || f->tries_failed != before)))
-      return refuse(f);
-    if (!wait_moved(f, timeout_ms, &deadline))
-      return fail(PAGESTORE_ETIMEDOUT, "not durable after %d ms: wait again", timeout_ms);
-  }
-  return 0;
-}
-
-typedef struct { const core *core; uint64_t version; } awaited_version;
-
-/* Or taken back: a refused commit was waited for by another thread. */
-static bool version_settled(const flusher *f, const void *of) {
-  (void)f;
-  const awaited_version *awaited = of;
-  return atomic_load(&awaited->core->durable) >= awaited->version ||
-         atomic_load(&awaited->core->committed) < awaited->version;
-}
-
-int flusher_wait_version(flusher *f, core *c, uint64_t version, int timeout_ms) {
-  if (atomic_load(&c->durable) >= version) return 0;
-  awaited_version awaited = { c, version };
-  pthread_mutex_lock(&f->store->lock);
-  int status = wait_until(f, version_settled, &awaited, timeout_ms);
-  if (!status && atomic_load(&c->durable) < version)
-    status = fail(PAGESTORE_ENOSPC, "version %llu of '%s' found no room and was taken back: commit again",
-                  (unsigned long long)version, c->name);
-  pthread_mutex_unlock(&f->store->lock);
-  return status;
-}
-
-static bool works_through(const flusher *f, const void *of) {
-  return f->works_done >= *(const uint64_t *)of;
-}
-
-int flusher_wait_all(flusher *f, int timeout_ms) {
-  pthread_mutex_lock(&f->store->lock);
-  uint64_t through = f->works_pushed;
-  int status = wait_until(f, works_through, &through, timeout_ms);
-  if (!status && f->failure == PAGESTORE_EFAILED) status = refuse(f);
-  pthread_mutex_unlock(&f->store->lock);
-  return status;
-}
-
-void flusher_wait_idle(flusher *f, core *c) {
-  pthread_mutex_lock(&f->store->lock);
-  f->wait_idle++;
-  for (;;) {
-    while (f->flushing) pthread_cond_wait(&f->moved, &f->store->lock);
-    pthread_mutex_unlock(&f->store->lock);
-    pthread_mutex_lock(&c->lock);  /* order: core, then store */
-    pthread_mutex_lock(&f->store->lock);
-    if (!f->flushing) break;
-    pthread_mutex_unlock(&c->lock);
-  }
-  f->wait_idle--;
-  pthread_cond_signal(&f->wake);
-  pthread_mutex_unlock(&f->store->lock);
-}
-
-void flusher_lock_settled(flusher *f, core *c) {
-  pthread_mutex_lock(&c->lock);
-  if (!c->flushing_refusable) return;
-  pthread_mutex_unlock(&c->lock);
-  flusher_wait_idle(f, c);
-}
-
-void flusher_taken_back(flusher *f) {
-  pthread_mutex_lock(&f->store->lock);
-  pthread_cond_broadcast(&f->moved);
-  pthread_mutex_unlock(&f->store->lock);
-}
-
-int flusher_failure(flusher *f) {
-  pthread_mutex_lock(&f->store->lock);
-  int failure = f->failure;
-  pthread_mutex_unlock(&f->store->lock);
-  return failure;
-}
-
-flusher_load flusher_queue(flusher *f) {
-  pthread_mutex_lock(&f->store->lock);
-  flusher_load load = { f->queue_bytes, f->queue_works };
-  pthread_mutex_unlock(&f->store->lock);
-  return load;
-}
 
 /* ---- taking and finishing groups ------------------------------------------------------------- */
 
@@ -371,6 +185,7 @@ static uint64_t merge_along(const flusher *f, const work *first) {
 static group new_group(const flusher *f, work *first) {
   return (group){
     .store = f->store, .works = first, .merge_pages = merge_along(f, first),
+    .as_rows = f->goal == LOG_EVERYTHING,
     .writer = { .layers = f->store->layers, .store = f->store->record.id, .scratch = f->scratch },
   };
 }
@@ -445,6 +260,7 @@ static void flush_group(flusher *f, work *first) {
     f->narrow = false;
     if (g.trash) want_trash(f);
     group_tell(&g);
+    f->upkeep_from_ns = monotonic_ns() + UPKEEP_PAUSE_MS * 1000000ull;
     finish_all(f, first, 0);
   } else {
     /* Unknown: the rows may be those of before or after, and may have been pruned. Views go on taking both
@@ -503,14 +319,15 @@ static bool may_work_off_trash(const flusher *f) {
 }
 
 static bool may_merge(const flusher *f) {
-  return !f->merge_failed && !f->stopping && !f->failure && block_log_has_work(f->store->log, LOG_BUDGET);
+  return !f->merge_failed && !f->stopping && !f->failure && block_log_has_work(f->store->log, f->goal);
 }
 
 static void merge_log(flusher *f) {
-  int status = group_merge(f->store, f->scratch, LOG_BUDGET, MERGE_PAGES);
+  int status = group_merge(f->store, f->scratch, f->goal, MERGE_PAGES);
   f->freed = true;
   if (status == PAGESTORE_EFAILED) set_failure(f, status);
   if (status) f->merge_failed = true;
+  f->merge_status = status;
 }
 
 /* The lock is held. Whether there is something to try now; otherwise waits once. */
@@ -518,15 +335,18 @@ static bool ready(flusher *f) {
   if (has_orphans(f)) f->trash = true;
   bool works = f->head && (!f->failure || f->failure == PAGESTORE_EFAILED || f->kick || f->stopping);
   f->kick = false;
+  f->goal = f->drain ? LOG_EVERYTHING : LOG_BUDGET;
+  if (f->merge_again) f->merge_failed = f->merge_again = false;
   if (f->wait_idle) {
     pthread_cond_broadcast(&f->moved);
     pthread_cond_wait(&f->wake, &f->store->lock);
     f->kick = true;
     return false;
   }
-  if (works || f->stopping || (may_work_off_trash(f) && (f->failure || !f->head)) || may_merge(f)) return true;
-  if (f->failure && f->head) {
-    struct timespec deadline = deadline_in((int)f->retry_ms);
+  bool upkeep = (may_work_off_trash(f) && (f->failure || !f->head)) || may_merge(f);
+  if (works || f->stopping || (upkeep && monotonic_ns() >= f->upkeep_from_ns)) return true;
+  if (upkeep || (f->failure && f->head)) {
+    struct timespec deadline = upkeep ? timespec_of(f->upkeep_from_ns) : flusher_deadline((int)f->retry_ms);
     if (pthread_cond_timedwait(&f->wake, &f->store->lock, &deadline) == ETIMEDOUT) f->kick = true;
     return false;
   }
@@ -542,7 +362,8 @@ static step next_step(flusher *f, uint32_t turn, work **group) {
   step next = STEP_STOP;
   if (f->failure == PAGESTORE_EFAILED && f->head) next = STEP_FAIL;
   else if (may_work_off_trash(f) && (!f->head || turn % (f->failure ? 2 : TRASH_EVERY_GROUPS) == 0)) next = STEP_TRASH;
-  else if (may_merge(f) && (!f->head || block_log_is_behind(f->store->log))) next = STEP_MERGE;
+  else if (may_merge(f) && (!f->head || block_log_is_behind(f->store->log) || (f->drain && turn % 2)))
+    next = STEP_MERGE;
   else if (f->head) next = STEP_GROUP;
   if (next == STEP_GROUP) *group = take_group(f);
   f->flushing = next != STEP_STOP;

@@ -261,7 +261,7 @@ static int add_work(group *g, work *w) {
 /* A library that does not know block records must not open a store that has some. */
 static int put_store_record(pagestore_store *s, db_txn *txn, bool logs) {
   pthread_mutex_lock(&s->lock);
-  if (logs || !block_log_is_empty(s->log)) s->record.incompatible |= FEATURE_INCOMPATIBLE_LOG;
+  if (logs || !block_log_ends_empty(s->log)) s->record.incompatible |= FEATURE_INCOMPATIBLE_LOG;
   else s->record.incompatible &= ~FEATURE_INCOMPATIBLE_LOG;
   store_record record = s->record;
   pthread_mutex_unlock(&s->lock);
@@ -335,7 +335,7 @@ int group_write(group *g) {
   if (status) return status;
   PROBE1(flush_begin, s);
   if ((status = db_begin(s->db, &g->writer.txn)) != 0) return status;
-  if (s->options.log_bytes != PAGESTORE_NO_LOG) {
+  if (s->options.log_bytes != PAGESTORE_NO_LOG && !g->as_rows) {
     packer_begin(&g->packer, g->writer.txn, g->writer.store, block_log_sequence(s->log));
     g->writer.packer = &g->packer;
   }
@@ -350,11 +350,11 @@ int group_write(group *g) {
   return status;
 }
 
-static int write_merged(pagestore_store *s, writer *w, log_goal goal, uint64_t pages) {
+static int write_merged(pagestore_store *s, writer *w, packer *p, log_goal goal, uint64_t pages) {
   int status = block_log_step(s->log, w, goal, pages);
-  if (!status) status = packer_end(w->packer);
-  if (!status) status = block_log_reserve(s->log, w->packer->record_count);
-  return status ? status : put_store_record(s, w->txn, false);
+  if (!status) status = packer_end(p);
+  if (!status) status = block_log_reserve(s->log, p->record_count);
+  return status ? status : put_store_record(s, w->txn, p->record_count > 0);
 }
 
 int group_merge(pagestore_store *s, uint8_t *scratch, log_goal goal, uint64_t pages) {
@@ -363,8 +363,9 @@ int group_merge(pagestore_store *s, uint8_t *scratch, log_goal goal, uint64_t pa
   int status = db_begin(s->db, &w.txn);
   if (status) return status;
   packer_begin(&packer, w.txn, w.store, block_log_sequence(s->log));
-  w.packer = &packer;
-  if ((status = write_merged(s, &w, goal, pages)) != 0) db_abort(w.txn);
+  /* Where the log is to become empty nothing is logged anew. */
+  if (goal == LOG_BUDGET && s->options.log_bytes != PAGESTORE_NO_LOG) w.packer = &packer;
+  if ((status = write_merged(s, &w, &packer, goal, pages)) != 0) db_abort(w.txn);
   else status = db_commit(w.txn);
   if (status) {
     block_log_discard(s->log);

@@ -32,6 +32,7 @@ typedef struct {
   uint32_t core_count, core_room;
   writer writer;
   packer packer;
+  bool as_rows;           /* nothing to the log */
   uint64_t merge_pages;   /* of the log, to be looked at in the same transaction */
   uint64_t page_rows;     /* in the store, after it */
   bool trash;             /* trash records were put: there is something to work off */

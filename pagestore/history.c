@@ -40,7 +40,7 @@ static bool make_room(history *h) {
   return true;
 }
 
-void history_add(history *h, uint64_t serial, uint32_t memory, uint64_t page) {
+void history_add(history *h, uint64_t serial, uint32_t memory, uint64_t page, uint16_t blocks) {
   ASSERT(h->count == 0 || h->entries[h->count - 1].serial <= serial);
   if (serial <= h->floor) return;
   if (!make_room(h)) {
@@ -48,7 +48,7 @@ void history_add(history *h, uint64_t serial, uint32_t memory, uint64_t page) {
     return;
   }
   if (serial <= h->floor) return;  /* one serial alone filled the room: it is not covered */
-  h->entries[h->count++] = (history_entry){ .serial = serial, .page = page, .memory = memory };
+  h->entries[h->count++] = (history_entry){ .serial = serial, .page = page, .memory = memory, .blocks = blocks };
 }
 
 bool history_covers(const history *h, uint64_t after) { return after >= h->floor; }
@@ -64,10 +64,10 @@ static uint32_t first_after(const history *h, uint64_t serial) {
 }
 
 void history_each(const history *h, uint64_t after, uint64_t through, uint32_t memory,
-                  void (*each)(void *env, uint64_t page), void *env) {
+                  void (*each)(void *env, uint64_t page, uint16_t blocks), void *env) {
   ASSERT(history_covers(h, after));
   for (uint32_t i = first_after(h, after); i < h->count && h->entries[i].serial <= through; i++)
-    if (h->entries[i].memory == memory) each(env, h->entries[i].page);
+    if (h->entries[i].memory == memory) each(env, h->entries[i].page, h->entries[i].blocks);
 }
 
 static int by_page(const void *a, const void *b) {
@@ -80,8 +80,10 @@ static int by_page(const void *a, const void *b) {
 static void drop_doubles(history *h, uint32_t first) {
   uint32_t kept = first;
   qsort(h->entries + first, h->count - first, sizeof *h->entries, by_page);
-  for (uint32_t i = first; i < h->count; i++)
+  for (uint32_t i = first; i < h->count; i++) {
     if (i == first || by_page(&h->entries[i], &h->entries[kept - 1]) != 0) h->entries[kept++] = h->entries[i];
+    else h->entries[kept - 1].blocks |= h->entries[i].blocks;
+  }
   h->count = kept;
 }
 
@@ -93,7 +95,7 @@ bool history_repeat(history *h, uint64_t after, uint64_t before, uint64_t serial
   uint32_t end = first_after(h, before), count = h->count;
   for (uint32_t i = first_after(h, after); i < end; i++) {
     history_entry entry = h->entries[i];
-    history_add(h, serial, entry.memory, entry.page);
+    history_add(h, serial, entry.memory, entry.page, entry.blocks);
     if (serial <= h->floor) return false;
   }
   if (h->count > count) drop_doubles(h, count);

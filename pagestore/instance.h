@@ -39,6 +39,7 @@ struct pagestore_instance {
   /* store opened for reading: the view's own reader, and the layers as of it; else NULL */
   db_slot *slot;
   layers *layers;
+  uint64_t slot_renewed_ns;
   pagestore_memory *memories;
   uint64_t boundaries;          /* commits, rollbacks and advances so far: another number, another message */
   int broken;                   /* a rollback failed: the handle can only be closed */
@@ -83,9 +84,12 @@ int instance_capture_durable(pagestore_instance *);
 int instance_capture(pagestore_instance *, core_version *);
 /* What a snapshot holds, pinned; waits until it is durable. ENOTFOUND. Blocks */
 int snapshot_capture(pagestore_instance *, const char *name, core_version *);
-/* Views of a store that is open for reading (reader.c): each reads through a slot of its own, renewed by
- * advance only. */
+/* Views of a store that is open for reading (reader.c): each reads through a slot of its own. That of the present is
+ * renewed by advance only; that of a snapshot by refresh, which calls that read make now and then. */
 int reader_open(pagestore_store *, const char *name, const pagestore_instance_options *, pagestore_instance **);
 int reader_advance(pagestore_instance *, bool *moved);
+/* Nothing that was read may point into the mapping any more. Nothing is done for the present, or soon after the last
+ * time. ENOTFOUND: the snapshot was dropped. Not for handlers */
+int reader_refresh(pagestore_instance *);
 
 #endif

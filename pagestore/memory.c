@@ -186,9 +186,23 @@ void memory_boundary(pagestore_memory *m) {
   region_clean(m->region);
 }
 
-static void forget_page(void *env, uint64_t page) {
-  pagestore_memory *m = env;
-  if (page < region_pages(m->region)) region_forget(m->region, page);
+enum { FORGET_AT_ONCE = 32 };
+
+typedef struct {
+  region *region;
+  unsigned count;
+  region_blocks changed[FORGET_AT_ONCE];
+} forget_list;
+
+static void forget_listed(forget_list *list) {
+  if (list->count) region_forget(list->region, list->changed, list->count);
+  list->count = 0;
+}
+
+static void forget_blocks(void *env, uint64_t page, uint16_t blocks) {
+  forget_list *list = env;
+  list->changed[list->count++] = (region_blocks){ page, blocks };
+  if (list->count == FORGET_AT_ONCE) forget_listed(list);
 }
 
 /* The message's changes go first: a dropped page must not be dirty. */
@@ -210,9 +224,11 @@ static int follow(pagestore_memory *m, memory_drift drift) {
   if (entry->id != m->id || !drift.covered) {
     region_forget_all(m->region);
   } else if (drift.after != drift.through) {
+    forget_list list = { .region = m->region };
     pthread_mutex_lock(&i->core->lock);
-    history_each(&i->core->history, drift.after, drift.through, m->id, forget_page, m);
+    history_each(&i->core->history, drift.after, drift.through, m->id, forget_blocks, &list);
     pthread_mutex_unlock(&i->core->lock);
+    forget_listed(&list);
   }
   m->id = entry->id;
   m->flags = entry->flags | (m->flags & PAGESTORE_EXPLICIT);

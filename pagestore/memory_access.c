@@ -11,6 +11,7 @@ enum { READ_STEP_PAGES = 16 };
 
 static int check_range(pagestore_memory *m, uint64_t offset, uint64_t length, bool to_write) {
   int status = memory_check(m, to_write);
+  if (!status) status = reader_refresh(m->instance);
   if (status) return status;
   uint64_t size = region_pages(m->region) * PAGE_BYTES;
   if (!range_fits(offset, length, size))
@@ -161,8 +162,9 @@ static int add_stored(pagestore_memory *m, run *r) {
   uint64_t pages[STEP], from = 0;
   for (unsigned count = STEP; count == STEP;) {
     void *cursor;
-    int status = memory_source_begin(m, &cursor);
-    if (status) return memory_describe(m, status, from);
+    int status = reader_refresh(m->instance);
+    if (status) return status;
+    if ((status = memory_source_begin(m, &cursor)) != 0) return memory_describe(m, status, from);
     for (count = 0; count < STEP; from = pages[count++] + 1)
       if ((status = pagemap_next(&m->map, m->id, from, &pages[count])) != 0 || pages[count] >= region_pages(m->region))
         break;

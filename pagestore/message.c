@@ -180,7 +180,7 @@ static void write_history(boundary *b) {
     snapshot_is_at(b->instance->store, c->id, m->restored_id, b->serial_before + 1);
   }
   for (uint64_t at = 0; b->work->delta && delta_next(b->work->delta, &at, &changed);)
-    history_add(&c->history, c->serial, changed.memory, changed.page);
+    history_add(&c->history, c->serial, changed.memory, changed.page, changed.mask);
 }
 
 /* Everything that can fail comes before anything that others see. */

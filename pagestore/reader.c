@@ -1,15 +1,19 @@
 /* reader.c - views of a store that another process may be writing: each holds an LMDB reader of its own.
  *
- * The writer does not know this process's views, so nothing but the reader keeps their rows; while it is
- * held, LMDB reuses no page freed since. Views of such a store are therefore for short looks, or are
- * advanced.
+ * The writer does not know this process's views, so nothing but the reader keeps the rows of the present; while it is
+ * held, LMDB reuses no page freed since. Views of the present are therefore for short looks, or are advanced. The rows
+ * of a snapshot stay as long as it is there: its reader is exchanged for a newer one every REFRESH_NS, however long the
+ * look is.
  * Thread: the handle's rule.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/status.h"
 #include "instance.h"
+
+#define REFRESH_NS 200000000u
 
 static int load(pagestore_instance *i, const char *name, const char *snapshot, layers *layers, uint64_t *id,
                 state_record *record) {
@@ -86,6 +90,7 @@ int reader_open(pagestore_store *s, const char *name, const pagestore_instance_o
   if ((status = look(i, name, o->snapshot, &id, &i->view)) != 0) goto release_slot;
   if ((status = attach(i, name, id)) != 0) goto release_version;
   atomic_fetch_add(&s->counters.instances_open, 1);
+  i->slot_renewed_ns = monotonic_ns();
   *out = i;
   return 0;
 release_version:
@@ -111,4 +116,27 @@ int reader_advance(pagestore_instance *i, bool *moved) {
   i->view = next;
   i->core->committed = i->core->durable = next.version;
   return 0;
+}
+
+/* The renewed reader must see the snapshot that the view is of: then it sees its rows, too. */
+int reader_refresh(pagestore_instance *i) {
+  const core_version *v = &i->view;
+  uint64_t id, now;
+  if (!i->slot || !v->snapshot_name[0] || (now = monotonic_ns()) - i->slot_renewed_ns < REFRESH_NS) return 0;
+  i->slot_renewed_ns = now;
+  int status = db_slot_renew(i->slot);
+  if (status) return fail(status, "the reader of '%s' cannot be renewed: close the view", i->core->name);
+  layers *layers;
+  state_record record;
+  if ((status = layers_load((db_reader){ .slot = i->slot }, &layers)) != 0) return status;
+  status = load(i, i->core->name, v->snapshot_name, layers, &id, &record);
+  layers_free(layers);
+  if (!status) {
+    bool same = id == i->core->id && memcmp(&record.snapshot, &v->snapshot, sizeof v->snapshot) == 0;
+    state_release(record.state);
+    if (same) return 0;
+  }
+  if (status && status != PAGESTORE_ENOTFOUND) return status;
+  return fail(PAGESTORE_ENOTFOUND, "snapshot '%s' of '%s' was dropped while it was read: take another and begin again",
+              v->snapshot_name, i->core->name);
 }

@@ -171,6 +171,8 @@ static int load(void *env, db_reader reader) {
   if ((status = layers_load(reader, &s->layers)) != 0) return status;
   if ((status = block_log_load(reader, s->record.id, &s->log)) != 0) return status;
   block_log_budget(s->log, log_budget(s, 0));
+  atomic_store(&s->counters.log_bytes, block_log_bytes(s->log));
+  atomic_store(&s->counters.log_budget_bytes, log_budget(s, 0));
   return snapshot_table_load(s, reader);
 }
 
@@ -286,6 +288,11 @@ int pagestore_close(pagestore_store *s) {
 int pagestore_sync(pagestore_store *s, int timeout_ms) {
   int status = store_check(s, true);
   return status ? status : flusher_wait_all(s->flusher, timeout_ms);
+}
+
+int pagestore_drain(pagestore_store *s, int timeout_ms) {
+  int status = store_check(s, true);
+  return status ? status : flusher_drain(s->flusher, timeout_ms);
 }
 
 int pagestore_handlers(void) { return faults_reinstall(); }

@@ -1,5 +1,5 @@
 #!/bin/bash
-# pagestore bench track, boundary, commit, restore and views: each runs in small, ends with its figures, all of them numbers, as text and
+# pagestore bench track, boundary, commit, restore, views, endurance, many and scale: each runs in small, ends with its figures, all of them numbers, as text and
 # as JSON; it leaves nothing in its scratch folder, also when it is interrupted; wrong use is told. Times are not judged.
 # ctest: TIMEOUT 600
 set -eu
@@ -21,6 +21,9 @@ declare -A figures=(
   [restore]="open_ms_4GiB open_ms_32GiB seq_over_eager random_us_per_page"
   [views]="view_open_ms_4GiB snapshot_over_empty_commit restore_over_empty_commit delete_over_empty_commit fork_over_map \
            open_close_over_map"
+  [endurance]="file_over_live file_over_live_compact max_commit_ms max_disk_ms"
+  [many]="open_us_per_instance idle_kib_per_instance"
+  [scale]="growth_by_size growth_by_instances"
 )
 list=$(bench)
 for name in "${!figures[@]}"; do
@@ -52,8 +55,10 @@ assert sum(r['samples'] == 3 for r in d['rows']) >= 10
 assert any('ratio' in r and r['ratio'] > 0 for r in d['rows'])
 P
 if command -v gnuplot > /dev/null; then
-  bench restore --quick --plot "$out/bars.png" > /dev/null
-  head -c 8 "$out/bars.png" | grep -q PNG || fail "no picture"
+  for name in restore scale; do # bars, and curves
+    bench $name --quick --plot "$out/$name.png" > /dev/null
+    head -c 8 "$out/$name.png" | grep -q PNG || fail "no picture of $name"
+  done
 fi
 nothing_left "--json or --plot"
 
@@ -66,7 +71,11 @@ kill -TERM $victim
 ! wait $victim || fail "interrupted, and calls itself well"
 nothing_left "what was interrupted"
 
-for wrong in "track --repetitions 0" "track --repetitions x" "views --nonsense" "nothing" "commit left over" "track --store $out/missing"; do
+bench endurance --quick --commits 300 > "$out/text"
+grep -q '^note: 300 commits' "$out/text" || fail "--commits is not heeded"
+nothing_left "--commits"
+
+for wrong in "endurance --commits 0" "track --repetitions 0" "track --repetitions x" "views --nonsense" "nothing" "commit left over" "track --store $out/missing"; do
   if bench $wrong > /dev/null 2> "$out/errors"; then fail "$wrong is accepted"; fi
   [ -s "$out/errors" ] || fail "$wrong is refused without a word"
 done

@@ -17,18 +17,18 @@ import json, sys
 d = json.load(open(sys.argv[1]))
 engines = {r['engine'] for r in d['rows']}
 workloads = {r['workload'] for r in d['rows']}
-ways = {'heap', 'direct', 'native', 'hostcall'}
-assert len(d['rows']) == len(engines) * len(workloads) * 4 and len(workloads) >= 6, len(d['rows'])
+ways = {'heap', 'direct', 'native', 'hostcall', 'tuned'}
+assert len(d['rows']) == len(engines) * len(workloads) * 5 and len(workloads) >= 6, len(d['rows'])
 assert 'wasm2c' in engines and {r['way'] for r in d['rows']} == ways
 for r in d['rows']:
     assert r['guest_ns'] > 0 and r['messages'] * r['count'] > 0, r
     assert (r['boundary_ns'] > 100_000) or r['way'] == 'heap', r  # all others are kept
     assert r['way'] != 'heap' or r['over_heap'] == 1, r
-assert set(d['figures']) == {'engine', 'native_over_hostcall', 'direct_over_heap'}
+assert set(d['figures']) == {'engine', 'native_over_hostcall', 'native_over_tuned', 'direct_over_heap'}
 P
 bench seed --repetitions 1 --only 'vector push' > "$out/text"
 tail -n 1 "$out/text" | grep -qE '^figure: native_over_hostcall=[0-9.]+ direct_over_heap=[0-9.]+ \((wasmtime|wasm2c), ' || { tail -n 1 "$out/text"; exit 1; }
-[ "$(grep -cE '(heap|direct|native|hostcall) +[0-9.]+ +[0-9]+%' "$out/text")" -ge 4 ] || { cat "$out/text"; exit 1; }
+[ "$(grep -cE '(heap|direct|native|hostcall|tuned) +[0-9.]+ +[0-9]+%' "$out/text")" -ge 5 ] || { cat "$out/text"; exit 1; }
 if command -v gnuplot > /dev/null; then
   bench seed --repetitions 1 --only 'vector push' --plot "$out/ratios.png" > /dev/null
   head -c 8 "$out/ratios.png" | grep -q PNG || { echo "no picture"; exit 1; }

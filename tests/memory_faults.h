@@ -108,6 +108,7 @@ long __real_syscall(long number, long a, long b, long c, long d, long e, long f)
 long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f);
 long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f) {
   if (number == SYS_userfaultfd && faults_now(FAULT_USERFAULTFD)) return -1;
+  if (number == SYS_process_madvise && faults_now(FAULT_MADVISE)) return -1;
   return __real_syscall(number, a, b, c, d, e, f);
 }
 

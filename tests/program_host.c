@@ -1,4 +1,4 @@
-/* program_host.c - the host whose store tests/test_program.sh looks into.
+/* program_host.c - the host whose store the tests of the program look into.
  *
  *   program_host make STORE      a store with known contents, then closes it
  *   program_host hold STORE      opens it for writing, commits, says "ready VERSION", commits again

@@ -319,6 +319,7 @@ static void stores(void **state) {
   INVALID(pagestore_compact(NULL));
   INVALID(pagestore_compact(""));
   INVALID(pagestore_sync(NULL, 0));
+  INVALID(pagestore_drain(NULL, 0));
 }
 
 /* Two stores, each with an instance: nothing goes from one to the other but a stream. */
@@ -366,6 +367,7 @@ static void a_store_for_reading(void **state) {
   assert_int_equal(pagestore_committed_version(out), 1);
   REFUSED(pagestore_instance_delete(f->store, "one", 0), PAGESTORE_EREADONLY);
   REFUSED(pagestore_sync(f->store, 0), PAGESTORE_EREADONLY);
+  REFUSED(pagestore_drain(f->store, 0), PAGESTORE_EREADONLY);
   pagestore_instance_close(out);
 }
 

@@ -37,7 +37,7 @@ fresh() { rm -rf d; cp -r s d; }
 # place BYTE REGEX: the offset of that byte of the first LMDB page of which --explain says this
 place() {
   local at
-  for at in $(seq $((8192 + $1)) 4096 330000); do
+  for at in $(seq $((8192 + $1)) 4096 480000); do
     "$program" check --explain "$at" s | grep -qE "^offset.*$2" && { echo "$at"; return; }
   done
   echo none
@@ -48,11 +48,11 @@ size=$(stat -c %s s/data.mdb)
 
 # ---- a clean one ---------------------------------------------------------------------------------------------------------
 
-want 0 check s; out '^s: clean: 2 instances, 2 snapshots, 4 pages, headers only'; [ "$(wc -l < out)" = 1 ] || die "more than the verdict"
+want 0 check s; out '^s: clean: 2 instances, 2 snapshots, 3 pages, 3 records of the log, headers only'; [ "$(wc -l < out)" = 1 ] || die "more than the verdict"
 want 0 check --deep s; out '^s: clean: .*every block'
 want 0 check --deep --untrusted s; out '^s: clean: .*every block'
 want 0 check --json --deep s; out '"verdict": "clean"' '"damages": 0' '"deep": true' '"lmdb_pages_lost": 0' '"findings": \[\]'
-want 0 check --deep --progress=json s; err '"progress": "check", "bytes": 278464'
+want 0 check --deep --progress=json s; err '"progress": "check", "bytes": 417696'
 want 0 check --deep --progress=never s; [ ! -s err ] || die "progress though never"
 want 2 check --progress=often s; err 'auto, never or json'
 want 2 check; want 2 check s s; want 2 check --explain x s
@@ -66,7 +66,9 @@ fi
 # ---- damage, told by its place ---------------------------------------------------------------------------------------------
 
 fresh
-block=$(grep -obUa ZZZZZZZZZZZZZZZZ s/data.mdb | head -n 1 | cut -d: -f1)
+for at in $(grep -obUa ZZZZZZZZZZZZZZZZ s/data.mdb | cut -d: -f1); do
+  "$program" check --explain "$at" s | grep -q 'of block 2 of page 1, version 2' && block=$at
+done
 for at in $(grep -obUa ZZZZZZZZZZZZZZZZ s/data.mdb | cut -d: -f1); do poke d "$at" '\001'; done
 want 1 check --deep d
 out '^d: DAMAGED: 1 findings' "^damage: instance 'alpha', memory 'main', page 1, version 2, 1 of its blocks do not match .*: 2 .LMDB page [0-9]+, offset [0-9]+.; next: .*recover"
@@ -75,9 +77,33 @@ want 1 check --json --deep d; out '"verdict": "damaged"' '"instance": "alpha"' '
 want 1 check --untrusted --deep d; out "^damage: instance 'alpha', memory 'main', page 1"
 want 1 check --deep --explain "$block" d; out "^offset $block: LMDB page .* of block 2 of page 1, version 2, of memory 1 in layer 1; instance 'alpha', memory 'main'"
 
-at=$(place 64 'of the header of page 0, version 3')
+out '1 notes' '^note: record 2 of the log, and do not match their checksums'
+at=$(place 64 'of the header of page 0, version 1')
 fresh; poke d "$at" '\377'
-want 1 check d; out "page 0, version 3, the page's header does not match"
+want 1 check d; out "page 0, version 1, the page's header does not match"
+
+# the log: record 3 has the first block of the present's page 0, of record 1 and 2 nobody reads any more
+third=$(grep -obUa third s/data.mdb | cut -d: -f1)
+want 0 check --explain "$third" s
+out "^offset.* byte 16 of block 0 in record 3 of the log: block 0 of page 0, version 3, .*; instance 'alpha', memory 'main'"
+fresh; poke d "$third" x
+want 1 check --deep d
+out '^d: DAMAGED: 1 findings, 0 notes' \
+  "^damage: instance 'alpha', memory 'main', page 0, version 3, its blocks 0 are in record 3 of the log, and do not match .*; next: .*recover"
+want 1 check --deep --untrusted d; out "page 0, version 3, its blocks 0"
+want 0 check d
+want 1 dump d alpha main; err "instance 'alpha', memory 'main', page 0"
+want 0 dump --snapshot one d alpha main
+at=$(place 64 'of the header of record 3 of the log')
+fresh; poke d "$at" '\377'
+want 1 check d; out "page 0, version 3, its blocks 0 are in record 3 of the log, whose header does not match"
+at=$(place 64 'of the header of record 1 of the log: no reader')
+fresh; poke d "$at" '\377'
+want 0 check d; out '1 notes' '^note: record 1 of the log, whose header does not match'
+want 0 dump d alpha main
+want 1 debug d log; err 'record 1 of the log, at [0-9]+: its header is damaged'
+want 0 debug s log; out '^ *3 +0 +1 +1 +0 +0 +3 '
+want 0 debug s records; out '^log .* 1 blocks, the first: layer 1 memory 1 page 0 version 3 block 0'
 noticed=0
 for at in $(grep -obUa 'PGSR\|alpha\|béta' s/data.mdb | cut -d: -f1); do
   fresh; poke d "$at" '\125'

@@ -233,8 +233,12 @@ static void store_is_described_as_it_is_on_disk(void **state) {
   pagestore_store_info info = {.size = sizeof info};
   assert_ok(pagestore_store_stat(h.store, &info));
   assert_int_equal(info.instances, 0);
+  uint64_t before, after;
+  assert_ok(pagestore_transaction(h.store, &before));
   put(&h, 0, 1);
   assert_ok(pagestore_commit(h.instance, 0, NULL));
+  assert_ok(pagestore_transaction(h.store, &after));
+  assert_true(after > before);
   assert_ok(pagestore_snapshot_create(h.instance, "s", 0));
   assert_ok(pagestore_store_stat(h.store, &info));
   assert_int_equal(info.size, sizeof info);
@@ -258,6 +262,8 @@ static void store_is_described_as_it_is_on_disk(void **state) {
   assert_status(pagestore_store_stat(h.store, &info), PAGESTORE_EINVAL);
   assert_status(pagestore_store_stat(h.store, NULL), PAGESTORE_EINVAL);
   assert_status(pagestore_store_stat(NULL, &info), PAGESTORE_EINVAL);
+  assert_status(pagestore_transaction(NULL, &before), PAGESTORE_EINVAL);
+  assert_status(pagestore_transaction(h.store, NULL), PAGESTORE_EINVAL);
   host_end(&h);
 }
 

@@ -1,4 +1,7 @@
 /* test_format.c - keys and records: golden bytes, round trips, and every flipped bit refused. `--regenerate` writes the golden files. */
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "fault_rows.h"
 #include "storage_support.h"
 
@@ -80,6 +83,7 @@ static void test_catalog_keys(void **state) {
   check_catalog_key(catalog_key_id(CATALOG_INSTANCE, 0x0102030405060708), CATALOG_INSTANCE, 0x0102030405060708, "", "key_instance");
   check_catalog_key(catalog_key_id(CATALOG_LAYER, 7), CATALOG_LAYER, 7, "", "key_layer");
   check_catalog_key(catalog_key_id(CATALOG_TRASH, 8), CATALOG_TRASH, 8, "", "key_trash");
+  check_catalog_key(catalog_key_id(CATALOG_LOG, 0x0a0b0c0d0e0f1011), CATALOG_LOG, 0x0a0b0c0d0e0f1011, "", "key_catalog_log");
   check_catalog_key(catalog_key_snapshot(9, "before"), CATALOG_SNAPSHOT, 9, "before", "key_snapshot");
 }
 
@@ -91,7 +95,8 @@ static void test_catalog_keys_hostile(void **state) {
   uint8_t raw[300];
   memset(raw, 'a', sizeof raw);
   const struct { uint8_t kind; size_t size; } bad[] = {{0, 0}, {0, 1}, {8, 9}, {CATALOG_STORE, 2}, {CATALOG_NAME, 1}, {CATALOG_NAME, 257},
-      {CATALOG_INSTANCE, 8}, {CATALOG_INSTANCE, 10}, {CATALOG_SNAPSHOT, 9}, {CATALOG_SNAPSHOT, 265}, {CATALOG_LAYER, 1}, {CATALOG_TRASH, 12}};
+      {CATALOG_INSTANCE, 8}, {CATALOG_INSTANCE, 10}, {CATALOG_SNAPSHOT, 9}, {CATALOG_SNAPSHOT, 265}, {CATALOG_LAYER, 1}, {CATALOG_TRASH, 12},
+      {CATALOG_LOG, 1}, {CATALOG_LOG, 8}, {CATALOG_LOG, 10}};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     raw[0] = bad[i].kind;
     assert_int_equal(catalog_key_decode((bytes){raw, bad[i].size}, &kind, &id, name), PAGESTORE_ECORRUPT);
@@ -196,6 +201,128 @@ static void test_zero_marker(void **state) {
   assert_int_equal(row_check(value, later, test_store_id, &kind), PAGESTORE_ECORRUPT);
 }
 
+/* ---- block records ----------------------------------------------------------------------------------------------------- */
+
+enum { LOG_EXAMPLE = 3 };
+static const uint64_t sequence_example = 0x0a0b0c0d0e0f1011;
+static const log_address log_example[LOG_EXAMPLE] = {
+    {.layer = 0x0102030405060708, .page = 0x2122232425262728, .version = 0x3132333435363738, .memory = 0x11121314, .number = 5},
+    {.layer = 1, .page = 2, .version = 3, .memory = 4, .number = 15},
+    {.layer = 1, .page = 2, .version = 3, .memory = 4, .number = 0}};
+
+static void make_log_record(unsigned count) {
+  memset(record, 0xee, sizeof record); /* what was there before leaves no trace */
+  log_record_init(record, sequence_example, test_store_id);
+  for (unsigned i = 0; i < count; i++) {
+    log_address at = log_example[i % LOG_EXAMPLE];
+    uint8_t block[BLOCK_BYTES];
+    for (size_t b = 0; b < sizeof block; b++) block[b] = (uint8_t)(b * 11 + i + b / 256);
+    log_record_add(record, i, &at, block, block_checksum(block, at.page, at.number));
+  }
+  log_record_seal(record, count);
+}
+
+static void assert_address(log_address found, unsigned i) {
+  const log_address *at = &log_example[i % LOG_EXAMPLE];
+  assert_int_equal(found.layer, at->layer);
+  assert_int_equal(found.page, at->page);
+  assert_int_equal(found.version, at->version);
+  assert_int_equal(found.memory, at->memory);
+  assert_int_equal(found.number, at->number);
+}
+
+static void test_log_key(void **state) {
+  (void)state;
+  uint8_t key[LOG_KEY_BYTES + 1] = {0};
+  uint64_t found;
+  log_key_encode(sequence_example, key);
+  assert_golden("key_log", key, LOG_KEY_BYTES);
+  assert_ok(log_key_decode((bytes){key, LOG_KEY_BYTES}, &found));
+  assert_int_equal(found, sequence_example);
+  assert_int_equal(log_key_decode((bytes){key, LOG_KEY_BYTES - 1}, &found), PAGESTORE_ECORRUPT);
+  assert_int_equal(log_key_decode((bytes){key, LOG_KEY_BYTES + 1}, &found), PAGESTORE_ECORRUPT);
+}
+
+static void test_log_record(void **state) {
+  (void)state;
+  uint64_t sequence;
+  id128 store;
+  make_log_record(LOG_EXAMPLE);
+  assert_golden("log_header", record, PAGE_HEADER_BYTES);
+  for (unsigned count = 1; count <= PAGE_BLOCKS; count++) {
+    make_log_record(count);
+    assert_ok(log_record_check(record_value(), sequence_example, test_store_id));
+    assert_ok(log_record_identity(record, &sequence, &store));
+    assert_int_equal(sequence, sequence_example);
+    assert_memory_equal(&store, &test_store_id, sizeof store);
+    assert_int_equal(log_record_count(record), count);
+    for (unsigned i = 0; i < count; i++) {
+      assert_address(log_record_address(record, i), i);
+      assert_ok(log_block_check(record, i, &log_example[i % LOG_EXAMPLE]));
+    }
+    assert_int_equal(log_block_check(record, count, &log_example[0]), PAGESTORE_ECORRUPT);
+    for (size_t at = PAGE_HEADER_BYTES + (size_t)count * BLOCK_BYTES; at < sizeof record; at++) assert_int_equal(record[at], 0);
+  }
+}
+
+static void test_log_header_every_bit(void **state) {
+  (void)state;
+  make_log_record(LOG_EXAMPLE);
+  for (size_t bit = 0; bit < 8 * PAGE_HEADER_BYTES; bit++) {
+    record[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    assert_int_equal(log_record_check(record_value(), sequence_example, test_store_id), PAGESTORE_ECORRUPT);
+    record[bit / 8] ^= (uint8_t)(1 << bit % 8);
+  }
+  fault_row_count(ROW_PAGE_BITS, 8 * PAGE_HEADER_BYTES);
+}
+
+/* Under a right checksum: reserved bytes, counts and block numbers that cannot be; another key, store or length. */
+static void test_log_header_sealed_lies(void **state) {
+  (void)state;
+  for (size_t at = 24; at < PAGE_HEADER_BYTES; at += at < 40 ? 1 : 97) {
+    if (at >= 40 && at < 64 + 40 * LOG_EXAMPLE) continue;
+    make_log_record(LOG_EXAMPLE);
+    record[at] = 1;
+    log_record_seal(record, LOG_EXAMPLE);
+    assert_int_equal(log_record_check(record_value(), sequence_example, test_store_id), PAGESTORE_ECORRUPT);
+  }
+  make_log_record(LOG_EXAMPLE);
+  log_record_seal(record, LOG_EXAMPLE - 1); /* an entry behind the count */
+  assert_int_equal(log_record_check(record_value(), sequence_example, test_store_id), PAGESTORE_ECORRUPT);
+  make_log_record(LOG_EXAMPLE);
+  put_le32(record + 64 + 36, PAGE_BLOCKS);
+  log_record_seal(record, LOG_EXAMPLE);
+  assert_int_equal(log_record_check(record_value(), sequence_example, test_store_id), PAGESTORE_ECORRUPT);
+  make_log_record(LOG_EXAMPLE);
+  assert_int_equal(log_record_check(record_value(), sequence_example + 1, test_store_id), PAGESTORE_ECORRUPT);
+  assert_int_equal(log_record_check(record_value(), sequence_example, (id128){{9}}), PAGESTORE_ECORRUPT);
+  assert_int_equal(log_record_check((bytes){record, sizeof record - 1}, sequence_example, test_store_id), PAGESTORE_ECORRUPT);
+  assert_int_equal(log_record_check((bytes){record, 0}, sequence_example, test_store_id), PAGESTORE_ECORRUPT);
+  make_page_record(key_example, 0, record);
+  assert_int_equal(log_record_check(record_value(), sequence_example, test_store_id), PAGESTORE_ECORRUPT);
+}
+
+static void test_log_blocks(void **state) {
+  (void)state;
+  make_log_record(LOG_EXAMPLE);
+  for (int field = 0; field < 5; field++) {
+    log_address other = log_example[1];
+    if (field == 0) other.layer++;
+    if (field == 1) other.page++;
+    if (field == 2) other.version++;
+    if (field == 3) other.memory++;
+    if (field == 4) other.number--;
+    assert_int_equal(log_block_check(record, 1, &other), PAGESTORE_ECORRUPT);
+  }
+  for (size_t bit = 0; bit < 8 * BLOCK_BYTES; bit += 7) {
+    record[PAGE_HEADER_BYTES + BLOCK_BYTES + bit / 8] ^= (uint8_t)(1 << bit % 8);
+    assert_int_equal(log_block_check(record, 1, &log_example[1]), PAGESTORE_ECORRUPT);
+    assert_ok(log_block_check(record, 0, &log_example[0]));
+    record[PAGE_HEADER_BYTES + BLOCK_BYTES + bit / 8] ^= (uint8_t)(1 << bit % 8);
+  }
+  assert_ok(log_block_check(record, 1, &log_example[1]));
+}
+
 /* ---- catalog records --------------------------------------------------------------------------------------------------- */
 
 static bytes of(const catalog_record *r) { return (bytes){r->byte, r->size}; }
@@ -205,10 +332,12 @@ static bool decodes(bytes from) {
   store_record store;
   layer_record layer;
   trash_record trash;
+  log_addresses log;
   uint64_t instance;
   state_record with_state;
   if (!store_record_decode(from, &store) || !name_record_decode(from, &instance)) return true;
   if (!layer_record_decode(from, &layer) || !trash_record_decode(from, &trash)) return true;
+  if (!log_addresses_decode(from, &log) || !log_beginning_decode(from, &instance)) return true;
   if (state_record_decode(from, &with_state)) return false;
   state_release(with_state.state);
   return true;
@@ -297,6 +426,48 @@ static void test_small_records(void **state) {
   assert_memory_equal(found_trash.resume, trash.resume, sizeof trash.resume);
 }
 
+static void test_log_addresses(void **state) {
+  (void)state;
+  catalog_record r;
+  log_addresses log = {.sequence = 9, .count = LOG_EXAMPLE}, found;
+  uint64_t beginning;
+  memcpy(log.at, log_example, sizeof log_example);
+  log_addresses_encode(&log, &r);
+  check_catalog_record(&r, "record_log");
+  assert_ok(log_addresses_decode(of(&r), &found));
+  assert_int_equal(found.count, LOG_EXAMPLE);
+  for (unsigned i = 0; i < LOG_EXAMPLE; i++) assert_address(found.at[i], i);
+  assert_int_equal(log_beginning_decode(of(&r), &beginning), PAGESTORE_ECORRUPT);
+  for (log.count = 1; log.count <= PAGE_BLOCKS; log.count++) {
+    for (unsigned i = 0; i < log.count; i++) log.at[i] = log_example[i % LOG_EXAMPLE];
+    log_addresses_encode(&log, &r);
+    assert_ok(log_addresses_decode(of(&r), &found));
+    assert_int_equal(found.count, log.count);
+  }
+  log_beginning_encode(0x0102030405060708, &r);
+  check_catalog_record(&r, "record_log_beginning");
+  assert_ok(log_beginning_decode(of(&r), &beginning));
+  assert_int_equal(beginning, 0x0102030405060708);
+  assert_int_equal(log_addresses_decode(of(&r), &found), PAGESTORE_ECORRUPT);
+  log_beginning_encode(0, &r); /* no record has that number */
+  assert_int_equal(log_beginning_decode(of(&r), &beginning), PAGESTORE_ECORRUPT);
+}
+
+/* Under a right checksum. */
+static void test_log_addresses_hostile(void **state) {
+  (void)state;
+  log_addresses log = {.count = 2}, found;
+  memcpy(log.at, log_example, 2 * sizeof *log_example);
+  const struct { size_t at; uint32_t value; } bad[] = {{8, 0}, {8, 1}, {8, 3}, {8, 17}, {8, UINT32_MAX}, {12, 1}, {16 + 28, 16}, {16 + 32 + 28, UINT32_MAX}};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    catalog_record r;
+    log_addresses_encode(&log, &r);
+    put_le32(r.byte + bad[i].at, bad[i].value);
+    put_le64(r.byte + r.size - 8, XXH3_64bits(r.byte, r.size - 8));
+    assert_int_equal(log_addresses_decode(of(&r), &found), PAGESTORE_ECORRUPT);
+  }
+}
+
 static void test_layer_record_contradictions(void **state) {
   (void)state;
   const layer_record bad[] = {{0, 0, 0, 1}, {0, 0, 2, 1}, {5, 1, 1, 1}, {5, 1, LAYER_DEPTH_MAX + 2, 1}};
@@ -374,7 +545,7 @@ static void test_random_records(void **state) {
     uint8_t raw[200];
     size_t size = next_random(&seed) % sizeof raw;
     for (size_t b = 0; b < size; b++) raw[b] = (uint8_t)next_random(&seed);
-    if (size >= 8) memcpy(raw, "PGSR", 4), raw[4] = (uint8_t)(1 + raw[4] % 6), raw[5] = 1, put_le16(raw + 6, (uint16_t)size);
+    if (size >= 8) memcpy(raw, "PGSR", 4), raw[4] = (uint8_t)(1 + raw[4] % 7), raw[5] = 1, put_le16(raw + 6, (uint16_t)size);
     assert_false(decodes_exact(raw, size));
   }
 }
@@ -391,6 +562,13 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_page_header_sealed_lies),
       cmocka_unit_test(test_damaged_blocks),
       cmocka_unit_test(test_zero_marker),
+      cmocka_unit_test(test_log_key),
+      cmocka_unit_test(test_log_record),
+      cmocka_unit_test(test_log_header_every_bit),
+      cmocka_unit_test(test_log_header_sealed_lies),
+      cmocka_unit_test(test_log_blocks),
+      cmocka_unit_test(test_log_addresses),
+      cmocka_unit_test(test_log_addresses_hostile),
       cmocka_unit_test(test_store_record),
       cmocka_unit_test(test_small_records),
       cmocka_unit_test(test_layer_record_contradictions),

@@ -8,8 +8,8 @@
 
 #include "pagestore/history.h"
 
-static void count(void *env, uint64_t page) {
-  (void)page;
+static void count(void *env, uint64_t page, uint16_t blocks) {
+  (void)page, (void)blocks;
   ++*(unsigned *)env;
 }
 
@@ -22,9 +22,9 @@ static unsigned pages_between(const history *h, uint64_t after, uint64_t through
 static void each_tells_serials_and_memories_apart(void **unused) {
   (void)unused;
   history h = {0};
-  history_add(&h, 1, 7, 10);
-  history_add(&h, 2, 7, 11);
-  history_add(&h, 2, 8, 11);
+  history_add(&h, 1, 7, 10, 1);
+  history_add(&h, 2, 7, 11, 1);
+  history_add(&h, 2, 8, 11, 1);
   assert_int_equal(pages_between(&h, 0, 2, 7), 2);
   assert_int_equal(pages_between(&h, 1, 2, 7), 1);
   assert_int_equal(pages_between(&h, 0, 1, 8), 0);
@@ -35,9 +35,9 @@ static void each_tells_serials_and_memories_apart(void **unused) {
 static void repeats_do_not_multiply(void **unused) {
   (void)unused;
   history h = {0};
-  history_add(&h, 1, 7, 10);
-  history_add(&h, 2, 7, 10);
-  history_add(&h, 2, 7, 11);
+  history_add(&h, 1, 7, 10, 1);
+  history_add(&h, 2, 7, 10, 1);
+  history_add(&h, 2, 7, 11, 1);
   for (uint64_t serial = 3; serial < 100; serial++) {
     assert_true(history_repeat(&h, 0, serial - 1, serial));
     assert_int_equal(pages_between(&h, serial - 1, serial, 7), 2);
@@ -46,12 +46,30 @@ static void repeats_do_not_multiply(void **unused) {
   history_free(&h);
 }
 
+static void join(void *env, uint64_t page, uint16_t blocks) {
+  (void)page;
+  *(uint16_t *)env |= blocks;
+}
+
+static void a_repeat_has_all_blocks(void **unused) {
+  (void)unused;
+  history h = {0};
+  uint16_t blocks = 0;
+  history_add(&h, 1, 7, 10, 1);
+  history_add(&h, 2, 7, 10, 6);
+  assert_true(history_repeat(&h, 0, 2, 3));
+  assert_int_equal(pages_between(&h, 2, 3, 7), 1);
+  history_each(&h, 2, 3, 7, join, &blocks);
+  assert_int_equal(blocks, 7);
+  history_free(&h);
+}
+
 static void the_oldest_go_first_and_whole(void **unused) {
   (void)unused;
   history h = {0};
   for (uint64_t serial = 1; serial <= HISTORY_ENTRIES_MAX; serial++) {
-    history_add(&h, serial, 7, 1);
-    history_add(&h, serial, 7, 2);
+    history_add(&h, serial, 7, 1, 1);
+    history_add(&h, serial, 7, 2, 1);
   }
   assert_true(h.count <= HISTORY_ENTRIES_MAX);
   assert_false(history_covers(&h, 0));
@@ -67,6 +85,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(each_tells_serials_and_memories_apart),
     cmocka_unit_test(repeats_do_not_multiply),
+    cmocka_unit_test(a_repeat_has_all_blocks),
     cmocka_unit_test(the_oldest_go_first_and_whole),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

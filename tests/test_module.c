@@ -277,7 +277,7 @@ static void shims_are_modules(void **state) {
     assert_true(!(variant & 8) == !export_of(shim, "heap") && !(variant & 8) == !export_of(shim, "stable"));
     assert_true(shim->memories.list[0].limits.is64 == (variant & 1) &&
                 shim->memories.list[1].limits.is64 == !!(variant & 2));
-    assert_int_equal(shim->functions.count, 10);
+    assert_int_equal(shim->functions.count, 11);
     pagestore_module_free(shim);
     pagestore_module_free(m);
   }

@@ -6,7 +6,9 @@
  * - while it lives its view shows its version, whole, whatever is committed; the file grows by what the commits supersede, and store_stat
  *   says so;
  * - when it ends, the room is used again: the file grows no more;
- * - when it is killed instead, its place in LMDB's table of readers is cleared, by the writer that goes on; the same then.
+ * - when it is killed instead, its place in LMDB's table of readers is cleared, by the writer that goes on; the same then;
+ * - a view of a snapshot holds back next to nothing while it is read, however long that takes; a snapshot that is dropped meanwhile is
+ *   told, and nothing wrong is read.
  */
 #include "fault_rows.h"
 #include "host_fixture.h"
@@ -37,8 +39,35 @@ static void read_slowly(const char *path, int wake, int answer) {
   _exit(pagestore_close(store) == 0 ? 0 : 6);
 }
 
+/* Reads the snapshot once for each byte, until there are none: 'y' as it must be, 'd' dropped, 'n' anything else. */
+static void read_snapshot(const char *path, int wake, int answer) {
+  static uint8_t have[PAGESTORE_PAGE];
+  pagestore_store *store;
+  pagestore_instance *view;
+  pagestore_memory *m;
+  char byte;
+  for (int signal = 1; signal < 32; signal++) sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
+  if (pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_READ), &store) != 0) _exit(1);
+  if (pagestore_instance_open(store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ, .snapshot = "s"), &view) != 0) _exit(2);
+  if (pagestore_memory_open(view, "m", PAGESTORE_WITH(pagestore_memory_options, .guard_bytes = MIB), &m) != 0) _exit(3);
+  uint64_t version = pagestore_committed_version(view);
+  if (write(answer, "y", 1) != 1) _exit(4);
+  while (read(wake, &byte, 1) == 1) {
+    int status = pagestore_instance_trim(view, 0);
+    bool right = true;
+    for (uint64_t p = 0; p < PAGES && !status; p++) {
+      status = pagestore_memory_read(m, p * PAGESTORE_PAGE, have, sizeof have);
+      right = right && (status || page_is(have, p, version));
+    }
+    byte = status == PAGESTORE_ENOTFOUND ? 'd' : status || !right ? 'n' : 'y';
+    if (write(answer, &byte, 1) != 1) _exit(5);
+  }
+  pagestore_instance_close(view);
+  _exit(pagestore_close(store) == 0 ? 0 : 6);
+}
+
 /* Forked while the store is not open: what the child sees is its own. */
-static reader reader_fork(const char *path) {
+static reader reader_fork(const char *path, void (*read_it)(const char *path, int wake, int answer)) {
   int wake[2], answer[2];
   assert_int_equal(pipe(wake) | pipe(answer), 0);
   fflush(NULL);
@@ -46,7 +75,7 @@ static reader reader_fork(const char *path) {
   if (r.pid == 0) {
     close(wake[1]);
     close(answer[0]);
-    read_slowly(path, wake[0], answer[1]);
+    read_it(path, wake[0], answer[1]);
   }
   close(wake[0]);
   close(answer[1]);
@@ -110,7 +139,7 @@ static void growth(bool kill_it) {
   assert_in_range(file_bytes(&h), settled, settled + settled / 2); /* without a reader it stays as it is */
   assert_ok(host_close(&h));
 
-  reader r = reader_fork(h.path);
+  reader r = reader_fork(h.path, read_slowly);
   assert_int_equal(reader_says(&r), 'y');
   host_open(&h, 0);
   uint64_t before = file_bytes(&h);
@@ -144,7 +173,45 @@ static void killed_reader(void **state) {
   growth(true);
 }
 
+static char reader_asked(const reader *r) {
+  assert_int_equal(write(r->wake, "", 1), 1);
+  return reader_says(r);
+}
+
+static void snapshot_reader(void **state) {
+  (void)state;
+  host h = {0};
+  int status;
+  folder_make(&h);
+  host_open(&h, PAGES);
+  commit_all_pages(&h, 3);
+  assert_ok(pagestore_snapshot_create(h.instance, "s", 0));
+  commit_all_pages(&h, 10);
+  assert_ok(host_close(&h));
+  reader r = reader_fork(h.path, read_snapshot);
+  assert_int_equal(reader_says(&r), 'y');
+  host_open(&h, 0);
+  uint64_t before = file_bytes(&h);
+  for (unsigned i = 0; i < COMMITS / 5; i++) {
+    commit_all_pages(&h, 5);
+    pause_ms(220); /* longer than a reader is kept */
+    assert_int_equal(reader_asked(&r), 'y');
+  }
+  assert_in_range(file_bytes(&h), before, before + 20 * PAGES * PAGESTORE_PAGE);
+  assert_ok(pagestore_snapshot_drop(h.store, "i", "s", 0));
+  commit_all_pages(&h, 10);
+  pause_ms(220);
+  assert_int_equal(reader_asked(&r), 'd');
+  close(r.wake);
+  assert_int_equal(waitpid(r.pid, &status, 0), r.pid);
+  assert_int_equal(status, 0);
+  close(r.answer);
+  assert_ok(host_close(&h));
+  folder_remove(&h);
+  fault_row_count(ROW_READERS, 1);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = { cmocka_unit_test(long_reader), cmocka_unit_test(killed_reader) };
+  const struct CMUnitTest tests[] = { cmocka_unit_test(long_reader), cmocka_unit_test(killed_reader), cmocka_unit_test(snapshot_reader) };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -378,8 +378,15 @@ static void forgotten_pages_load_again(void **unused) {
   assert_true(guest_store(&f, PAGE_BYTES, 44));
   memset(f.committed + PAGE_BYTES, 55, PAGE_BYTES);
   memcpy(f.expected + PAGE_BYTES, f.committed + PAGE_BYTES, PAGE_BYTES);
-  region_forget(f.r, 1);
-  region_forget(f.r, 1);
+  region_forget(f.r, (region_blocks[]){ { 1, ALL_BLOCKS }, { 1, ALL_BLOCKS } }, 2);
+  region_forget(f.r, (region_blocks[]){ { 1, ALL_BLOCKS } }, 1);
+  fixture_check(&f);
+  for (unsigned block = 2; block < 5; block += 2) {
+    uint64_t at = 3 * PAGE_BYTES + block * BLOCK_BYTES;
+    memset(f.committed + at, 57, BLOCK_BYTES);
+    memcpy(f.expected + at, f.committed + at, BLOCK_BYTES);
+  }
+  region_forget(f.r, (region_blocks[]){ { 3, 1u << 4 }, { 9999, 1 }, { 3, 1u << 2 }, { 4, 0 } }, 4);
   fixture_check(&f);
   memset(f.committed, 56, 8 * PAGE_BYTES);
   memset(f.expected, 56, 8 * PAGE_BYTES);

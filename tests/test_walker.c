@@ -429,6 +429,18 @@ static void test_what_is_missing(void **state) {
   assert_true(m.lost >= whole.freed && m.findings == 0);
 }
 
+/* The zeros that the library has put ahead of LMDB's pages go, as if it had not. */
+static void cut_zeros(const char *file) {
+  static const uint8_t zeros[PAGE];
+  uint8_t page[PAGE];
+  int fd = open(file, O_RDWR);
+  off_t end = lseek(fd, 0, SEEK_END);
+  assert_true(end > 0 && end % PAGE == 0);
+  while (pread(fd, page, PAGE, end - PAGE) == PAGE && memcmp(page, zeros, PAGE) == 0) end -= PAGE;
+  assert_int_equal(ftruncate(fd, end), 0);
+  close(fd);
+}
+
 /* LMDB numbers pages at the end and may give them back unwritten: such a file ends early and is whole. */
 static void test_short_but_whole(void **state) {
   (void)state;
@@ -450,6 +462,7 @@ static void test_short_but_whole(void **state) {
   assert_ok(db_commit(txn));
   db_close(d);
   snprintf(file, sizeof file, "%s/data.mdb", path);
+  cut_zeros(file);
   int fd = open(file, O_RDONLY);
   walker_metas metas;
   assert_ok(walker_check_meta(fd, path, &metas));

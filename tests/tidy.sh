@@ -41,7 +41,7 @@ only_in 'UFFDIO_[A-Z]+|__NR_userfaultfd|SYS_userfaultfd|\bioctl\(' pagestore/vm/
 only_in '\bsigaction\(' pagestore/base/faults.c
 only_in '\bflock\(' pagestore/storage/directory.c
 only_in 'pthread_atfork\(' pagestore/storage/directory.c
-only_in '"PGST|PGZ1' pagestore/storage/format.c pagestore/storage/format_catalog.c pagestore/storage/format.h \
+only_in '"PGST|PGZ1' pagestore/storage/format.c pagestore/storage/format_log.c pagestore/storage/format_catalog.c pagestore/storage/format.h \
   pagestore/transfer.c pagestore/transfer_stream.c pagestore/transfer_stream.h
 forbid pagestore '\b(printf|puts|fprintf|perror|abort|exit)\(' "the library never prints, never aborts"
 

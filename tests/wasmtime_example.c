@@ -5,7 +5,6 @@
 static const char wat[] = "(module (memory (export \"memory\") 1) (func (export \"count\") (result i64)"
                           "  (i64.store (i32.const 8) (i64.add (i64.load (i32.const 8)) (i64.const 1)))"
                           "  (i64.load (i32.const 8))))";
-
 static int failed(const char *why) { return fprintf(stderr, "%s\n", why), 1; }
 
 int main(void) {
@@ -32,12 +31,10 @@ int main(void) {
       pagestore_wasmtime_instantiate(&guest, &module, NULL, &running) || /* stands as of the last commit */
       pagestore_wasmtime_function(&guest, &running, "count", &count))
     return failed(guest.detail);
-
   if (pagestore_wasmtime_call(&guest, &count, NULL, 0, &result, 1)) /* a trap: forget the message */
     return pagestore_wasmtime_rollback(&guest), failed(guest.detail);
   if (pagestore_wasmtime_commit(&guest, 0, &version)) return failed(guest.detail);
   printf("%lld, version %llu\n", (long long)result.of.i64, (unsigned long long)version);
-
   pagestore_wasmtime_stop(&guest);
   pagestore_instance_close(instance);
   return pagestore_close(store);

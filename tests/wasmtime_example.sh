@@ -8,6 +8,7 @@ trap 'rm -rf "$out"' EXIT
 awk '/^```c$/ { inside = 1; text = ""; next } /^```$/ { if (text ~ /wasmtime.h/) printf "%s", text; inside = 0 } inside { text = text $0 "\n" }' \
   "$source/README.md" > "$out/readme"
 if [ -s "$out/readme" ]; then
+  [ "$(wc -l < "$out/readme")" -le 40 ] || { echo "README.md's program has $(wc -l < "$out/readme") lines"; exit 1; }
   tail -n +2 "$source/tests/wasmtime_example.c" | diff - "$out/readme" || { echo "README.md shows another program"; exit 1; }
 fi
 cd "$out"

@@ -183,7 +183,7 @@ static void host_open(host *h, const char *name, uint32_t flags) {
   linked(h);
 }
 
-static void host_run(host *h, const char *name, uint32_t flags) {
+static __attribute__((unused)) void host_run(host *h, const char *name, uint32_t flags) {
   host_open(h, name, flags);
   running(h, &main_module);
   if (!h->guest.stored) ok(h, pagestore_wasmtime_commit(&h->guest, 0, NULL));

@@ -141,7 +141,7 @@ typedef enum {
   PAGESTORE_NATIVE_MODULE
 } pagestore_native_memories;
 
-/* How the shim copies. LOOP: 8 bytes at a time, then 1; right everywhere. BULK: memory.copy from 256 bytes on; wabt
+/* How the shim copies. LOOP: 8 bytes at a time; right everywhere. BULK: memory.copy from 256 bytes on; wabt
  * 1.0.32's wasm2c swaps its two memories. */
 typedef enum { PAGESTORE_NATIVE_LOOP, PAGESTORE_NATIVE_BULK } pagestore_native_copy;
 
@@ -158,8 +158,9 @@ typedef struct {
 PAGESTORE_API int pagestore_module_native(const pagestore_module *, const pagestore_native_options *, uint8_t **out,
                                           size_t *size);
 /* A module that exports stable_size, stable_grow, stable_read, stable_write and the four stable64_ ones over the two
- * memories, for the import module "ic0", with the Internet Computer's semantics; a trap is `unreachable`. Writes no
- * marks: the stable memory is not to be PAGESTORE_EXPLICIT. *out is for free(). Results as above. Thread: any */
+ * memories, for the import module "ic0", with the Internet Computer's semantics. A trap is `unreachable` or an access
+ * out of bounds; a call that goes out of bounds has written nothing. Writes no marks: the stable memory is not to be
+ * PAGESTORE_EXPLICIT. *out is for free(). Results as above. Thread: any */
 PAGESTORE_API int pagestore_module_shim(const pagestore_module *, const pagestore_native_options *, uint8_t **out,
                                         size_t *size);
 

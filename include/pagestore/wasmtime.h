@@ -19,7 +19,7 @@
  *   and is given the listed ones, each once. Refused with a reason: one memory more or fewer than listed, one that is
  *   bound already, another index type, a shared memory, pages of another size;
  * - memory outside of pagestore_wasmtime_instantiate is refused, so nothing of such an engine lives elsewhere unnoticed
- *   (which includes Wasmtime's garbage collected heap: externref and the GC proposal are off);
+ *   (which includes Wasmtime's garbage collected heap: externref, exceptions and the GC proposal are off);
  * - a trap undoes nothing by itself: the message is open until rollback;
  * - where host code inside the engine (memory.copy, memory.fill) meets a page that cannot be had, it goes on with
  *   zeros, and the call then ends with PAGESTORE_WASMTIME_PAGE; in compiled code it is a trap at once. Neither can be
@@ -83,7 +83,7 @@ typedef struct {
 } pagestore_wasmtime_engine;
 
 /* What an engine for our memories must have: multi-memory, 64-bit memories, no copy-on-write images, memories that may
- * outgrow the reservation, no garbage collected heap, our creator. Leave the allocation strategy alone (the pooling one
+ * outgrow the reservation, no garbage collected heap and no exceptions, which live there, our creator. Leave the allocation strategy alone (the pooling one
  * asks no creator) and signals_based_traps on. */
 void pagestore_wasmtime_config(wasm_config_t *, const pagestore_wasmtime_engine *);
 /* config may be NULL, and is consumed; the helper above is called on it. EINVAL EIO EUNSUPPORTED. Thread: any */

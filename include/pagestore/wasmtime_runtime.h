@@ -164,6 +164,10 @@ void pagestore_wasmtime_config(wasm_config_t *config, const pagestore_wasmtime_e
   wasmtime_config_memory_guard_size_set(config, pagestore_wasmtime_guard(engine));
   /* Its heap would be asked from the creator, too, and could not be told from a memory. */
   wasmtime_config_gc_support_set(config, false);
+  /* They live in that heap; without it, but not forbidden, the engine panics. */
+#ifdef WASMTIME_FEATURE_GC
+  wasmtime_config_wasm_exceptions_set(config, false);
+#endif
   wasmtime_config_host_memory_creator_set(config, &creator);
 }
 

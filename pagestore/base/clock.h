@@ -13,5 +13,8 @@ static inline uint64_t clock_ns(clockid_t id) {
 
 static inline uint64_t monotonic_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
 static inline uint64_t wall_ns(void) { return clock_ns(CLOCK_REALTIME); }
+static inline struct timespec timespec_of(uint64_t ns) {
+  return (struct timespec){.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+}
 
 #endif

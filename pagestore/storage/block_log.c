@@ -27,7 +27,7 @@ typedef struct {
   log_line **lines;                /* those with blocks in it, a reference each */
   uint64_t count, current;
   uint64_t pages;                  /* in them, when it began */
-  uint64_t relocate_blocks;        /* that may go into the newest generation: half of this one, so that it is worth it */
+  uint64_t relocate_blocks; /* that may go into the newest generation: half of this one, so that it is worth it */
   merge_at at;
 } merging;
 
@@ -274,6 +274,8 @@ uint64_t block_log_bytes(const block_log *l) { return record_count(l) * PAGE_REC
 
 bool block_log_is_empty(const block_log *l) { return record_count(l) == 0; }
 
+bool block_log_ends_empty(const block_log *l) { return record_count(l) == l->deleted; }
+
 uint64_t block_log_sequence(const block_log *l) { return l->sequence_next; }
 
 const unflushed *block_log_sees(const log_line *line) {
@@ -404,7 +406,8 @@ static int delete_doomed(block_log *l, db_txn *txn, uint64_t records_max) {
     catalog_key address = catalog_key_id(CATALOG_LOG, sequence);
     int err = db_delete(txn, DB_LOG, (bytes){key, sizeof key});
     if (err == 0) err = db_delete(txn, DB_CATALOG, (bytes){address.byte, address.size});
-    if (err != 0) return err == PAGESTORE_ENOTFOUND ? fail(PAGESTORE_ECORRUPT, "a record of the log is gone: run check") : err;
+    if (err != 0)
+      return err == PAGESTORE_ENOTFOUND ? fail(PAGESTORE_ECORRUPT, "a record of the log is gone: run check") : err;
     l->deleted++;
   }
   return 0;

@@ -7,12 +7,12 @@
  *   a generation:   OPEN --an eighth of the budget--> CLOSED --oldest, the log is full--> MERGING --> DOOMED --> (gone)
  *                                                          the last slice moves the log's beginning behind it
  *
- * A page is merged when its oldest block that counts is of that generation, with all its blocks: those count no more, by the
- * rule of format.h, and cost a lookup when their own generation is merged. So a page is written once for all that was
- * logged of it in about the time that the log spans.
+ * A page is merged when its oldest block that counts is of that generation, with all its blocks: those count no more,
+ * by the rule of format.h, and cost a lookup when their own generation is merged. So a page is written once for all
+ * that was logged of it in about the time that the log spans.
  *
- * Blocks that count no more stay in the index as long as their records are behind the log's beginning: the writer has to
- * know of them when a page of zeros would give up the row that they are older than.
+ * Blocks that count no more stay in the index as long as their records are behind the log's beginning: the writer has
+ * to know of them when a page of zeros would give up the row that they are older than.
  *
  * Each layer has a line: the index of its logged blocks. An index is replaced, never edited, and shared with views. Its
  * blocks lie in LMDB's mapping. Before a record's row is deleted, every line has let go of it, slots that may look at
@@ -65,12 +65,13 @@ unflushed *log_line_capture(block_log *, log_line *);              /* its index,
 void block_log_budget(block_log *, uint64_t bytes);
 uint64_t block_log_bytes(const block_log *);                       /* of its records in the file */
 bool block_log_is_empty(const block_log *);
+bool block_log_ends_empty(const block_log *); /* so, once the slice that is being built is durable */
 uint64_t block_log_sequence(const block_log *);                    /* the next record's */
 /* What the transaction that is being built sees of the line. */
 const unflushed *block_log_sees(const log_line *);
 /* The packer's blocks since the last packer_forget are the line's. ENOMEM */
 int block_log_note(block_log *, log_line *, packer *);
-int block_log_reserve(block_log *, uint64_t records);              /* room for the packer's records: before the commit */
+int block_log_reserve(block_log *, uint64_t records); /* room for the packer's records: before the commit */
 /* The transaction is durable: lines show what was noted, the packer's records are the log's. What they showed before is
  * let go of by block_log_settled, after db_slots_settle. Or the transaction is not durable: block_log_discard. */
 void block_log_publish(block_log *, packer *);

@@ -212,7 +212,11 @@ int delta_of_record(const uint8_t *record, const uint8_t *mapped, uint64_t seque
   ASSERT(sequence != 0);
   delta *d = malloc(sizeof *d);
   if (d == NULL) return PAGESTORE_ENOMEM;
-  *d = (delta){.references = 1, .stored_count = PAGE_BLOCKS, .bytes = record + PAGE_HEADER_BYTES, .mapped = mapped, .sequence = sequence};
+  *d = (delta){.references = 1,
+               .stored_count = PAGE_BLOCKS,
+               .bytes = record + PAGE_HEADER_BYTES,
+               .mapped = mapped,
+               .sequence = sequence};
   *out = d;
   return 0;
 }
@@ -273,7 +277,8 @@ static void merge_entry(const table *older, const entry *o, const table *newer, 
   const entry *e = n != NULL ? n : o;
   uint16_t old_mask = o != NULL ? o->mask : 0, new_mask = n != NULL ? n->mask : 0, mask = old_mask | new_mask;
   if (to->entries != NULL) {
-    const block_ref *old = o != NULL ? &older->blocks[o->first] : NULL, *new = n != NULL ? &newer->blocks[n->first] : NULL;
+    const block_ref *old = o != NULL ? &older->blocks[o->first] : NULL,
+                    *new = n != NULL ? &newer->blocks[n->first] : NULL;
     to->entries[to->entry_count] = (entry){.page = e->page,
                                            .first = to->block_count,
                                            .memory = e->memory,

@@ -47,8 +47,8 @@ uint64_t delta_sequence(const delta *);                          /* 0: no record
 const uint8_t *delta_record(const delta *);                      /* where it lies now */
 bool delta_in_mapping(const delta *);
 bool delta_is_shared(const delta *);                             /* by others than the caller */
-/* From now on it lies in `copy`, PAGE_RECORD_BYTES from malloc, which becomes the delta's. Who looked it up before may go
- * on in the mapping. */
+/* From now on it lies in `copy`, PAGE_RECORD_BYTES from malloc, which becomes the delta's. Who looked it up before
+ * may go on in the mapping. */
 void delta_move(delta *, uint8_t *copy);
 
 typedef struct unflushed unflushed;                              /* NULL is the empty index */

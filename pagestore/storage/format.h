@@ -118,7 +118,8 @@ typedef struct { uint64_t sequence; uint32_t count; log_address at[PAGE_BLOCKS];
 #define LOG_BEGINNING 0ull
 void log_key_encode(uint64_t sequence, uint8_t out[LOG_KEY_BYTES]);
 int log_key_decode(bytes, uint64_t *sequence);
-/* An empty one; then blocks, one after the other, sealed whenever it is to be read; at the end what is left is zeroed. */
+/* An empty one; then blocks, one after the other, sealed whenever it is to be read; at the end what is left is
+ * zeroed. */
 void log_record_init(uint8_t record[PAGE_RECORD_BYTES], uint64_t sequence, id128 store);
 void log_record_add(uint8_t record[PAGE_RECORD_BYTES], unsigned slot, const log_address *, const uint8_t *block,
                     uint64_t checksum);

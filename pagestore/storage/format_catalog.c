@@ -313,7 +313,7 @@ int log_beginning_decode(bytes from, uint64_t *sequence) {
   const log_beginning_body *b = record_open(from, CATALOG_LOG, sizeof *b);
   if (!b) return PAGESTORE_ECORRUPT;
   *sequence = get_le64(b->sequence);
-  return 0;
+  return *sequence == LOG_BEGINNING ? PAGESTORE_ECORRUPT : 0;  /* no record has that number */
 }
 
 /* ---- state ----------------------------------------------------------------------------------- */

@@ -38,10 +38,11 @@ static int read_header_guarded(void *env) {
 }
 
 static int damaged(uint64_t sequence) {
-  return fail(PAGESTORE_ECORRUPT,
-              "record %llu of the log is damaged, and it is not known which pages it belongs to: run recover, or restore "
-              "a backup",
-              (unsigned long long)sequence);
+  return fail(
+      PAGESTORE_ECORRUPT,
+      "record %llu of the log is damaged, and it is not known which pages it belongs to: run recover, or restore "
+      "a backup",
+      (unsigned long long)sequence);
 }
 
 /* Where the record lies in the mapping, and where its blocks belong. */

@@ -52,7 +52,13 @@ static int open_record(packer *p) {
   return 0;
 }
 
-typedef struct { uint8_t *record; unsigned slot; const log_address *at; const uint8_t *block; uint64_t checksum; } add_job;
+typedef struct {
+  uint8_t *record;
+  unsigned slot;
+  const log_address *at;
+  const uint8_t *block;
+  uint64_t checksum;
+} add_job;
 
 static int add_guarded(void *env) {
   const add_job *j = env;

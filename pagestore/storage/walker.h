@@ -3,10 +3,10 @@
  * It reads by pread, without a mapping and without LMDB, and believes nothing that it has not checked: for the
  * look at a file before LMDB sees it, for check and recover, and for the proof of crash safety.
  *
- * Invariants: no page number is followed before it was found in range, and none twice; memory is bounded by two
- *             bits per page of the file and one page per tree level; a hostile file ends in findings, never in a
- *             crash or a loop.
- * Thread:     one at a time per walk; no global state.
+ * Invariants: no page number is followed before it was found in range, and none twice (but once by the free tree and
+ *             once by another: a wrong number in one must not cost the other); memory is bounded by three bits per
+ *             page of the file and one page per tree level; a hostile file ends in findings, never in a crash or a
+ * loop. Thread:     one at a time per walk; no global state.
  */
 #ifndef PAGESTORE_STORAGE_WALKER_H
 #define PAGESTORE_STORAGE_WALKER_H
@@ -39,6 +39,9 @@ typedef struct {
   /* The one that LMDB takes: the higher txn_id. Usable if check_meta returned 0. The older has then a sound head and
    * the transaction id before, but its trees may contradict themselves: ask meta[].usable. */
   unsigned newest;
+  /* The caller's, for walks: the free list comes first, and where it is in order no page in it is followed: a number
+   * that leads to what is free is damaged. Else a page that is both is a finding, after all else. */
+  bool free_first;
 } walker_metas;
 
 /* The quick look at every open: EFORMAT (empty, not LMDB's, another data version or page size), ECORRUPT

@@ -24,10 +24,11 @@ typedef struct {
   const walker_callbacks *callbacks;
   walker_summary *summary;
   uint64_t pages;                /* the bitmaps' size: page numbers that are both in use and in the file */
-  uint64_t *reachable, *freed;
+  uint64_t *reachable, *listing, *freed; /* listing: the free tree's own pages */
   uint64_t beyond;               /* pages behind the file's end that are reachable or free */
   uint8_t *levels;               /* 2 * WALKER_DEPTH_MAX pages */
   bool stopped;
+  bool believe_free;             /* the free list has been walked, without a finding: nothing in it is in use */
 } walk;
 
 typedef enum { TREE_FREE, TREE_MAIN, TREE_NAMED } tree_role;
@@ -61,23 +62,42 @@ static void tell_gap(walk *w, const char *table, bytes low, bytes high) {
 static bool bit_get(const uint64_t *bits, uint64_t i) { return bits[i / 64] >> i % 64 & 1; }
 static void bit_set(uint64_t *bits, uint64_t i) { bits[i / 64] |= 1ull << i % 64; }
 
+/* The first of the bits from `first` on that is set, counted from there; count: none is. */
+static uint64_t first_set(const uint64_t *bits, uint64_t first, uint64_t count) {
+  uint64_t i = 0;
+  while (i < count && !bit_get(bits, first + i)) i++;
+  return i;
+}
+
 static bool is_in_range(const walk *w, uint64_t first, uint64_t count) {
   return first >= LMDB_METAS && count >= 1 && range_fits(first, count, w->meta->last_page + 1);
 }
 
-/* Whether the run is in range, met for the first time, and in the file. `from`: the page that names it. */
+/* Whether the run is in range, met for the first time, and in the file. `from`: the page that names it. The free tree's
+ * pages are counted apart: a damaged number elsewhere that leads into it must not cost the free list, nor the other way
+ * round, for what is found again is told from what is free by it alone. */
 static bool claim(walk *w, const tree *t, walker_page_kind kind, uint64_t first, uint64_t count, uint64_t from) {
   const walker_callbacks *c = w->callbacks;
   if (!is_in_range(w, first, count)) {
     found(w, from, "table %s: names page %llu, which is out of range", t->name, (unsigned long long)first);
     return false;
   }
-  for (uint64_t i = 0; i < count && first + i < w->pages; i++) {
-    if (!bit_get(w->reachable, first + i)) continue;
-    found(w, first + i, "table %s: page %llu is in use twice", t->name, (unsigned long long)(first + i));
+  uint64_t *own = t->role == TREE_FREE ? w->listing : w->reachable;
+  const uint64_t *others = t->role == TREE_FREE ? w->reachable : w->listing;
+  uint64_t in_file = min_u64(count, w->pages - min_u64(first, w->pages)),
+           twice = first + first_set(own, first, in_file);
+  if (twice < first + in_file) {
+    found(w, twice, "table %s: page %llu is in use twice", t->name, (unsigned long long)twice);
     return false;
   }
-  for (uint64_t i = 0; i < count && first + i < w->pages; i++) bit_set(w->reachable, first + i);
+  if (w->believe_free && first_set(w->freed, first, in_file) < in_file) {
+    found(w, from, "table %s: names page %llu, which is free", t->name, (unsigned long long)first);
+    return false;
+  }
+  twice = first + first_set(others, first, in_file);
+  if (twice < first + in_file)
+    found(w, twice, "page %llu is in use twice: by the free list and by another table", (unsigned long long)twice);
+  for (uint64_t i = 0; i < in_file; i++) bit_set(own, first + i);
   w->summary->pages_reachable += count;
   w->beyond += first + count > w->pages ? first + count - max_u64(first, w->pages) : 0;
   if (c->page && c->page(c->env, t->name, kind, first, count)) w->stopped = true;
@@ -205,23 +225,20 @@ static void walk_named(walk *w, uint64_t page, const uint8_t *bytes_of_page, con
   char name[LMDB_TABLE_NAME_MAX];
   name_from_key(node->key, name);
   tree t = {.name = name, .role = TREE_NAMED, .levels = w->levels + WALKER_DEPTH_MAX * LMDB_PAGE_BYTES};
-  if (node->flags != NODE_TREE || node->value_bytes != LMDB_TREE_BYTES) {
-    found(w, page, "main tree: row %s is no table", name);
+  bool is_table = node->flags == NODE_TREE && node->value_bytes == LMDB_TREE_BYTES;
+  if (!is_table) found(w, page, "main tree: row %s is no table", name);
+  else walker_tree_decode(bytes_of_page + node->value_at, &t.record);
+  const char *damage = is_table ? walker_tree_damage(&t.record, w->meta->last_page) : NULL;
+  if (damage) found(w, page, "table %s: %s", name, damage);
+  if (!is_table || damage) {
+    tell_gap(w, name, (bytes){0}, (bytes){0});
     return;
   }
-  walker_tree_decode(bytes_of_page + node->value_at, &t.record);
-  const char *damage = walker_tree_damage(&t.record, w->meta->last_page);
-  if (damage) {
-    found(w, page, "table %s: %s", name, damage);
-  } else if (t.record.flags & LMDB_TREE_FLAGS) {
+  if (t.record.flags) /* a store with any is refused (db_open.c); rows of ours read the same whatever they say */
     found(w, page, "table %s: has flags that are never used (%#x)", name, t.record.flags);
-  } else {
-    const walker_callbacks *c = w->callbacks;
-    if (c->table && c->table(c->env, name, &t.record)) w->stopped = true;
-    if (!w->stopped) walk_tree(w, &t);
-    return;
-  }
-  tell_gap(w, name, (bytes){0}, (bytes){0});
+  const walker_callbacks *c = w->callbacks;
+  if (c->table && c->table(c->env, name, &t.record)) w->stopped = true;
+  if (!w->stopped) walk_tree(w, &t);
 }
 
 static void tell_row_lost(walk *w, const tree *t, uint64_t page, bytes key) {
@@ -352,7 +369,7 @@ static void tell_lost(walk *w, uint64_t first, uint64_t count) {
 static void compare_free_and_reachable(walk *w) {
   uint64_t run = 0;
   for (uint64_t page = LMDB_METAS; page < w->pages && !w->stopped; page++) {
-    bool reachable = bit_get(w->reachable, page), freed = bit_get(w->freed, page);
+    bool reachable = bit_get(w->reachable, page) || bit_get(w->listing, page), freed = bit_get(w->freed, page);
     if (reachable && freed) found(w, page, "free list: page %llu is free and in use", (unsigned long long)page);
     if (!reachable && !freed) run++;
     else tell_lost(w, page - run, run), run = 0;
@@ -362,11 +379,13 @@ static void compare_free_and_reachable(walk *w) {
   tell_lost(w, w->pages, numbered - min_u64(w->beyond, numbered));
 }
 
-static void walk_trees(walk *w) {
+static void walk_trees(walk *w, bool free_first) {
   tree main = {.name = "main", .role = TREE_MAIN, .record = w->meta->main, .levels = w->levels};
   tree list = {.name = "free", .role = TREE_FREE, .record = w->meta->free, .levels = w->levels};
-  walk_tree(w, &main);
-  if (!w->stopped) walk_tree(w, &list);
+  if (free_first) walk_tree(w, &list);
+  w->believe_free = free_first && w->summary->findings == 0;
+  if (!w->stopped) walk_tree(w, &main);
+  if (!w->stopped && !free_first) walk_tree(w, &list);
   if (!w->stopped) compare_free_and_reachable(w);
 }
 
@@ -379,13 +398,16 @@ int walker_walk(int fd, const walker_metas *metas, unsigned meta, const walker_c
   walk w = {.fd = fd, .meta = &metas->meta[meta], .callbacks = callbacks, .summary = summary};
   w.pages = min_u64(w.meta->last_page + 1, metas->file_bytes / LMDB_PAGE_BYTES);
   w.reachable = calloc(w.pages / 64 + 1, sizeof *w.reachable);
+  w.listing = calloc(w.pages / 64 + 1, sizeof *w.listing);
   w.freed = calloc(w.pages / 64 + 1, sizeof *w.freed);
   w.levels = malloc(2 * WALKER_DEPTH_MAX * LMDB_PAGE_BYTES);
   int err = 0;
-  if (!w.reachable || !w.freed || !w.levels) err = fail(PAGESTORE_ENOMEM, "no memory for the page maps of a walk");
-  else walk_trees(&w);
+  bool is_room = w.reachable && w.listing && w.freed && w.levels;
+  if (!is_room) err = fail(PAGESTORE_ENOMEM, "no memory for the page maps of a walk");
+  else walk_trees(&w, metas->free_first);
   if (!err && w.stopped) err = PAGESTORE_EABORTED;
   free(w.reachable);
+  free(w.listing);
   free(w.freed);
   free(w.levels);
   return err;

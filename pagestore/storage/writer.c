@@ -120,7 +120,8 @@ static int build_guarded(void *env) {
   for (unsigned i = 0; i < PAGE_BLOCKS; i++) {
     const uint8_t *fresh = j->fresh->block[i];
     if (j->fresh->mask >> i & 1) put_block(j->record, i, fresh, block_checksum(fresh, j->key.page, i));
-    else if (l->mask >> i & 1) put_block(j->record, i, log_record_block(l->record[i], l->slot[i]), logged_checksum(j, i));
+    else if (l->mask >> i & 1)
+      put_block(j->record, i, log_record_block(l->record[i], l->slot[i]), logged_checksum(j, i));
     else carry_block(j->record, i, j->row, j->base, j->key.page);
   }
   page_header_seal(j->record);
@@ -261,8 +262,8 @@ static uint16_t due_blocks(const pass *p, const logged_page *logged) {
 }
 
 static bool may_relocate(const pass *p, const logged_page *logged, uint16_t due) {
-  return due != 0 && p->carry_through != UINT64_MAX && p->w->packer != NULL && mask_count(logged->mask) <= RELOCATED_BLOCKS_MAX &&
-         p->w->relocate_blocks >= mask_count(due);
+  return due != 0 && p->carry_through != UINT64_MAX && p->w->packer != NULL &&
+         mask_count(logged->mask) <= RELOCATED_BLOCKS_MAX && p->w->relocate_blocks >= mask_count(due);
 }
 
 /* One page. *stored_change: -1, 0 or 1, what becomes of the pages that a reader finds something of. */

@@ -39,8 +39,9 @@ typedef struct {
   bool as_rows;                 /* nothing to the log: something is about to rely on rows */
 } writer_changes;
 
-/* Writes them at `version`. Memories that `state` does not hold are left out; stored_pages of those it holds are counted
- * up and down. `state` is not sealed. What went to the log is in the packer's blocks, (memory, page, number) ascending. */
+/* Writes them at `version`. Memories that `state` does not hold are left out; stored_pages of those it holds are
+ * counted up and down. `state` is not sealed. What went to the log is in the packer's blocks, (memory, page, number)
+ * ascending. */
 int writer_apply(writer *, const line *, uint64_t version, const writer_changes *, state *);
 
 /* Merges logged blocks of the line's first layer into page records at `version`, the newest durable one: the pages that

@@ -140,38 +140,55 @@ int collect_open(region *r) {
 
 /* ---- dropping --------------------------------------------------------------------------------------------------- */
 
-int blocks_drop(region *r, uint64_t block_first, uint64_t count) {
-  if (count == 0) return PAGESTORE_OK;
-  int status = r->tracker->drop(r, block_first, count);
-  if (status != PAGESTORE_OK) return status;
-  uint64_t end = block_first + count;
-  for (uint64_t b = block_first; b < end; b = align_down(b, PAGE_BLOCKS) + PAGE_BLOCKS) {
+static void note_dropped(region *r, block_run run) {
+  uint64_t end = run.first + run.count;
+  for (uint64_t b = run.first; b < end; b = align_down(b, PAGE_BLOCKS) + PAGE_BLOCKS) {
     uint64_t stop = min_u64(end, align_down(b, PAGE_BLOCKS) + PAGE_BLOCKS);
     uint16_t mask = (uint16_t)((ALL_BLOCKS >> (PAGE_BLOCKS - (stop - b))) << (b % PAGE_BLOCKS));
     region_move(r, b / PAGE_BLOCKS, mask, MOVE_DROP);
   }
-  return PAGESTORE_OK;
+}
+
+static void drop_listed(drops *d) {
+  if (d->count != 0 && d->status == PAGESTORE_OK) d->status = d->r->tracker->drop(d->r, d->runs, d->count);
+  for (unsigned i = 0; i < d->count && d->status == PAGESTORE_OK; i++) note_dropped(d->r, d->runs[i]);
+  d->count = 0;
+}
+
+void drops_add(drops *d, uint64_t block_first, uint64_t count) {
+  block_run *last = d->count != 0 ? &d->runs[d->count - 1] : NULL;
+  if (last != NULL && last->first + last->count == block_first) {
+    last->count += count;
+    return;
+  }
+  if (d->count == DROPS_MAX) drop_listed(d);
+  d->runs[d->count++] = (block_run){ block_first, count };
+}
+
+int drops_end(drops *d) {
+  drop_listed(d);
+  return d->status;
+}
+
+int blocks_drop(region *r, uint64_t block_first, uint64_t count) {
+  drops d;
+  drops_begin(&d, r);
+  drops_add(&d, block_first, count);
+  return drops_end(&d);
 }
 
 int blocks_drop_each(region *r, const pageset *set, uint16_t (*mask_of)(const region *, uint64_t)) {
-  uint64_t run_first = 0, run_count = 0;
-  int status = PAGESTORE_OK;
-  for (uint64_t p = pageset_next(set, 0); p != PAGESET_END && status == 0; p = pageset_next(set, p + 1)) {
+  drops d;
+  drops_begin(&d, r);
+  for (uint64_t p = pageset_next(set, 0); p != PAGESET_END && d.status == 0; p = pageset_next(set, p + 1)) {
     unsigned mask = mask_of(r, p);
-    while (mask != 0 && status == PAGESTORE_OK) {
+    while (mask != 0) {
       unsigned low = (unsigned)__builtin_ctz(mask), length = (unsigned)__builtin_ctz(~(mask >> low));
-      uint64_t first = p * PAGE_BLOCKS + low;
+      drops_add(&d, p * PAGE_BLOCKS + low, length);
       mask &= ~(((1u << length) - 1) << low);
-      if (run_first + run_count == first) {
-        run_count += length;
-        continue;
-      }
-      status = blocks_drop(r, run_first, run_count);
-      run_first = first;
-      run_count = length;
     }
   }
-  return status != PAGESTORE_OK ? status : blocks_drop(r, run_first, run_count);
+  return drops_end(&d);
 }
 
 static void move_all(region *r, const pageset *set) {

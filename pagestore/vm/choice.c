@@ -14,6 +14,7 @@
 #include "vm/tracker.h"
 
 #define SCAN_NS_PER_BLOCK 2.0        /* resident */
+#define SCAN_NS_PER_STRETCH 800.0    /* of pages near each other: a call */
 #define SCAN_NS_PER_DIRTY 1300.0     /* block: the kernel's own write fault */
 #define FAULT_NS_PER_SIGNAL 10000.0  /* signal, ioctl, return: one for a page with one dirty block, else two */
 #define SWITCH_NS_PER_MIB 25000.0    /* resident: the page table is walked and protected */
@@ -79,7 +80,8 @@ int choose_tracker(region *r, pagestore_tracker asked) {
 
 static double cost_ns(const region *r, const tracker *t, dirty_count d) {
   if (t == &tracker_fault) return FAULT_NS_PER_SIGNAL * (double)min_u64(d.blocks, 2 * d.pages);
-  return SCAN_NS_PER_BLOCK * (double)(r->resident.count * PAGE_BLOCKS) + SCAN_NS_PER_DIRTY * (double)d.blocks;
+  return SCAN_NS_PER_BLOCK * (double)(r->resident.count * PAGE_BLOCKS) + SCAN_NS_PER_DIRTY * (double)d.blocks +
+         SCAN_NS_PER_STRETCH * (double)r->choice.stretches;
 }
 
 static double switch_cost_ns(const region *r) {

@@ -73,6 +73,7 @@ static bool fault_read_only(region *r, uint64_t page, uintptr_t address, void *u
   if (!is_complete(r, page) && load_on_fault(r, page) != PAGESTORE_OK && load_zeros(r, page) != PAGESTORE_OK)
     return false;
   if (os_protect(page_at(r, page), PAGE_BYTES, OS_WRITE) != 0) return false;
+  if (!r->tracker->loads_by_protection) count_mappings(r, 2);
   region_move(r, page, ALL_BLOCKS, MOVE_ZERO);
   return true;
 }

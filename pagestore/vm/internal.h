@@ -34,9 +34,12 @@ enum {
   DEMANDED_KEPT = 8,        /* pages of the last faults, which one instruction may need together */
   REPEATS_MAX = 8,          /* of a fault that finds nothing to do, before it is somebody else's */
   METADATA_PAGES_MIN = 64,
+  DROPS_MAX = 32,           /* runs dropped in one call; small, for the stack's sake */
 };
 
 typedef struct { uint16_t present, dirty, writable; } page_blocks;
+
+typedef struct { uint64_t first, count; } block_run;
 
 typedef struct tracker tracker;
 
@@ -73,7 +76,12 @@ struct region {
   struct { uint64_t page[DEMANDED_KEPT]; unsigned next; } demanded;
   unsigned repeats;
   uint64_t clock_hand;
-  struct { bool on; double regret_ns, factor; const char *reason; } choice;  /* choice.c */
+  struct {  /* choice.c */
+    bool on;
+    double regret_ns, factor;
+    uint64_t stretches;  /* that the last scan took one by one */
+    const char *reason;
+  } choice;
 };
 
 static inline uint64_t pages_of(const region *r) { return atomic_load_explicit(&r->pages, memory_order_relaxed); }
@@ -104,9 +112,23 @@ void region_move(region *, uint64_t page, uint16_t blocks, block_move);
 int blocks_reserve(region *, uint64_t pages);  /* metadata for so many; 0 or ENOMEM, nothing changed */
 void blocks_free(region *);
 
-/* Drops a run of blocks in memory and in the books; the failure (EIO) leaves both as they were. */
+/* Runs of blocks to be dropped, neighbours joined: in memory and in the books. A failure (EIO) leaves the books of what
+ * was not yet dropped as they were. What was added is dropped at the latest by drops_end. */
+typedef struct {
+  region *r;
+  unsigned count;
+  int status;
+  block_run runs[DROPS_MAX];
+} drops;
+static inline void drops_begin(drops *d, region *r) {
+  d->r = r;
+  d->count = 0;
+  d->status = PAGESTORE_OK;
+}
+void drops_add(drops *, uint64_t block_first, uint64_t count);
+int drops_end(drops *);
 int blocks_drop(region *, uint64_t block_first, uint64_t count);
-/* The same for the masks of a set's pages, runs joined: `mask` tells which blocks of a page. */
+/* The masks of a set's pages: `mask` tells which blocks of a page. */
 int blocks_drop_each(region *, const pageset *, uint16_t (*mask)(const region *, uint64_t page));
 int blocks_drop_all(region *);   /* and makes the inside accessible again where it was walled */
 

@@ -9,10 +9,12 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -30,6 +32,13 @@
 #endif
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24
+#endif
+
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+#ifndef PIDFD_SELF
+#define PIDFD_SELF (-10000)
 #endif
 
 #ifndef PAGEMAP_SCAN
@@ -50,6 +59,7 @@ struct pm_scan_arg {
 #endif
 
 _Static_assert(sizeof(struct pm_scan_arg) == 96, "the kernel's layout");
+_Static_assert(sizeof(os_range) == sizeof(struct iovec), "os_range is the kernel's struct iovec");
 _Static_assert(sizeof(os_run) == sizeof(struct page_region), "os_run is the kernel's struct page_region");
 
 /* ---- address ranges --------------------------------------------------------------------------------------------- */
@@ -118,6 +128,26 @@ int os_drop(uint8_t *at, uint64_t bytes) {
   /* The host called mlockall(): locked memory is dropped only by the newer advice (Linux 5.18). */
   if (errno == EINVAL && madvise(at, bytes, MADV_DONTNEED_LOCKED) == 0) return 0;
   return errno;
+}
+
+/* Linux 6.14; what came before it knows neither the descriptor nor this advice for oneself. */
+static bool drop_together(const os_range *ranges, unsigned count) {
+  static _Atomic bool is_refused;
+  if (count < 2 || atomic_load_explicit(&is_refused, memory_order_relaxed)) return false;
+  uint64_t bytes = 0;
+  for (unsigned i = 0; i < count; i++) bytes += ranges[i].bytes;
+  long done = syscall(SYS_process_madvise, PIDFD_SELF, ranges, (unsigned long)count, MADV_DONTNEED, 0ul);
+  if (done < 0 && (errno == ENOSYS || errno == EBADF || errno == EPERM))
+    atomic_store_explicit(&is_refused, true, memory_order_relaxed);
+  return done >= 0 && (uint64_t)done == bytes;
+}
+
+/* What one call did not do, or not wholly, is done one by one: dropping twice does no harm. */
+int os_drop_each(const os_range *ranges, unsigned count) {
+  if (drop_together(ranges, count)) return 0;
+  int error = 0;
+  for (unsigned i = 0; i < count && error == 0; i++) error = os_drop(ranges[i].at, ranges[i].bytes);
+  return error;
 }
 
 /* ---- descriptors ------------------------------------------------------------------------------------------------ */

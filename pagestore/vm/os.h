@@ -26,6 +26,9 @@ int os_unify(uint8_t *at, uint64_t bytes);
 void os_release(uint8_t *base, uint64_t bytes);
 int os_protect(uint8_t *at, uint64_t bytes, os_access);
 int os_drop(uint8_t *at, uint64_t bytes); /* contents go: absent under userfaultfd, else zeros */
+/* The same for several ranges, where the kernel can in one call: other processors then hear of it once. */
+typedef struct { uint8_t *at; uint64_t bytes; } os_range; /* the kernel's struct iovec */
+int os_drop_each(const os_range *, unsigned count);
 
 /* ---- userfaultfd: missing and protected pages raise SIGBUS ------------------------------------------------------ */
 

@@ -261,19 +261,26 @@ static uint16_t rollback_mask(const region *r, uint64_t page) {
   return r->blocks[page].dirty | r->blocks[page].writable;
 }
 
-static int mend_page(region *r, uint64_t page) {
-  if ((is_broken(r, page) || r->read_only) && !r->tracker->loads_by_protection) {
+/* Broken, or zeroed where only reading is allowed: protected otherwise than its neighbours. */
+static int mend_page(drops *d, uint64_t page) {
+  region *r = d->r;
+  bool is_apart = pageset_has(&r->broken, page) && !r->tracker->loads_by_protection &&
+                  (is_broken(r, page) || r->read_only);
+  if (is_apart) {
     if (os_protect(page_at(r, page), PAGE_BYTES, inside_access(r)) != 0) return PAGESTORE_EIO;
     count_mappings(r, -2);
   }
-  return blocks_drop(r, page * PAGE_BLOCKS, PAGE_BLOCKS);
+  drops_add(d, page * PAGE_BLOCKS, PAGE_BLOCKS);
+  return d->status;
 }
 
 static int mend_broken(region *r) {
+  drops d;
   int status = PAGESTORE_OK;
+  drops_begin(&d, r);
   for (uint64_t p = pageset_next(&r->broken, 0); p != PAGESET_END && status == 0; p = pageset_next(&r->broken, p + 1))
-    status = mend_page(r, p);
-  return status;
+    status = mend_page(&d, p);
+  return status != PAGESTORE_OK ? status : drops_end(&d);
 }
 
 void region_rollback(region *r) {
@@ -293,10 +300,27 @@ void region_rollback(region *r) {
 
 /* ---- dropping, loading ------------------------------------------------------------------------------------------ */
 
-void region_forget(region *r, uint64_t page) {
-  if (page >= pages_of(r) || r->walled) return;
-  bool is_known = r->blocks[page].present != 0 || pageset_has(&r->dirty, page) || pageset_has(&r->broken, page);
-  if (is_known && mend_page(r, page) != PAGESTORE_OK) doom(r, page);
+static bool is_known(const region *r, uint64_t page) {
+  if (page >= pages_of(r)) return false;
+  return r->blocks[page].present != 0 || pageset_has(&r->dirty, page) || pageset_has(&r->broken, page);
+}
+
+/* From the first to the last of them: a call for each run would cost more than loading what lies between again. */
+static int forget_blocks(drops *d, region_blocks b) {
+  if (pageset_has(&d->r->broken, b.page) || d->r->tracker->loads_by_protection) return mend_page(d, b.page);
+  uint64_t low = (uint64_t)__builtin_ctz(b.blocks), high = 31 - (uint64_t)__builtin_clz(b.blocks);
+  drops_add(d, b.page * PAGE_BLOCKS + low, high - low + 1);
+  return d->status;
+}
+
+void region_forget(region *r, const region_blocks *changed, unsigned count) {
+  drops d;
+  int status = PAGESTORE_OK;
+  drops_begin(&d, r);
+  for (unsigned i = 0; i < count && status == PAGESTORE_OK && !r->walled; i++)
+    if (changed[i].blocks != 0 && is_known(r, changed[i].page)) status = forget_blocks(&d, changed[i]);
+  if (status == PAGESTORE_OK) status = drops_end(&d);
+  if (status != PAGESTORE_OK) doom(r, changed[0].page);
 }
 
 void region_forget_all(region *r) {

@@ -105,9 +105,10 @@ void region_mark(region *, uint64_t page, uint16_t blocks);
 void region_clean(region *);
 void region_rollback(region *);
 
-/* Pages whose committed bytes changed under the region (restore, advance, undo of those): dropped, so the
- * next touch loads. */
-void region_forget(region *, uint64_t page);
+/* Blocks whose committed bytes changed under the region (restore, advance, undo of those): dropped, so the
+ * next touch loads. A page may come more than once. */
+typedef struct { uint64_t page; uint16_t blocks; } region_blocks;
+void region_forget(region *, const region_blocks *, unsigned count);
 void region_forget_all(region *);
 
 /* ---- loading ---------------------------------------------------------------------------------------------------- */

@@ -36,7 +36,7 @@ struct tracker {
   /* all writes so far are in the books; EIO as region_collect */
   int (*collect)(region *);
   uint16_t (*unseen)(region *, uint64_t page);             /* written, not yet in the books. NULL: none ever */
-  int (*drop)(region *, uint64_t block_first, uint64_t count);
+  int (*drop)(region *, const block_run *, unsigned count);  /* DROPS_MAX at most */
   int64_t (*mappings)(const region *);                     /* as the books have it. NULL: two */
 };
 
@@ -51,7 +51,7 @@ int userfault_detach(region *);
 int userfault_load_begin(region *, uint64_t first, uint64_t count);
 void userfault_load_end(region *, uint64_t first, uint64_t count);
 int userfault_load_page(region *, uint64_t page, const uint8_t *bytes, bool write_protect);
-int userfault_drop(region *, uint64_t block_first, uint64_t count);
+int userfault_drop(region *, const block_run *, unsigned count);
 int userfault_protect_present(region *);  /* every present block, after a change of tracker */
 
 #endif

@@ -173,7 +173,7 @@ static int mprotect_shut(region *r, uint64_t first, uint64_t count) {
   return status;
 }
 
-static int mprotect_drop(region *r, uint64_t block_first, uint64_t count) {
+static int drop_run(region *r, uint64_t block_first, uint64_t count) {
   ASSERT(block_first % PAGE_BLOCKS == 0 && count % PAGE_BLOCKS == 0);
   uint64_t end = block_first + count;
   int64_t before = edges(r, block_first, end);
@@ -181,6 +181,12 @@ static int mprotect_drop(region *r, uint64_t block_first, uint64_t count) {
   if (status != PAGESTORE_OK) return status;
   count_mappings(r, outer_edges(r, block_first, end, OS_NONE) - before);
   return os_drop(block_at(r, block_first), count * BLOCK_BYTES) == 0 ? PAGESTORE_OK : PAGESTORE_EIO;
+}
+
+static int mprotect_drop(region *r, const block_run *runs, unsigned count) {
+  int status = PAGESTORE_OK;
+  for (unsigned i = 0; i < count && status == PAGESTORE_OK; i++) status = drop_run(r, runs[i].first, runs[i].count);
+  return status;
 }
 
 const tracker tracker_mprotect = {

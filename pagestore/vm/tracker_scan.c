@@ -7,7 +7,11 @@
 #include "vm/tracker.h"
 
 /* Small, for the stack's sake; a full buffer ends the scan early and costs one more call, 1 us for 32 runs. */
-enum { RUNS_MAX = 32, DENSE_PAGES_MIN = 32 /* a run that gains more than its call costs */ };
+enum {
+  RUNS_MAX = 32,
+  DENSE_PAGES_MIN = 32,  /* a run that gains more than its call costs */
+  GAP_PAGES_MIN = 32,    /* likewise absent pages left out: their page tables may be there, from before a trim */
+};
 
 static int scan_attach(region *r) { return userfault_attach(r, OS_UFFD_ASYNC, true); }
 
@@ -48,6 +52,7 @@ static void suspect_all(region *r, uint64_t page) {
 }
 
 static int scan_pages(region *r, uint64_t first, uint64_t page_end, os_scan_kind kind) {
+  r->choice.stretches++;
   uint8_t *at = page_at(r, first), *end = page_at(r, page_end);
   while (at < end) {
     os_run runs[RUNS_MAX];
@@ -69,19 +74,21 @@ static uint64_t complete_end(const region *r, uint64_t page) {
   return page;
 }
 
-/* Where the sparse stretch that begins here ends: at the next long run of complete pages, or behind the last page. */
+/* Where the sparse stretch that begins here ends: at the next long run of complete pages, or before a long gap. */
 static uint64_t sparse_end(const region *r, uint64_t page) {
-  while (page != PAGESET_END) {
+  for (;;) {
     uint64_t end = complete_end(r, page);
     if (end - page >= DENSE_PAGES_MIN) return page;
-    page = pageset_next(&r->resident, max_u64(end, page + 1));
+    end = max_u64(end, page + 1);
+    page = pageset_next(&r->resident, end);
+    if (page == PAGESET_END || page - end >= GAP_PAGES_MIN) return end;
   }
-  return pages_of(r);
 }
 
 static int scan_collect(region *r) {
   int status = PAGESTORE_OK;
   uint64_t page = pageset_next(&r->resident, 0);
+  r->choice.stretches = 0;
   while (page != PAGESET_END && status == PAGESTORE_OK) {
     uint64_t sparse = sparse_end(r, page), end = complete_end(r, sparse);
     if (page < sparse) status = scan_pages(r, page, sparse, OS_SCAN_PROTECT);

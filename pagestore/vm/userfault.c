@@ -60,8 +60,11 @@ int userfault_load_page(region *r, uint64_t page, const uint8_t *bytes, bool wri
   return PAGESTORE_OK;
 }
 
-int userfault_drop(region *r, uint64_t block_first, uint64_t count) {
-  return os_drop(block_at(r, block_first), count * BLOCK_BYTES) == 0 ? PAGESTORE_OK : PAGESTORE_EIO;
+int userfault_drop(region *r, const block_run *runs, unsigned count) {
+  os_range ranges[DROPS_MAX];
+  ASSERT(count <= DROPS_MAX);
+  for (unsigned i = 0; i < count; i++) ranges[i] = (os_range){block_at(r, runs[i].first), runs[i].count * BLOCK_BYTES};
+  return os_drop_each(ranges, count) == 0 ? PAGESTORE_OK : PAGESTORE_EIO;
 }
 
 /* Present blocks only: protecting absent ones would leave markers all over the page table, or not work at all. */

@@ -4,6 +4,13 @@
  *
  * What the calls do is told in stable.h; here it is instructions. Addresses are 64 bits wide until the access, where
  * they become what the memory's index type wants: the checks have shown by then that nothing is lost.
+ *
+ * Canisters ask for a few bytes at a time, so the lengths of the number types come first: one or two loads and stores,
+ * whose own bounds are the check. Any other length is checked on both sides before the first byte, then moved eight
+ * bytes at a time, the last ones once more where it is no multiple: the two memories cannot overlap.
+ *
+ * Always true: a call that goes out of bounds has written nothing. Of 16 bytes the upper half is moved first, which is
+ * inside only if the lower one is.
  */
 #include "native.h"
 
@@ -20,35 +27,30 @@ typedef struct {
   bool bulk;
 } shim;
 
+/* Parameters and the one local of the copying functions. */
+enum { TO, FROM, LENGTH, SIZE_BYTES };
+
 /* Functions, in the order of the table below. */
-enum { SIZE64, GROW64, READ64, WRITE64, SIZE32, GROW32, READ32, WRITE32, CHECK, REQUIRE32, FUNCTIONS };
+enum { SIZE64, GROW64, READ64, WRITE64, SIZE32, GROW32, READ32, WRITE32, READ_ANY, WRITE_ANY, REQUIRE32, FUNCTIONS };
+enum { EXPORTED = READ_ANY };
 static const struct {
   const char *name;
   uint8_t type;
 } functions[FUNCTIONS] = {
-    {"stable64_size", 0},
-    {"stable64_grow", 1},
-    {"stable64_read", 2},
-    {"stable64_write", 2},
-    {"stable_size", 3},
-    {"stable_grow", 4},
-    {"stable_read", 5},
-    {"stable_write", 5},
-    {NULL, 2},
-    {NULL, 6},
+    {"stable64_size", 0}, {"stable64_grow", 1}, {"stable64_read", 2}, {"stable64_write", 2},
+    {"stable_size", 3},   {"stable_grow", 4},   {"stable_read", 5},   {"stable_write", 5},
+    {NULL, 2},            {NULL, 2},            {NULL, 6},
 };
 
 /* ---- instructions ---------------------------------------------------------------------------- */
 
 enum {
   UNREACHABLE = 0x00,
-  BLOCK = 0x02,
   LOOP = 0x03,
   IF = 0x04,
   ELSE = 0x05,
   END = 0x0b,
   BR = 0x0c,
-  BR_IF = 0x0d,
   RETURN = 0x0f,
   CALL = 0x10,
   GET = 0x20,
@@ -60,20 +62,25 @@ enum {
   CONST64 = 0x42,
   EQZ32 = 0x45,
   EQZ64 = 0x50,
+  EQ64 = 0x51,
   LT64_U = 0x54,
   GT64_U = 0x56,
   GE64_U = 0x5a,
   OR32 = 0x72,
   ADD64 = 0x7c,
   SUB64 = 0x7d,
+  OR64 = 0x84,
   SHL64 = 0x86,
+  SHR64_U = 0x88,
   WRAP = 0xa7,
   EXTEND_S = 0xac,
   EXTEND_U = 0xad,
   LOAD64 = 0x29,
   LOAD8_64 = 0x31,
+  LOAD32_64 = 0x35,
   STORE64 = 0x37,
   STORE8_64 = 0x3c,
+  STORE32_64 = 0x3e,
   NOTHING = 0x40,
   I32 = 0x7f,
   I64 = 0x7e
@@ -89,60 +96,86 @@ static void put_pages(shim *s, uint8_t memory) {
   if (s->bits[memory] == 32) put_byte(&s->code, EXTEND_U);
 }
 
-static void put_address(shim *s, uint8_t local, uint8_t memory) {
+/* The address in a local, or so many bytes of the end of the range that begins there. */
+static void put_address(shim *s, uint8_t local, uint8_t memory, uint8_t from_end) {
   PUT(&s->code, GET, local);
+  if (from_end) {
+    PUT(&s->code, GET, LENGTH, ADD64);
+    constant(&s->code, from_end);
+    put_byte(&s->code, SUB64);
+  }
   if (s->bits[memory] == 32) put_byte(&s->code, WRAP);
 }
 
 /* An access to memory 1 names it: bit 6 of the alignment. */
-static void put_access(shim *s, uint8_t opcode, uint8_t align, uint8_t memory) {
-  if (memory == HEAP) PUT(&s->code, opcode, align, 0);
-  else PUT(&s->code, opcode, align | 0x40, memory, 0);
+static void put_access(shim *s, uint8_t opcode, uint8_t memory, uint8_t offset) {
+  if (memory == HEAP) PUT(&s->code, opcode, 0, offset);
+  else PUT(&s->code, opcode, 0x40, memory, offset);
 }
 
-/* while (length >= step) { store(to, load(from)); to += step; from += step; length -= step; } */
-static void put_loop(shim *s, uint8_t to_memory, uint8_t to, uint8_t from, uint8_t step) {
-  bytes *b = &s->code;
-  const uint8_t length = 2;
-  uint8_t wide = step == 8, from_memory = to_memory == HEAP ? STABLE : HEAP;
-  const uint8_t moved[] = {to, from};
-  PUT(b, BLOCK, NOTHING, LOOP, NOTHING, GET, length);
-  constant(b, step);
-  PUT(b, LT64_U, BR_IF, 1);
-  put_address(s, to, to_memory);
-  put_address(s, from, from_memory);
-  put_access(s, wide ? LOAD64 : LOAD8_64, 0, from_memory);
-  put_access(s, wide ? STORE64 : STORE8_64, 0, to_memory);
-  for (unsigned i = 0; i < sizeof moved; i++) {
-    PUT(b, GET, moved[i]);
-    constant(b, step);
-    PUT(b, ADD64, SET, moved[i]);
-  }
-  PUT(b, GET, length);
-  constant(b, step);
-  PUT(b, SUB64, SET, length, BR, 0, END, END);
-}
-
-static void put_bulk(shim *s, uint8_t to_memory, uint8_t to, uint8_t from) {
-  bytes *b = &s->code;
+/* 1, 4 or 8 bytes at an offset from where the range begins, or that lie `from_end` bytes in front of its end. */
+static void put_move(shim *s, uint8_t to_memory, uint8_t bytes_each, uint8_t offset, uint8_t from_end) {
   uint8_t from_memory = to_memory == HEAP ? STABLE : HEAP;
-  PUT(b, GET, 2);
-  constant(b, BULK_BYTES_MIN);
-  PUT(b, GE64_U, IF, NOTHING);
-  put_address(s, to, to_memory);
-  put_address(s, from, from_memory);
-  put_address(s, 2, s->bits[HEAP] == 32 ? HEAP : STABLE); /* the length is as wide as the narrower one */
-  PUT(b, 0xfc, 0x0a, to_memory, from_memory, RETURN, END);
+  uint8_t load = bytes_each == 8 ? LOAD64 : bytes_each == 4 ? LOAD32_64 : LOAD8_64;
+  uint8_t store = bytes_each == 8 ? STORE64 : bytes_each == 4 ? STORE32_64 : STORE8_64;
+  put_address(s, TO, to_memory, from_end);
+  put_address(s, FROM, from_memory, from_end);
+  put_access(s, load, from_memory, offset);
+  put_access(s, store, to_memory, offset);
+}
+
+/* if (length compares so) { */
+static void put_if_length(shim *s, uint8_t compare, int64_t than) {
+  PUT(&s->code, GET, LENGTH);
+  constant(&s->code, than);
+  PUT(&s->code, compare, IF, NOTHING);
+}
+
+static void put_step(shim *s, uint8_t local, uint8_t operation) {
+  PUT(&s->code, GET, local);
+  constant(&s->code, 8);
+  PUT(&s->code, operation, SET, local);
+}
+
+/* while (length > 8) { move 8; to += 8; from += 8; length -= 8; } */
+static void put_loop(shim *s, uint8_t to_memory) {
+  PUT(&s->code, LOOP, NOTHING);
+  put_if_length(s, GT64_U, 8);
+  put_move(s, to_memory, 8, 0, 0);
+  put_step(s, TO, ADD64);
+  put_step(s, FROM, ADD64);
+  put_step(s, LENGTH, SUB64);
+  PUT(&s->code, BR, 1, END, END);
+}
+
+static void put_bulk(shim *s, uint8_t to_memory) {
+  uint8_t from_memory = to_memory == HEAP ? STABLE : HEAP;
+  put_if_length(s, GE64_U, BULK_BYTES_MIN);
+  put_address(s, TO, to_memory, 0);
+  put_address(s, FROM, from_memory, 0);
+  put_address(s, LENGTH, s->bits[HEAP] == 32 ? HEAP : STABLE, 0); /* the length is as wide as the narrower one */
+  PUT(&s->code, 0xfc, 0x0a, to_memory, from_memory, RETURN, END);
 }
 
 /* ---- functions ------------------------------------------------------------------------------- */
 
-/* (offset, length, pages): traps unless the range lies inside. */
-static void put_check(shim *s) {
+/* Traps where an address has more bits than its memory's index type. */
+static void put_fits_index(shim *s, const uint8_t *address) {
+  if (s->bits[HEAP] == 64 && s->bits[STABLE] == 64) return;
+  uint8_t first = s->bits[HEAP] == 32 ? HEAP : STABLE;
+  PUT(&s->code, GET, address[first]);
+  if (s->bits[HEAP] == s->bits[STABLE]) PUT(&s->code, GET, address[STABLE], OR64);
+  constant(&s->code, 32);
+  PUT(&s->code, SHR64_U, WRAP, IF, NOTHING, UNREACHABLE, END);
+}
+
+/* Traps unless the range lies inside the memory; its size is shifted into bytes, which cannot wrap. */
+static void put_inside(shim *s, uint8_t address, uint8_t memory) {
   bytes *b = &s->code;
-  PUT(b, GET, 2);
+  put_pages(s, memory);
   constant(b, 16);
-  PUT(b, SHL64, TEE, 2, GET, 0, LT64_U, GET, 1, GET, 2, GET, 0, SUB64, GT64_U, OR32, IF, NOTHING, UNREACHABLE, END);
+  PUT(b, SHL64, TEE, SIZE_BYTES, GET, LENGTH, LT64_U, GET, address, GET, SIZE_BYTES, GET, LENGTH, SUB64, GT64_U, OR32);
+  PUT(b, IF, NOTHING, UNREACHABLE, END);
 }
 
 /* Traps where the stable memory is too large for the 32-bit calls. */
@@ -175,17 +208,39 @@ static void put_grow32(shim *s) {
 }
 
 /* read: (to in the heap, offset, length); write: (offset, from in the heap, length). */
-static void put_copy(shim *s, uint8_t to_memory) {
+static void put_copy(shim *s, uint8_t to_memory, uint8_t any) {
+  static const uint8_t lengths[] = {8, 16, 4, 1};
+  const uint8_t address[] = {to_memory == HEAP ? TO : FROM, to_memory == HEAP ? FROM : TO};
+  for (unsigned i = 0; i < sizeof lengths; i++) {
+    put_if_length(s, EQ64, lengths[i]);
+    put_fits_index(s, address);
+    if (lengths[i] == 16) put_move(s, to_memory, 8, 8, 0);
+    put_move(s, to_memory, lengths[i] == 16 ? 8 : lengths[i], 0, 0);
+    PUT(&s->code, RETURN, END);
+  }
+  PUT(&s->code, GET, TO, GET, FROM, GET, LENGTH, CALL, any);
+}
+
+/* The same of any length, with its check. */
+static void put_copy_any(shim *s, uint8_t to_memory) {
   bytes *b = &s->code;
-  uint8_t to = 0, from = 1, offset = to_memory == STABLE ? to : from, address = to_memory == STABLE ? from : to;
-  PUT(b, GET, 2, EQZ64, IF, NOTHING, RETURN, END, GET, offset, GET, 2);
-  put_pages(s, STABLE);
-  PUT(b, CALL, CHECK, GET, address, GET, 2);
-  put_pages(s, HEAP);
-  PUT(b, CALL, CHECK);
-  if (s->bulk) put_bulk(s, to_memory, to, from);
-  put_loop(s, to_memory, to, from, 8);
-  put_loop(s, to_memory, to, from, 1);
+  PUT(b, GET, LENGTH, EQZ64, IF, NOTHING, RETURN, END);
+  put_inside(s, to_memory == HEAP ? FROM : TO, STABLE);
+  put_inside(s, to_memory == HEAP ? TO : FROM, HEAP);
+  if (s->bulk) put_bulk(s, to_memory);
+  put_if_length(s, GE64_U, 8);
+  put_loop(s, to_memory);
+  put_move(s, to_memory, 8, 0, 8);
+  PUT(b, RETURN, END);
+  put_if_length(s, GE64_U, 4);
+  put_move(s, to_memory, 4, 0, 0);
+  put_move(s, to_memory, 4, 0, 4);
+  PUT(b, RETURN, END);
+  put_move(s, to_memory, 1, 0, 0);
+  put_if_length(s, GE64_U, 2);
+  put_move(s, to_memory, 1, 0, 2);
+  put_move(s, to_memory, 1, 0, 1);
+  put_byte(b, END);
 }
 
 static void put_copy32(shim *s, uint8_t wide) {
@@ -194,12 +249,13 @@ static void put_copy32(shim *s, uint8_t wide) {
 }
 
 static void put_function(shim *s, unsigned which) {
-  put_byte(&s->code, 0); /* no locals */
+  if (which == READ_ANY || which == WRITE_ANY) PUT(&s->code, 1, 1, I64); /* SIZE_BYTES */
+  else put_byte(&s->code, 0);
   switch (which) {
   case SIZE64: put_pages(s, STABLE); break;
   case GROW64: put_grow64(s); break;
-  case READ64: put_copy(s, HEAP); break;
-  case WRITE64: put_copy(s, STABLE); break;
+  case READ64: put_copy(s, HEAP, READ_ANY); break;
+  case WRITE64: put_copy(s, STABLE, WRITE_ANY); break;
   case SIZE32:
     PUT(&s->code, CALL, REQUIRE32);
     put_pages(s, STABLE);
@@ -208,7 +264,8 @@ static void put_function(shim *s, unsigned which) {
   case GROW32: put_grow32(s); break;
   case READ32: put_copy32(s, READ64); break;
   case WRITE32: put_copy32(s, WRITE64); break;
-  case CHECK: put_check(s); break;
+  case READ_ANY: put_copy_any(s, HEAP); break;
+  case WRITE_ANY: put_copy_any(s, STABLE); break;
   case REQUIRE32: put_require32(s); break;
   }
   put_byte(&s->code, END);
@@ -248,8 +305,8 @@ static void put_memories(bytes *out, const pagestore_module *m, const pagestore_
 
 static void put_exports(bytes *out, bool memories) {
   bytes b = {0};
-  put_byte(&b, memories ? CHECK + 2 : CHECK);
-  for (uint8_t i = 0; i < CHECK; i++) {
+  put_byte(&b, memories ? EXPORTED + 2 : EXPORTED);
+  for (uint8_t i = 0; i < EXPORTED; i++) {
     put_name(&b, functions[i].name);
     PUT(&b, PAGESTORE_WASM_FUNCTION, i);
   }

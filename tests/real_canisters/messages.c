@@ -8,6 +8,13 @@ static const canister canisters[] = {
     {.name = "variables", .is64 = true, .keeps_heap = true},
     {.name = "region", .is64 = true, .keeps_heap = true},
     {.name = "map"},
+    {.name = "records"},
+    {.name = "structures"},
+    {.name = "timers", .is64 = true, .keeps_heap = true},
+    {.name = "classes", .is64 = true, .keeps_heap = true},
+    {.name = "classic_timers"},
+    {.name = "classic_classes"},
+    {.name = "classic_raw"},
     {.name = "ledger", .is_raw = true},
 };
 
@@ -94,6 +101,7 @@ static void region(message *m, uint64_t r) {
   else put_text(m, r, (r >> 20) % 700);
 }
 
+/* Words by number, by name of the method alike in all that have no messages of their own. */
 static void map(message *m, uint64_t r) {
   unsigned kind = r % 16;
   uint64_t key = (r >> 8) % 400;
@@ -127,8 +135,8 @@ void message_make(const canister *c, uint64_t number, message *m) {
   *m = (message){.number = number};
   if (strcmp(c->name, "variables") == 0) variables(m, r);
   else if (strcmp(c->name, "region") == 0) region(m, r);
-  else if (strcmp(c->name, "map") == 0) map(m, r);
-  else ledger(m, r);
+  else if (strcmp(c->name, "ledger") == 0) ledger(m, r);
+  else map(m, r);
 }
 
 bool message_asks(const message *m) {

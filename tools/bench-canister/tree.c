@@ -36,11 +36,6 @@ typedef struct {
   uint64_t children[ENTRIES_MAX + 1];
 } node;
 
-static u128 get(uint64_t at) {
-  u128 value;
-  store_read(at, &value, sizeof value);
-  return value;
-}
 static void set(uint64_t at, u128 value) { store_write(at, &value, sizeof value); }
 
 static int compare(u128 a, u128 b) {
@@ -54,20 +49,20 @@ static void load(node *n, uint64_t at) {
   n->at = at;
   n->count = store_u64(at + COUNT_AT);
   n->is_leaf = store_u64(at + LEAF_AT);
-  for (uint64_t i = 0; i < n->count; i++) n->keys[i] = get(at + KEYS_AT + 16 * i);
-  for (uint64_t i = 0; i <= n->count && !n->is_leaf; i++) n->children[i] = store_u64(at + CHILDREN_AT + 8 * i);
+  for (uint64_t i = 0; i < n->count; i++) store_read(at + KEYS_AT + 16 * i, &n->keys[i], 16);
+  for (uint64_t i = 0; i <= n->count && !n->is_leaf; i++) store_read(at + CHILDREN_AT + 8 * i, &n->children[i], 8);
 }
 
 static void load_values(node *n) {
-  for (uint64_t i = 0; i < n->count; i++) n->values[i] = get(n->at + VALUES_AT + 16 * i);
+  for (uint64_t i = 0; i < n->count; i++) store_read(n->at + VALUES_AT + 16 * i, &n->values[i], 16);
 }
 
 static void save(const node *n) {
   store_set_u64(n->at + COUNT_AT, n->count);
   store_set_u64(n->at + LEAF_AT, n->is_leaf);
-  for (uint64_t i = 0; i < n->count; i++) set(n->at + KEYS_AT + 16 * i, n->keys[i]);
-  for (uint64_t i = 0; i < n->count; i++) set(n->at + VALUES_AT + 16 * i, n->values[i]);
-  for (uint64_t i = 0; i <= n->count && !n->is_leaf; i++) store_set_u64(n->at + CHILDREN_AT + 8 * i, n->children[i]);
+  for (uint64_t i = 0; i < n->count; i++) store_write(n->at + KEYS_AT + 16 * i, &n->keys[i], 16);
+  for (uint64_t i = 0; i < n->count; i++) store_write(n->at + VALUES_AT + 16 * i, &n->values[i], 16);
+  for (uint64_t i = 0; i <= n->count && !n->is_leaf; i++) store_write(n->at + CHILDREN_AT + 8 * i, &n->children[i], 8);
 }
 
 static void make(node *n, uint64_t is_leaf) {
@@ -130,23 +125,28 @@ static void load_root_with_room(node *n) {
 }
 
 static void insert(u128 key, u128 value) {
-  node n, child;
-  for (load_root_with_room(&n);;) {
-    uint64_t at = place_of(&n, key);
-    if (at < n.count && compare(n.keys[at], key) == 0) {
-      set(n.at + VALUES_AT + 16 * at, value);
+  node two[2], *n = &two[0], *child = &two[1];
+  for (load_root_with_room(n);;) {
+    uint64_t at = place_of(n, key);
+    if (at < n->count && compare(n->keys[at], key) == 0) {
+      set(n->at + VALUES_AT + 16 * at, value);
       return;
     }
-    if (n.is_leaf) {
-      load_values(&n);
-      put_at(&n, at, key, value);
-      save(&n);
+    if (n->is_leaf) {
+      load_values(n);
+      put_at(n, at, key, value);
+      save(n);
       store_set_u64(ENTRIES, store_u64(ENTRIES) + 1);
       return;
     }
-    load(&child, n.children[at]);
-    if (child.count == ENTRIES_MAX) split(&n, at, &child); /* its middle entry is at `at` now: look again here */
-    else n = child;
+    load(child, n->children[at]);
+    if (child->count == ENTRIES_MAX) {
+      split(n, at, child); /* its middle entry is at `at` now: look again here */
+      continue;
+    }
+    node *parent = n;
+    n = child;
+    child = parent;
   }
 }
 

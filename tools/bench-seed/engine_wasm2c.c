@@ -1,7 +1,7 @@
 /* engine_wasm2c.c - the canister translated by wasm2c, and the stable-memory calls in C.
  *
- * hostcall and native run the same translated module: the calls go to functions of this file, which serve them as
- * hostcall.h does, or only check both ranges and copy between two base addresses.
+ * hostcall, tuned and native run the same translated module: the calls go to functions of this file, which serve them
+ * as hostcall.h does, or only check both ranges and move the bytes between two base addresses.
  * Owner: a guest owns its instance handle. Thread: one. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +23,7 @@ struct Z_bench_instance_t {
 };
 struct Z_ic0_instance_t {
   hostcall calls; /* native: memories and sizes only */
-  bool native;
+  way how;
 };
 
 typedef struct {
@@ -49,7 +49,9 @@ u64 Z_ic0Z_stable64_grow(struct Z_ic0_instance_t *ic0, u64 pages) { return (u64)
 
 /* The heap does not grow: see seed.h. */
 static void served(struct Z_ic0_instance_t *ic0, u64 offset, u64 address, u64 bytes, touch wanted) {
-  if (!hostcall_copy(&ic0->calls, offset, address, bytes, wanted)) wasm_rt_trap(WASM_RT_TRAP_OOB);
+  bool done = ic0->how == TUNED ? hostcall_copy(&ic0->calls, offset, address, bytes, wanted, hostcall_move)
+                                : hostcall_copy(&ic0->calls, offset, address, bytes, wanted, hostcall_memcpy);
+  if (!done) wasm_rt_trap(WASM_RT_TRAP_OOB);
 }
 
 static bool in_bounds(const hostcall *h, u64 offset, u64 address, u64 bytes) {
@@ -58,15 +60,15 @@ static bool in_bounds(const hostcall *h, u64 offset, u64 address, u64 bytes) {
 
 void Z_ic0Z_stable64_read(struct Z_ic0_instance_t *ic0, u64 to, u64 offset, u64 bytes) {
   const hostcall *h = &ic0->calls;
-  if (!ic0->native) served(ic0, offset, to, bytes, READABLE);
-  else if (in_bounds(h, offset, to, bytes)) memcpy(h->heap_base + to, h->stable_base + offset, bytes);
+  if (ic0->how != NATIVE) served(ic0, offset, to, bytes, READABLE);
+  else if (in_bounds(h, offset, to, bytes)) hostcall_move(h->heap_base + to, h->stable_base + offset, bytes);
   else wasm_rt_trap(WASM_RT_TRAP_OOB);
 }
 
 void Z_ic0Z_stable64_write(struct Z_ic0_instance_t *ic0, u64 offset, u64 from, u64 bytes) {
   const hostcall *h = &ic0->calls;
-  if (!ic0->native) served(ic0, offset, from, bytes, WRITABLE);
-  else if (in_bounds(h, offset, from, bytes)) memcpy(h->stable_base + offset, h->heap_base + from, bytes);
+  if (ic0->how != NATIVE) served(ic0, offset, from, bytes, WRITABLE);
+  else if (in_bounds(h, offset, from, bytes)) hostcall_move(h->stable_base + offset, h->heap_base + from, bytes);
   else wasm_rt_trap(WASM_RT_TRAP_OOB);
 }
 
@@ -92,7 +94,7 @@ static void plain_memory(wasm_rt_memory_t *memory) {
 static int bind_memories(guest *g) {
   pagestore_memory_options heap = {.size = sizeof heap, .pages = HEAP_PAGES, .max_pages = HEAP_PAGES_MAX};
   pagestore_memory_options stable = {.size = sizeof stable, .flags = PAGESTORE_MEMORY64, .max_pages = 8192000};
-  if (g->how == HOSTCALL) stable.flags |= PAGESTORE_EXPLICIT;
+  if (g->how != NATIVE) stable.flags |= PAGESTORE_EXPLICIT;
   if (g->how == HEAP) {
     plain_memory(&g->env.memory);
     return 0;
@@ -109,7 +111,7 @@ static int bind_memories(guest *g) {
   g->ic0.calls.heap_base = pagestore_memory_base(g->ic0.calls.heap);
   g->ic0.calls.heap_bytes = HEAP_PAGES * PAGESTORE_PAGE;
   g->ic0.calls.stable_base = pagestore_memory_base(g->ic0.calls.stable);
-  g->ic0.native = g->how == NATIVE;
+  g->ic0.how = g->how;
   return 0;
 }
 

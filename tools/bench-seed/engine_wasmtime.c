@@ -1,14 +1,15 @@
 /* engine_wasmtime.c - the canister run by Wasmtime: two engines, one plain for `heap`, one of pagestore/wasmtime.h.
  *
- * The memories are defined by a module of their own, which the canister imports them from: for native the shim, whose
- * code serves the calls; for hostcall and direct one without code. The host's functions are unchecked ones, the
- * cheapest that the C API has.
+ * The memories are defined by a module of their own, which the canister imports them from: for hostcall, tuned and
+ * direct one without code; for native the shim, whose code serves the calls: canister and shim are what `pagestore wasm
+ * native` writes. The host's functions are unchecked ones, the cheapest that the C API has.
  * Owner: a guest owns its instance handle; modules are compiled once. Thread: one. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PAGESTORE_WASMTIME_IMPLEMENTATION
+#include <pagestore/module.h>
 #include <pagestore/wasmtime.h>
 
 #include "hostcall.h"
@@ -21,7 +22,6 @@
 EMBED(plain_wasm, BENCH_WASM "/bench_plain.wasm");
 EMBED(calls_wasm, BENCH_WASM "/bench_calls.wasm");
 EMBED(direct_wasm, BENCH_WASM "/bench_direct.wasm");
-EMBED(shim_wat, BENCH_SOURCE "/shim.wat");
 
 static const char heap_wat[] = "(module (memory (export \"memory\") 64 4096))";
 static const char pair_wat[] = "(module (memory (export \"other\") 1 4096) (memory (export \"memory\") 64 4096))";
@@ -29,7 +29,7 @@ static const char pair_wat[] = "(module (memory (export \"other\") 1 4096) (memo
 static wasm_engine_t *plain_engine;
 static wasmtime_module_t *plain_module;
 static pagestore_wasmtime_engine kept_engine;
-static pagestore_wasmtime_module calls_module, direct_module, definers[WAYS];
+static pagestore_wasmtime_module canisters[WAYS], definers[WAYS]; /* of all but HEAP */
 
 typedef struct {
   way how;
@@ -69,6 +69,29 @@ static int assemble(const char *wat, size_t length, pagestore_wasmtime_module *o
   return status;
 }
 
+typedef int (*maker)(const pagestore_module *, const pagestore_native_options *, uint8_t **, size_t *);
+
+static int make(maker made_by, const pagestore_module *module, pagestore_wasmtime_module *out) {
+  static const pagestore_native_options options = {
+      .size = sizeof options, .memories = PAGESTORE_NATIVE_SHIM, .copy = PAGESTORE_NATIVE_BULK};
+  uint8_t *wasm;
+  size_t size;
+  if (made_by(module, &options, &wasm, &size)) return failed("native", pagestore_detail());
+  int status = compile(wasm, size, out);
+  free(wasm);
+  return status;
+}
+
+static int make_native(void) {
+  pagestore_module *module;
+  if (pagestore_module_read(calls_wasm, (size_t)(calls_wasm_end - calls_wasm), &module))
+    return failed("native", pagestore_detail());
+  int status = make(pagestore_module_native, module, &canisters[NATIVE]) ||
+               make(pagestore_module_shim, module, &definers[NATIVE]);
+  pagestore_module_free(module);
+  return status;
+}
+
 static int start(void) {
   wasm_config_t *config = wasm_config_new();
   wasmtime_config_wasm_multi_memory_set(config, true);
@@ -77,17 +100,19 @@ static int start(void) {
                                                 &plain_module);
   if (error) return failed_error("module", error, NULL);
   if (pagestore_wasmtime_engine_new(&kept_engine, NULL)) return failed("engine", kept_engine.detail);
-  return compile(calls_wasm, (size_t)(calls_wasm_end - calls_wasm), &calls_module) ||
-         compile(direct_wasm, (size_t)(direct_wasm_end - direct_wasm), &direct_module) ||
+  return compile(calls_wasm, (size_t)(calls_wasm_end - calls_wasm), &canisters[HOSTCALL]) ||
+         compile(direct_wasm, (size_t)(direct_wasm_end - direct_wasm), &canisters[DIRECT]) || make_native() ||
+         compile(calls_wasm, (size_t)(calls_wasm_end - calls_wasm), &canisters[TUNED]) ||
          assemble(heap_wat, sizeof heap_wat - 1, &definers[HOSTCALL]) ||
-         assemble((const char *)shim_wat, (size_t)(shim_wat_end - shim_wat), &definers[NATIVE]) ||
+         assemble(heap_wat, sizeof heap_wat - 1, &definers[TUNED]) ||
          assemble(pair_wat, sizeof pair_wat - 1, &definers[DIRECT]);
 }
 
 static void stop(void) {
-  for (way how = DIRECT; how < WAYS; how++) pagestore_wasmtime_module_delete(&definers[how]);
-  pagestore_wasmtime_module_delete(&calls_module);
-  pagestore_wasmtime_module_delete(&direct_module);
+  for (way how = DIRECT; how < WAYS; how++) {
+    pagestore_wasmtime_module_delete(&definers[how]);
+    pagestore_wasmtime_module_delete(&canisters[how]);
+  }
   pagestore_wasmtime_engine_delete(&kept_engine);
   if (plain_module) wasmtime_module_delete(plain_module);
   if (plain_engine) wasm_engine_delete(plain_engine);
@@ -106,29 +131,31 @@ static wasm_trap_t *host_grow(void *env, wasmtime_caller_t *caller, wasmtime_val
   return NULL;
 }
 
-static wasm_trap_t *host_read(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t count) {
-  (void)caller, (void)count;
-  uint64_t to = (uint64_t)values[0].i64, offset = (uint64_t)values[1].i64, bytes = (uint64_t)values[2].i64;
-  return hostcall_copy(env, offset, to, bytes, READABLE) ? NULL : out_of_bounds();
-}
-
-static wasm_trap_t *host_write(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t count) {
-  (void)caller, (void)count;
-  uint64_t offset = (uint64_t)values[0].i64, from = (uint64_t)values[1].i64, bytes = (uint64_t)values[2].i64;
-  return hostcall_copy(env, offset, from, bytes, WRITABLE) ? NULL : out_of_bounds();
-}
+#define SERVED(name, wanted, offset_at, address_at, move)                                                              \
+  static wasm_trap_t *name(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t count) {           \
+    (void)caller, (void)count;                                                                                         \
+    uint64_t offset = (uint64_t)values[offset_at].i64, address = (uint64_t)values[address_at].i64;                     \
+    return hostcall_copy(env, offset, address, (uint64_t)values[2].i64, wanted, move) ? NULL : out_of_bounds();        \
+  }
+SERVED(host_read, READABLE, 1, 0, hostcall_memcpy)
+SERVED(host_write, WRITABLE, 0, 1, hostcall_memcpy)
+SERVED(tuned_read, READABLE, 1, 0, hostcall_move)
+SERVED(tuned_write, WRITABLE, 0, 1, hostcall_move)
 
 static int define_calls(guest *g) {
   static const struct {
     const char *name;
-    wasmtime_func_unchecked_callback_t serve;
-  } calls[] = {{"stable64_grow", host_grow}, {"stable64_read", host_read}, {"stable64_write", host_write}};
+    wasmtime_func_unchecked_callback_t serve, tuned;
+  } calls[] = {{"stable64_grow", host_grow, host_grow},
+               {"stable64_read", host_read, tuned_read},
+               {"stable64_write", host_write, tuned_write}};
   for (int i = 0; i < 3; i++) {
     wasm_functype_t *type = i == 0 ? wasm_functype_new_1_1(wasm_valtype_new_i64(), wasm_valtype_new_i64())
                                    : wasm_functype_new_3_0(wasm_valtype_new_i64(), wasm_valtype_new_i64(),
                                                            wasm_valtype_new_i64());
     wasmtime_error_t *error = wasmtime_linker_define_func_unchecked(g->linker, "ic0", 3, calls[i].name,
-                                                                    strlen(calls[i].name), type, calls[i].serve,
+                                                                    strlen(calls[i].name), type,
+                                                                    g->how == TUNED ? calls[i].tuned : calls[i].serve,
                                                                     &g->calls, NULL);
     wasm_functype_delete(type);
     if (error) return failed_error("host function", error, NULL);
@@ -178,12 +205,13 @@ static int list_memories(guest *g) {
   pagestore_memory_options heap = {.size = sizeof heap, .pages = HEAP_PAGES, .max_pages = HEAP_PAGES_MAX};
   pagestore_memory_options other = {.size = sizeof other, .pages = 1, .max_pages = HEAP_PAGES_MAX};
   pagestore_memory_options stable = {.size = sizeof stable, .flags = PAGESTORE_MEMORY64, .max_pages = 8192000};
-  int status = pagestore_wasmtime_memory(&g->keeper, "heap", &heap, "memory", &g->calls.heap);
+  const char *name = g->how == NATIVE ? "heap" : "memory";
+  int status = pagestore_wasmtime_memory(&g->keeper, "heap", &heap, name, &g->calls.heap);
   if (!status && g->how == DIRECT) status = pagestore_wasmtime_memory(&g->keeper, "other", &other, "other", NULL);
   if (!status && g->how == NATIVE)
     status = pagestore_wasmtime_memory(&g->keeper, "stable", &stable, "stable", &g->calls.stable);
   if (status) return failed("memory", g->keeper.detail);
-  if (g->how != HOSTCALL) return 0;
+  if (g->how == DIRECT || g->how == NATIVE) return 0;
   stable.flags |= PAGESTORE_EXPLICIT;
   if (pagestore_memory_open(g->instance, "stable", &stable, &g->calls.stable))
     return failed("stable", pagestore_detail());
@@ -204,15 +232,15 @@ static int open_kept(guest *g, pagestore_store *store, const char *name) {
   if (list_memories(g)) return 1;
   if (pagestore_wasmtime_instantiate(&g->keeper, &definers[g->how], NULL, &memories))
     return failed("shim", g->keeper.detail);
-  if (define_export(g, &memories, "memory", "env")) return 1;
+  if (g->how != NATIVE && define_export(g, &memories, "memory", "env")) return 1;
   if (g->how == DIRECT && define_export(g, &memories, "other", "bench")) return 1;
-  if (g->how == HOSTCALL && define_calls(g)) return 1;
+  if ((g->how == HOSTCALL || g->how == TUNED) && define_calls(g)) return 1;
   if (g->how == NATIVE &&
-      (define_export(g, &memories, "stable64_grow", "ic0") || define_export(g, &memories, "stable64_read", "ic0") ||
+      (define_export(g, &memories, "heap", "pagestore") || define_export(g, &memories, "stable", "pagestore") ||
+       define_export(g, &memories, "stable64_grow", "ic0") || define_export(g, &memories, "stable64_read", "ic0") ||
        define_export(g, &memories, "stable64_write", "ic0")))
     return 1;
-  if (pagestore_wasmtime_instantiate(&g->keeper, g->how == DIRECT ? &direct_module : &calls_module, g->linker,
-                                     &instance))
+  if (pagestore_wasmtime_instantiate(&g->keeper, &canisters[g->how], g->linker, &instance))
     return failed("canister", g->keeper.detail);
   return find_exports(g, &instance);
 }

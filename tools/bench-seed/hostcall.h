@@ -2,7 +2,7 @@
  *
  * A block of 4 KiB of the stable memory is prepared by the library at its first read and marked at its first write in a
  * message (the memory is EXPLICIT: no fault, no scan); after that its entry in `touched` says so, and the bytes go
- * straight between the two memories.
+ * straight between the two memories: by memcpy, or, where the host is tuned to short lengths, by hostcall_move.
  *
  * Invariant: an entry of `touched` belongs to the open message; hostcall_boundary forgets all.
  * Thread:    one. */
@@ -53,15 +53,38 @@ static __attribute__((noinline, unused)) int hostcall_touch(hostcall *h, uint64_
   return status;
 }
 
-/* False: a trap. */
-static inline bool hostcall_copy(hostcall *h, uint64_t offset, uint64_t address, uint64_t bytes, touch wanted) {
+static inline void hostcall_memcpy(uint8_t *to, const uint8_t *from, uint64_t bytes) { memcpy(to, from, bytes); }
+
+/* What fits in registers goes through them: no call, and a word that was just written can be read from where the
+ * processor still has it. The shim moves alike. */
+static inline void hostcall_move(uint8_t *to, const uint8_t *from, uint64_t bytes) {
+  uint64_t low, high;
+  if (bytes == 8) {
+    memcpy(to, from, 8);
+  } else if (bytes == 16) {
+    memcpy(&low, from, 8);
+    memcpy(&high, from + 8, 8);
+    memcpy(to, &low, 8);
+    memcpy(to + 8, &high, 8);
+  } else if (bytes == 4) {
+    memcpy(to, from, 4);
+  } else if (bytes == 1) {
+    *to = *from;
+  } else {
+    memcpy(to, from, bytes);
+  }
+}
+
+/* False: a trap. `move` is known where this is inlined. */
+static inline bool hostcall_copy(hostcall *h, uint64_t offset, uint64_t address, uint64_t bytes, touch wanted,
+                                 void (*move)(uint8_t *, const uint8_t *, uint64_t)) {
   if (bytes == 0) return true;
   if (!hostcall_fits(offset, bytes, h->stable_pages * PAGESTORE_PAGE) || !hostcall_fits(address, bytes, h->heap_bytes))
     return false;
   for (uint64_t block = offset / PAGESTORE_BLOCK; block <= (offset + bytes - 1) / PAGESTORE_BLOCK; block++)
     if (h->touched[block] < wanted && hostcall_touch(h, block, wanted)) return false;
-  if (wanted == READABLE) memcpy(h->heap_base + address, h->stable_base + offset, bytes);
-  else memcpy(h->stable_base + offset, h->heap_base + address, bytes);
+  if (wanted == READABLE) move(h->heap_base + address, h->stable_base + offset, bytes);
+  else move(h->stable_base + offset, h->heap_base + address, bytes);
   return true;
 }
 

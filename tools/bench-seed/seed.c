@@ -17,7 +17,7 @@
 
 #include "report.h"
 
-const char *const way_names[WAYS] = {"heap", "direct", "native", "hostcall"};
+const char *const way_names[WAYS] = {"heap", "direct", "native", "hostcall", "tuned"};
 const char *const export_names[EXPORTS] = {"insert_many", "vector_push", "chunks_4k", "byte_reads", "blob", "tree_sum"};
 
 static const workload workloads[] = {

@@ -1,10 +1,12 @@
-/* seed.h - one structure, four ways to its bytes, two engines: what the parts of the benchmark share.
+/* seed.h - one structure, five ways to its bytes, two engines: what the parts of the benchmark share.
  *
  *   heap       plain loads and stores in a memory that nobody keeps: the bound
  *   direct     plain loads and stores in memory 1, which is durable
  *   native     each access is a call that is served beside the module, over both memories (Wasmtime: by Wasm code,
  *              the shim; wasm2c: by C functions over base addresses)
  *   hostcall   the same module; each call goes to the host, which checks it and copies the bytes
+ *   tuned      hostcall, where the host moves 1, 4, 8 and 16 bytes through registers instead of by memcpy: what native
+ *              owes to such moves, and what to having no host in between
  *
  * Thread: one. */
 #ifndef BENCH_SEED_H
@@ -16,7 +18,7 @@
 
 #include <pagestore.h>
 
-typedef enum { HEAP, DIRECT, NATIVE, HOSTCALL, WAYS } way; /* neighbours are compared */
+typedef enum { HEAP, DIRECT, NATIVE, HOSTCALL, TUNED, WAYS } way; /* neighbours are compared */
 extern const char *const way_names[WAYS];
 
 typedef enum { INSERT_MANY, VECTOR_PUSH, CHUNKS_4K, BYTE_READS, BLOB, TREE_SUM, EXPORTS } export;

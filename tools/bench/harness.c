@@ -84,6 +84,12 @@ void series_refuse(series *s, const char *format, ...) {
 
 void series_against(series *s, const series *base) { s->base = base; }
 
+void series_place(series *s, const char *axis, const char *curve, double x) {
+  s->axis = axis;
+  s->curve = curve;
+  s->x = x;
+}
+
 static int ascending(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return (x > y) - (x < y);
@@ -193,6 +199,36 @@ bool bench_memory_free(uint64_t bytes) {
     if (sscanf(line, "MemAvailable: %llu", &kib) == 1) break;
   if (f) fclose(f);
   return kib * KIB >= bytes;
+}
+
+static uint64_t lines_of(const char *path) {
+  char bytes[4096];
+  uint64_t lines = 0;
+  FILE *f = fopen(path, "re");
+  for (size_t got; f && (got = fread(bytes, 1, sizeof bytes, f)) > 0;)
+    for (size_t i = 0; i < got; i++) lines += bytes[i] == '\n';
+  if (f) fclose(f);
+  return lines;
+}
+
+process_use process_use_now(void) {
+  process_use use = {.mappings = lines_of("/proc/self/maps")};
+  const struct {
+    const char *format;
+    uint64_t *bytes;
+  } fields[] = {{"RssAnon: %llu", &use.anonymous},
+                {"RssFile: %llu", &use.files},
+                {"VmPTE: %llu", &use.tables},
+                {"VmSize: %llu", &use.addresses}};
+  char line[200];
+  unsigned long long kib;
+  FILE *f = fopen("/proc/self/status", "re");
+  need_os(f != NULL, "/proc/self/status");
+  while (fgets(line, sizeof line, f))
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+      if (sscanf(line, fields[i].format, &kib) == 1) *fields[i].bytes = kib * KIB;
+  fclose(f);
+  return use;
 }
 
 void text_size(uint64_t bytes, char text[24]) {

@@ -30,6 +30,8 @@ typedef struct series {
   char name[NAME_MAX_BYTES], refused[NAME_MAX_BYTES];
   const char *unit;
   const struct series *base; /* what the table compares it with, or NULL */
+  const char *axis, *curve;  /* where it is a point of a plotted curve; NULL: a bar */
+  double x;
   double *at;
   size_t count, room;
 } series;
@@ -44,6 +46,7 @@ struct bench {
   bool json, peers, quick;
   const char *plot;
   unsigned repetitions; /* 0: as the benchmark likes */
+  uint64_t commits;     /* of endurance; 0: as it likes */
   char folder[PATH_MAX];
 
   series **all;
@@ -71,6 +74,8 @@ series *bench_series(bench *, const char *unit, const char *format, ...) __attri
 void series_add(series *, double value); /* not while warming up */
 void series_refuse(series *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void series_against(series *, const series *base);
+/* A point of a curve: those of one axis are drawn together, over x. Constant texts. */
+void series_place(series *, const char *axis, const char *curve, double x);
 /* NaN where there are no samples. */
 double series_median(const series *);
 double series_spread(const series *);                         /* the middle half, of the median */
@@ -96,7 +101,15 @@ void need(int status, const char *what);       /* a pagestore call: 0, or its te
 void need_os(bool happened, const char *what); /* a system call: or errno's text and the end */
 void *need_memory(size_t bytes);               /* zeroed */
 
-/* report.c */
+/* What the process takes: all of it in bytes, but for the mappings. */
+typedef struct {
+  uint64_t anonymous, files; /* resident */
+  uint64_t tables;           /* the kernel's, of pages */
+  uint64_t addresses, mappings;
+} process_use;
+process_use process_use_now(void);
+
+/* report.c, plot.c */
 void report_show(const bench *);
 int report_plot(const bench *);
 /* banner.c: lines "name: value" about the machine, the folder's file system and the libraries. */
@@ -109,5 +122,8 @@ void bench_boundary(bench *);
 void bench_commit(bench *);
 void bench_restore(bench *);
 void bench_views(bench *);
+void bench_endurance(bench *);
+void bench_many(bench *);
+void bench_scale(bench *);
 
 #endif

@@ -1,6 +1,6 @@
 /* main.c - bench: what pagestore costs on this machine, against what else one could do.
  *
- *   bench NAME [--json] [--peers] [--quick] [--repetitions N] [--plot FILE.png] [--store FOLDER]
+ *   bench NAME [--json] [--peers] [--quick] [--repetitions N] [--commits N] [--plot FILE.png] [--store FOLDER]
  *   bench-NAME ...                  the same: what `pagestore bench NAME` executes is a link of that name
  *
  * The benchmark runs in a child in a scratch folder of its own, inside FOLDER, $TMPDIR or /var/tmp, which the
@@ -28,12 +28,16 @@ static const struct {
     {"commit", "durable messages a second, against LMDB; --peers: SQLite and RocksDB, too", bench_commit},
     {"restore", "from a closed store to the first byte, and to all of them", bench_restore},
     {"views", "views, snapshots, forks, restores, deletions", bench_views},
+    {"endurance", "200,000 commits: the file over what lives in it, the slowest commit", bench_endurance},
+    {"many", "10,000 instances of one store: made, opened, a message each, idle", bench_many},
+    {"scale", "the cost of a message by the size of its memory and by the number of instances", bench_scale},
 };
 enum { BENCHMARKS = sizeof benchmarks / sizeof *benchmarks };
 
 static int usage(void) {
   fprintf(stderr,
-          "usage: bench NAME [--json] [--peers] [--quick] [--repetitions N] [--plot FILE.png] [--store FOLDER]\n");
+          "usage: bench NAME [--json] [--peers] [--quick] [--repetitions N] [--commits N] [--plot FILE.png]\n"
+          "                  [--store FOLDER]\n");
   for (size_t i = 0; i < BENCHMARKS; i++) fprintf(stderr, "  %-10s %s\n", benchmarks[i].name, benchmarks[i].text);
   return EXIT_USAGE;
 }
@@ -44,26 +48,35 @@ static int find(const char *name) {
   return -1;
 }
 
+static bool number_of(const char *text, unsigned long most, uint64_t *out) {
+  char *end;
+  errno = 0;
+  *out = strtoul(text, &end, 10);
+  return *text >= '0' && *text <= '9' && !*end && !errno && *out >= 1 && *out <= most;
+}
+
 static bool settings_of(int count, char **words, bench *b, const char **store) {
   static const struct option known[] = {{"json", no_argument, NULL, 'j'},
                                         {"peers", no_argument, NULL, 'p'},
                                         {"quick", no_argument, NULL, 'q'},
+                                        {"commits", required_argument, NULL, 'c'},
                                         {"plot", required_argument, NULL, 'P'},
                                         {"repetitions", required_argument, NULL, 'r'},
                                         {"store", required_argument, NULL, 's'},
                                         {NULL, 0, NULL, 0}};
-  char *end = "";
-  unsigned long repetitions = 1;
+  uint64_t repetitions = 0;
   for (int letter; (letter = getopt_long(count, words, "", known, NULL)) != -1;) {
     if (letter == 'j') b->json = true;
     if (letter == 'p') b->peers = true;
     if (letter == 'q') b->quick = true;
     if (letter == 'P') b->plot = optarg;
     if (letter == 's') *store = optarg;
-    if (letter == 'r') repetitions = strtoul(optarg, &end, 10), b->repetitions = (unsigned)repetitions;
+    if (letter == 'r' && !number_of(optarg, 10000, &repetitions)) return false;
+    if (letter == 'c' && !number_of(optarg, 100000000, &b->commits)) return false;
     if (letter == '?') return false;
   }
-  return optind == count && !*end && repetitions >= 1 && repetitions <= 10000;
+  b->repetitions = (unsigned)repetitions;
+  return optind == count;
 }
 
 static int remove_one(const char *path, const struct stat *s, int kind, struct FTW *place) {

@@ -1,4 +1,4 @@
-/* report.c - the table, the JSON document and the plot of what was measured.
+/* report.c - the table and the JSON document of what was measured.
  *
  * The last line of the table is `figure: NAME=VALUE ...`, for programs. JSON: one object with name, quick, machine
  * (the banner), rows (name, unit, median, spread, samples, against and ratio, or refused), notes, figures.
@@ -22,7 +22,8 @@ static void row(const series *s) {
     return;
   }
   if (s->count == 0) return;
-  printf("%-58s %11.4g %4.0f%% %-7s", s->name, series_median(s), 100 * series_spread(s), s->unit);
+  double spread = isfinite(series_spread(s)) ? series_spread(s) : 0;
+  printf("%-58s %11.4g %4.0f%% %-7s", s->name, series_median(s), 100 * spread, s->unit);
   if (s->base && isfinite(series_ratio(s, s->base))) printf(" %8.3g x %s", series_ratio(s, s->base), s->base->name);
   printf("\n");
 }
@@ -108,47 +109,3 @@ static void json(const bench *b) {
 }
 
 void report_show(const bench *b) { b->json ? json(b) : table(b); }
-
-/* ---- plot -------------------------------------------------------------------------------------------------------- */
-
-/* The unit that most series have: they are drawn, as bars with the middle half. */
-static const char *drawn_unit(const bench *b) {
-  const char *best = "";
-  size_t most = 0;
-  for (size_t i = 0; i < b->count; i++) {
-    size_t same = 0;
-    for (size_t k = 0; k < b->count; k++) same += b->all[k]->count > 0 && strcmp(b->all[k]->unit, b->all[i]->unit) == 0;
-    if (same > most) most = same, best = b->all[i]->unit;
-  }
-  return best;
-}
-
-int report_plot(const bench *b) {
-  const char *unit = drawn_unit(b);
-  if (strpbrk(b->plot, "'\n")) {
-    fprintf(stderr, "bench: --plot: a file's name without quotes, please\n");
-    return EXIT_FAILED;
-  }
-  FILE *plot = popen("gnuplot", "w");
-  if (!plot) return EXIT_FAILED;
-  fprintf(
-      plot,
-      "set terminal pngcairo noenhanced size 1400,900\nset output '%s'\nset style fill solid 0.6\nset boxwidth 0.7\n"
-      "set logscale y\nset grid ytics\nset ylabel '%s'\nset title 'pagestore bench %s%s'\nunset key\n"
-      "set xtics rotate by -60 font ',8'\n"
-      "plot '-' using 0:2:xtic(1) with boxes, '-' using 0:1:2:3 with yerrorbars lc rgb 'black' pt 0\n",
-      b->plot, unit, b->name, b->quick ? " (quick)" : "");
-  for (int pass = 0; pass < 2; pass++) {
-    for (size_t i = 0; i < b->count; i++) {
-      const series *s = b->all[i];
-      double median = series_median(s), half = series_spread(s) * median / 2;
-      if (strcmp(s->unit, unit) || !(median > 0)) continue;
-      if (pass == 0) fprintf(plot, "\"%s\" %g\n", s->name, median);
-      else fprintf(plot, "%g %g %g\n", median, median - half > 0 ? median - half : median, median + half);
-    }
-    fprintf(plot, "e\n");
-  }
-  if (pclose(plot) == 0) return EXIT_MEASURED;
-  fprintf(stderr, "bench: %s: gnuplot did not draw it: is it installed (apt-get install gnuplot-nox)?\n", b->plot);
-  return EXIT_FAILED;
-}

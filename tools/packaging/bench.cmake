@@ -21,7 +21,7 @@ function(pagestore_bench)
     message(STATUS "librocksdb-dev is missing: bench does not compare with RocksDB")
   endif()
   set(folder ${CMAKE_INSTALL_LIBEXECDIR}/pagestore)
-  foreach(name track boundary commit restore views)
+  foreach(name track boundary commit restore views endurance many scale)
     set(link ${CMAKE_BINARY_DIR}/tools/bench-${name})
     add_custom_command(TARGET program_bench POST_BUILD VERBATIM
       COMMAND ${CMAKE_COMMAND} -E create_symlink bench ${link})

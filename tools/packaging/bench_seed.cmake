@@ -20,8 +20,8 @@ function(pagestore_bench_seed)
   if(PAGESTORE_HAS_WASMTIME)
     list(APPEND sources ${program}/engine_wasmtime.c)
     set_source_files_properties(${program}/engine_wasmtime.c PROPERTIES OBJECT_DEPENDS
-      "${WASM_OUT}/bench_plain.wasm;${WASM_OUT}/bench_calls.wasm;${WASM_OUT}/bench_direct.wasm;${program}/shim.wat"
-      COMPILE_DEFINITIONS "BENCH_WASM=\"${WASM_OUT}\";BENCH_SOURCE=\"${program}\"")
+      "${WASM_OUT}/bench_plain.wasm;${WASM_OUT}/bench_calls.wasm;${WASM_OUT}/bench_direct.wasm"
+      COMPILE_DEFINITIONS "BENCH_WASM=\"${WASM_OUT}\"")
   endif()
   pagestore_program(tools/bench-seed ${sources})
   target_include_directories(program_bench-seed PRIVATE ${WASM_OUT} ${WASM_RT_INCLUDE_DIR})

@@ -7,9 +7,10 @@
 #   tests/test_NAME.c                     a cmocka program build/tests/test_NAME, registered
 #   tests/support/*.c                     linked into all of these tests, the tests' own helpers
 #   tests/NAME.sh                         registered; exits with 77 where it cannot test
+#   tests/NAME.bats                       cases for bats, registered; a case that cannot be tested says `skip REASON`
 #
 # Every registered test is also a line of build/tests/list, which tests/run reads:
-#   name|kind (cmocka, script or fuzz)|labels, by commas|timeout in seconds|command
+#   name|kind (cmocka, script, bats or fuzz)|labels, by commas|timeout in seconds|command
 # Labels: threads (also run under ThreadSanitizer; those that call pthread_create have it), plain (not under sanitizers), long (only with --all).
 
 set_property(GLOBAL PROPERTY pagestore_test_lines "")
@@ -75,19 +76,38 @@ function(pagestore_test name)
   pagestore_register(${name} cmocka "${arg_LABELS}" ${arg_TIMEOUT} $<TARGET_FILE:${name}>)
 endfunction()
 
-# The program of tests/NAME.sh; a line "# ctest: [LABELS label...] [TIMEOUT seconds]" in its head says more.
-function(pagestore_script name)
-  file(STRINGS tests/${name}.sh head LIMIT_COUNT 20 REGEX "^# ctest: ")
+# pagestore_script(FILE kind command...): the test of tests/FILE, by the command; a line "# ctest: [LABELS label...] [TIMEOUT seconds]"
+# in its head says more.
+function(pagestore_script file kind)
+  get_filename_component(name ${file} NAME_WLE)
+  file(STRINGS tests/${file} head LIMIT_COUNT 20 REGEX "^# ctest: ")
   list(TRANSFORM head REPLACE "^# ctest: " "")
   separate_arguments(settings UNIX_COMMAND "${head}")
   cmake_parse_arguments(arg "" "TIMEOUT" "LABELS" ${settings})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 120)
   endif()
-  pagestore_register(${name} script "plain;${arg_LABELS}" ${arg_TIMEOUT} ${CMAKE_SOURCE_DIR}/tests/${name}.sh)
+  pagestore_register(${name} ${kind} "plain;${arg_LABELS}" ${arg_TIMEOUT} ${ARGN} ${CMAKE_SOURCE_DIR}/tests/${file})
 endfunction()
 
-# The host whose store tests/test_program.sh looks into; left out where tools/pagestore is.
+# tests/*.sh and tests/*.bats
+function(pagestore_scripts)
+  file(GLOB scripts CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/tests tests/*.sh)
+  foreach(script ${scripts})
+    pagestore_script(${script} script)
+  endforeach()
+  find_program(BATS bats)
+  file(GLOB scripts CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/tests tests/*.bats)
+  if(NOT BATS)
+    message(STATUS "bats is missing (apt-get install bats): no tests of the program's commands")
+    set(scripts "")
+  endif()
+  foreach(script ${scripts})
+    pagestore_script(${script} bats ${BATS} --tap)
+  endforeach()
+endfunction()
+
+# The host whose stores tests/test_*.bats and tests/test_check.sh look into; left out where tools/pagestore is.
 function(pagestore_program_tests)
   if(TARGET program_pagestore)
     add_executable(program_host tests/program_host.c)
@@ -98,7 +118,7 @@ endfunction()
 
 # tests/test_byteflip.c: over the inside of check and recover, without what prints.
 function(pagestore_byteflip_test)
-  file(GLOB inside CONFIGURE_DEPENDS tools/pagestore/check_a*.c tools/pagestore/check_explain.c tools/pagestore/check_kept.c
+  file(GLOB inside CONFIGURE_DEPENDS tools/pagestore/check_a*.c tools/pagestore/check_explain.c tools/pagestore/check_kept*.c tools/pagestore/check_log.c
     tools/pagestore/recover_*.c)
   list(FILTER inside EXCLUDE REGEX "recover_store\\.c$")
   add_executable(test_byteflip tests/test_byteflip.c ${inside})
@@ -106,6 +126,17 @@ function(pagestore_byteflip_test)
   target_include_directories(test_byteflip PRIVATE tests tools/pagestore)
   set_target_properties(test_byteflip PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   pagestore_register(test_byteflip cmocka "long" 900 $<TARGET_FILE:test_byteflip>)
+endfunction()
+
+# tests/test_log_damage.c: over the inside of check alone.
+function(pagestore_log_damage_test)
+  file(GLOB inside CONFIGURE_DEPENDS tools/pagestore/check_a*.c tools/pagestore/check_explain.c tools/pagestore/check_kept*.c
+    tools/pagestore/check_log.c)
+  add_executable(test_log_damage tests/test_log_damage.c ${inside})
+  target_link_libraries(test_log_damage PRIVATE pagestore_core ${CMOCKA_LIBRARY})
+  target_include_directories(test_log_damage PRIVATE tests tools/pagestore)
+  set_target_properties(test_log_damage PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  pagestore_register(test_log_damage cmocka "" 300 $<TARGET_FILE:test_log_damage>)
 endfunction()
 
 function(pagestore_tests)
@@ -143,12 +174,9 @@ function(pagestore_tests)
   pagestore_program_tests()
   if(CMOCKA_LIBRARY)
     pagestore_byteflip_test()
+    pagestore_log_damage_test()
   endif()
-  file(GLOB scripts CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/tests tests/*.sh)
-  foreach(script ${scripts})
-    string(REPLACE ".sh" "" name ${script})
-    pagestore_script(${name})
-  endforeach()
+  pagestore_scripts()
   get_property(lines GLOBAL PROPERTY pagestore_test_lines)
   list(JOIN lines "\n" text)
   file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/tests/list CONTENT "${text}\n")

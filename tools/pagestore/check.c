@@ -75,11 +75,13 @@ static int look(check *c) {
   return c->metas.meta[meta].usable ? run_audit(c, meta) : EXIT_OK;
 }
 
-/* Pages of the state that was looked at were all in place until now. */
+/* Pages of the state that was looked at were all in place until now. Those of the state before it, which the superseded
+ * meta page leads to, are one transaction less safe: so what was found is only believed if none has ended. */
 static bool was_sound(const check *c, uint64_t txn_id) {
   walker_metas now;
   (void)file_metas(&c->file, &now);
-  return now.meta[now.newest].txn_id <= txn_id + 1 || !now.meta[now.newest].usable;
+  unsigned ended_max = c->audit.found.damages || c->audit.found.notes ? 0 : 1;
+  return now.meta[now.newest].txn_id <= txn_id + ended_max || !now.meta[now.newest].usable;
 }
 
 /* As a reader of LMDB, from the state that it has. */

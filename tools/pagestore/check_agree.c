@@ -3,13 +3,15 @@
  * What agrees in a sound store: the store record's transaction is the meta page's; every name has an instance and
  * every instance one name; every instance and snapshot stands on a layer, every layer on its parent, rows on their
  * layer; no id has been given that is not below the next one; a present is the newest of its layer; each memory has as
- * many stored pages as its table says.
+ * many stored pages as its table says, those with blocks in the log among them.
  */
 #include "check_agree.h"
 
 #include <pagestore.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "check_log.h"
 
 static const char next_recover[] = "`pagestore recover STORE DST` saves what is intact";
 
@@ -30,7 +32,7 @@ static int check_store(audit *a) {
     DAMAGE(a, "the store record is missing or damaged");
     return 0;
   }
-  if (r->incompatible) return PAGESTORE_EFORMAT;
+  if (r->incompatible & ~FEATURE_INCOMPATIBLE_LOG) return PAGESTORE_EFORMAT;
   if (r->flush_txn_id != txn_id)
     DAMAGE(a, "the meta page says transaction %llu, the store's last flush was %llu: a meta page is damaged",
            (number)txn_id, (number)r->flush_txn_id);
@@ -71,13 +73,26 @@ static void check_layers(audit *a) {
 
 /* ---- states ---------------------------------------------------------------------------------- */
 
+/* The next page >= from that a reader finds something of: a row, or for a present a block in the log. */
+static bool next_page(const kept *k, const kept_state *s, const kept_line *line, uint32_t memory, uint64_t from,
+                      uint64_t *page, bool *logged) {
+  uint64_t row = UINT64_MAX, block = UINT64_MAX;
+  bool has_row = kept_next(k, line, memory, from, &row);
+  bool has_block = !s->snapshot[0] && kept_next_logged(k, s->record.layer, memory, from, &block);
+  *page = row < block ? row : block;
+  *logged = has_block && block == *page;
+  return has_row || has_block;
+}
+
 /* A damaged marker may stand for a page that was lost: it counts as either. */
 static void check_stored(audit *a, const kept_state *s, const kept_line *line, const memory_entry *m) {
   uint64_t pages = 0, unsure = 0, page = 0;
-  for (uint64_t from = 0; kept_next(&a->kept, line, m->id, from, &page); from = page + 1) {
+  bool logged;
+  for (uint64_t from = 0; next_page(&a->kept, s, line, m->id, from, &page, &logged); from = page + 1) {
     const kept_row *row = kept_lookup(&a->kept, line, m->id, page);
-    pages += row->size == PAGE_RECORD_BYTES;
-    unsure += row->size != PAGE_RECORD_BYTES && row->health != KEPT_ROW_GOOD;
+    bool stored = logged || (row && row->size == PAGE_RECORD_BYTES);
+    pages += stored;
+    unsure += !stored && row && row->health != KEPT_ROW_GOOD;
     if (page == UINT64_MAX) break;
   }
   if (pages <= m->stored_pages && m->stored_pages <= pages + unsure) return;
@@ -101,7 +116,7 @@ static int load_state(audit *a, kept_state *s) {
   return 0;
 }
 
-static int check_state(audit *a, kept_state *s) {
+static void check_state(audit *a, const kept_state *s) {
   const kept *k = &a->kept;
   const kept_state *present = kept_state_of(k, s->instance, "");
   kept_line line;
@@ -118,20 +133,12 @@ static int check_state(audit *a, kept_state *s) {
     f = DAMAGE(a, "instance %llu has no name", (number)s->instance);
   put_instance(&a->kept, f, s->instance);
   if (!s->snapshot[0]) check_id(a, "instance", s->instance, k->store.next_instance);
-  int err = load_state(a, s);
-  if (err || !s->whole || a->summary.findings || !kept_line_of(k, s->record.layer, s->record.version, &line))
-    return err;
+  bool countable = s->whole && !a->summary.findings && !(k->log_unsure && !s->snapshot[0]);
+  if (!countable || !kept_line_of(k, s->record.layer, s->record.version, &line)) return;
   for (uint32_t i = 0; i < s->record.state->memory_count; i++) check_stored(a, s, &line, &s->record.state->memories[i]);
-  return 0;
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
-
-static const kept_state *present_in(const kept *k, uint64_t layer) {
-  const kept_layer *l = kept_layer_of(k, layer);
-  const kept_state *s = l ? kept_state_of(k, l->record.instance, "") : NULL;
-  return s && s->record.layer == layer ? s : NULL;
-}
 
 /* Rows come by layer: what is wrong with one is told once. */
 static void check_rows(audit *a) {
@@ -142,7 +149,7 @@ static void check_rows(audit *a) {
     const page_key *key = &k->rows.at[i].key;
     if (i == 0 || k->rows.at[i - 1].key.layer != key->layer) {
       told = false;
-      present = present_in(k, key->layer);
+      present = kept_present_in(k, key->layer);
       if (!kept_layer_of(k, key->layer))
         DAMAGE(a, "there are pages of layer %llu, which is missing", (number)key->layer), told = true;
     }
@@ -181,11 +188,14 @@ int agree_check(audit *a) {
   if (err) return err;
   check_names(a);
   check_layers(a);
-  for (size_t i = 0; i < a->kept.states.count && !err; i++) err = check_state(a, &a->kept.states.at[i]);
+  for (size_t i = 0; i < a->kept.states.count && !err; i++) err = load_state(a, &a->kept.states.at[i]);
+  if (!err) err = kept_resolve_log(&a->kept);
   if (err) return err;
+  for (size_t i = 0; i < a->kept.states.count; i++) check_state(a, &a->kept.states.at[i]);
   check_rows(a);
   for (size_t i = 0; i < a->found.count; i++)
     if (a->found.at[i].has_page) agree_name(&a->kept, &a->found.at[i]);
+  log_check(a);
   return 0;
 }
 

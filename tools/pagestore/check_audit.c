@@ -10,6 +10,7 @@
 #include "base/units.h"
 #include "check_agree.h"
 #include "check_explain.h"
+#include "check_log.h"
 
 static const char next_recover[] = "`pagestore recover STORE DST` saves what is intact";
 static const char next_roomy[] = "nothing need be done; a copy has the room back";
@@ -38,7 +39,7 @@ finding *findings_add(findings *f, finding_level level, const char *next, const 
 
 /* Where the finding is in the file. */
 void findings_put_place(finding *f, uint64_t at) {
-  if (!f) return;
+  if (!f || at == NO_OFFSET) return;
   f->offset = at;
   f->lmdb_page = at / LMDB_PAGE_BYTES;
 }
@@ -169,24 +170,37 @@ typedef struct {
   bool catalog, pages, log;
 } walk;
 
-static int note_row(void *env, const char *table, bytes key, walker_place place) {
+/* A name with one wrong byte is still known by the others: the rows behind it are whole. */
+static const char *meant(const char *table) {
+  static const char *const names[] = {"catalog", "log", "pages"};
+  for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+    size_t size = strlen(names[i]), wrong = 0;
+    for (size_t b = 0; b < size && strlen(table) == size; b++) wrong += table[b] != names[i][b];
+    if (strlen(table) == size && wrong <= 1) return names[i];
+  }
+  return table;
+}
+
+static int note_row(void *env, const char *name, bytes key, walker_place place) {
   walk *w = env;
+  const char *table = meant(name);
   const walker_callbacks *also = w->audit->also;
   explain_row(w->audit, table, key, place);
   if (also) (void)also->row(also->env, table, key, place);
   if (strcmp(table, "pages") == 0) w->status = take_page_row(w->audit, key, place);
   else if (strcmp(table, "catalog") == 0) w->status = take_catalog_row(w->audit, key, place);
-  else if (strcmp(table, "log") == 0)
-    findings_put_place(findings_add(&w->audit->found, FINDING_DAMAGE, next_recover,
-                                    "the table of log records, which is not used yet, has a row"),
-                       place.at);
+  else if (strcmp(table, "log") == 0) w->status = log_take_row(w->audit, key, place);
   return w->status;
 }
 
-static int note_table(void *env, const char *table, const walker_tree *tree) {
+static int note_table(void *env, const char *name, const walker_tree *tree) {
   walk *w = env;
   audit *a = w->audit;
-  a->total_bytes = a->deep ? tree->overflow_pages * LMDB_PAGE_BYTES : tree->entries * PAGE_HEADER_BYTES;
+  const char *table = meant(name);
+  if (strcmp(table, name) != 0)
+    findings_add(&a->found, FINDING_DAMAGE, next_recover, "the name of the table '%s' is damaged: '%s'", table, name);
+  if (strcmp(table, "catalog") != 0)
+    a->total_bytes += a->deep ? tree->overflow_pages * LMDB_PAGE_BYTES : tree->entries * PAGE_HEADER_BYTES;
   if (strcmp(table, "catalog") == 0) a->catalog_rows_wanted = tree->entries;
   if (strcmp(table, "pages") == 0) a->page_rows_wanted = tree->entries;
   bool *known = strcmp(table, "catalog") == 0 ? &w->catalog
@@ -200,11 +214,13 @@ static int note_table(void *env, const char *table, const walker_tree *tree) {
   return 0;
 }
 
-static int note_row_lost(void *env, const char *table, bytes key) {
+static int note_row_lost(void *env, const char *name, bytes key) {
   walk *w = env;
+  const char *table = meant(name);
   kept_row row = {.size = PAGE_RECORD_BYTES, .health = KEPT_ROW_UNREADABLE, .damaged = ALL_BLOCKS};
   const walker_callbacks *also = w->audit->also;
   if (also) (void)also->row_lost(also->env, table, key);
+  if (strcmp(table, "log") == 0) return w->status = log_take_lost(w->audit, key);
   if (strcmp(table, "pages") != 0 || page_key_decode(key, &row.key) != 0) return 0;
   findings_put_key(findings_add(&w->audit->found, FINDING_DAMAGE, next_recover, "the page's bytes cannot be found"),
                    &row.key);
@@ -220,8 +236,9 @@ static int walk_lost(void *env, uint64_t first, uint64_t count) {
   return note_lost(((walk *)env)->audit, first, count);
 }
 
-static int walk_page(void *env, const char *table, walker_page_kind kind, uint64_t first, uint64_t count) {
+static int walk_page(void *env, const char *name, walker_page_kind kind, uint64_t first, uint64_t count) {
   audit *a = ((walk *)env)->audit;
+  const char *table = meant(name);
   explain_page(a, table, kind, first, count);
   return a->also ? a->also->page(a->also->env, table, kind, first, count) : 0;
 }
@@ -234,7 +251,7 @@ static int walk_freed(void *env, uint64_t txn_id, uint64_t page) {
 
 static int walk_gap(void *env, const char *table, bytes low, bytes high) {
   audit *a = ((walk *)env)->audit;
-  return a->also ? a->also->gap(a->also->env, table, low, high) : 0;
+  return a->also ? a->also->gap(a->also->env, meant(table), low, high) : 0;
 }
 
 static int walk_all(audit *a) {

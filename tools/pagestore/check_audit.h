@@ -2,8 +2,8 @@
  *
  *   walk      LMDB's structure: storage/walker.h
  *   rows      catalog records against their checksum and key; page records and zero markers against theirs; `deep`:
- *             the sixteen blocks of each page
- *   agree     records with each other: names, instances, snapshots, layers, ids, stored pages, the transaction
+ *             the sixteen blocks of each page; records of the log likewise (check_log.h)
+ *   agree     records with each other: names, instances, snapshots, layers, ids, stored pages, the log, the transaction
  *   other     the superseded meta page: whether it hides a commit
  *
  * Invariant: whatever the file holds, the audit ends, in findings; memory follows the number of rows and records.
@@ -55,7 +55,8 @@ typedef struct {
   walker_summary summary;
   bool tables_missing;
   uint64_t page_rows_wanted, catalog_rows_wanted;  /* as the tree's record says */
-  uint64_t pages_checked, lost_pages, total_bytes; /* total: that will be read, about */
+  uint64_t pages_checked, log_checked, lost_pages;
+  uint64_t total_bytes; /* that will be read, about */
   char explained[600];
 } audit;
 

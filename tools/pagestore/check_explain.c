@@ -63,11 +63,25 @@ void explain_page(audit *a, const char *table, walker_page_kind kind, uint64_t f
   else explain_in_page(a, table, kind == WALKER_LEAF ? LMDB_LEAF : LMDB_BRANCH, first);
 }
 
+static void explain_log(audit *a, bytes key, uint64_t at) {
+  uint64_t sequence = 0;
+  (void)log_key_decode(key, &sequence);
+  if (at < PAGE_HEADER_BYTES)
+    say(a, "byte %llu of the header of record %llu of the log", (number)at, (number)sequence);
+  else
+    say(a, "byte %llu of block %llu in record %llu of the log", (number)((at - PAGE_HEADER_BYTES) % BLOCK_BYTES),
+        (number)((at - PAGE_HEADER_BYTES) / BLOCK_BYTES), (number)sequence);
+}
+
 void explain_row(audit *a, const char *table, bytes key, walker_place place) {
   page_key k;
   if (a->explain == NO_OFFSET || a->explain < place.at || a->explain - place.at >= place.size) return;
   uint64_t at = a->explain - place.at;
   char what[80];
+  if (strcmp(table, "log") == 0) {
+    explain_log(a, key, at);
+    return;
+  }
   if (strcmp(table, "pages") != 0 || page_key_decode(key, &k) != 0) {
     say(a, "byte %llu of a record of table %s", (number)at, table);
     return;
@@ -88,18 +102,43 @@ void explain_lost(audit *a, uint64_t first, uint64_t count) {
   if (covers(a, first, count)) say(a, "lost, neither in use nor free: no reader looks there");
 }
 
-void explain_end(audit *a) {
-  char instance[256] = "", memory[256] = "";
-  for (size_t i = 0; a->explain != NO_OFFSET && i < a->kept.rows.count; i++) {
-    const kept_row *r = &a->kept.rows.at[i];
-    if (a->explain < r->at || a->explain - r->at >= r->size) continue;
-    const kept_state *s = kept_seen_by(&a->kept, r);
-    const kept_name *name = s ? kept_name_of(&a->kept, s->instance) : NULL;
-    const memory_entry *m = s ? state_memory_by_id(s->record.state, r->key.memory) : NULL;
-    if (name) snprintf(instance, sizeof instance, "%s", name->name);
-    if (m) snprintf(memory, sizeof memory, "%s", m->name);
-  }
+static void add_names(audit *a, const kept_state *s, uint32_t memory) {
+  const kept_name *name = s ? kept_name_of(&a->kept, s->instance) : NULL;
+  const memory_entry *m = s ? state_memory_by_id(s->record.state, memory) : NULL;
   size_t used = strlen(a->explained);
-  if (instance[0])
-    snprintf(a->explained + used, sizeof a->explained - used, "; instance '%.120s', memory '%.120s'", instance, memory);
+  if (name)
+    snprintf(a->explained + used, sizeof a->explained - used, "; instance '%.120s', memory '%.120s'", name->name,
+             m ? m->name : "");
+}
+
+/* Where the block of a record of the log belongs. */
+static void end_log(audit *a, const kept_log *row) {
+  const kept_log *c = kept_log_of(&a->kept, row->sequence);
+  const log_addresses *of = c && c->addresses.count ? &c->addresses : &row->addresses;
+  uint64_t at = a->explain - row->at;
+  size_t used = strlen(a->explained);
+  uint64_t slot = at < PAGE_HEADER_BYTES ? 0 : (at - PAGE_HEADER_BYTES) / BLOCK_BYTES;
+  bool counts = c && (at < PAGE_HEADER_BYTES ? c->counts != 0 : c->counts >> slot & 1);
+  if (!counts || slot >= of->count) {
+    snprintf(a->explained + used, sizeof a->explained - used, ": no reader looks there");
+    return;
+  }
+  if (at < PAGE_HEADER_BYTES) return;
+  const log_address *b = &of->at[slot];
+  snprintf(a->explained + used, sizeof a->explained - used,
+           ": block %u of page %llu, version %llu, of memory %u in layer %llu", b->number, (number)b->page,
+           (number)b->version, b->memory, (number)b->layer);
+  add_names(a, kept_present_in(&a->kept, b->layer), b->memory);
+}
+
+void explain_end(audit *a) {
+  if (a->explain == NO_OFFSET) return;
+  for (size_t i = 0; i < a->kept.rows.count; i++) {
+    const kept_row *r = &a->kept.rows.at[i];
+    if (a->explain >= r->at && a->explain - r->at < r->size) add_names(a, kept_seen_by(&a->kept, r), r->key.memory);
+  }
+  for (size_t i = 0; i < a->kept.log_rows.count; i++) {
+    const kept_log *r = &a->kept.log_rows.at[i];
+    if (r->at != NO_OFFSET && a->explain >= r->at && a->explain - r->at < PAGE_RECORD_BYTES) end_log(a, r);
+  }
 }

@@ -11,21 +11,13 @@
 
 enum { TABLE_BYTES_MAX = 256 << 20 }; /* close to a million memories */
 
-/* Room for one more; NULL: no memory. */
-static void *grow(void *at, size_t count, size_t *room, size_t size) {
+void *kept_grow(void *at, size_t count, size_t *room, size_t size) {
   if (count < *room) return at;
   size_t wanted = *room ? *room * 2 : 16;
   void *grown = realloc(at, wanted * size);
   if (grown) *room = wanted;
   return grown;
 }
-
-#define APPEND(list, value)                                                                                            \
-  __extension__({                                                                                                      \
-    void *grown_ = grow((list).at, (list).count, &(list).room, sizeof *(list).at);                                     \
-    if (grown_) (list).at = grown_, (list).at[(list).count++] = (value);                                               \
-    grown_ ? 0 : PAGESTORE_ENOMEM;                                                                                     \
-  })
 
 void kept_free(kept *k) {
   for (size_t i = 0; i < k->states.count; i++) state_release(k->states.at[i].record.state);
@@ -34,6 +26,9 @@ void kept_free(kept *k) {
   free(k->layers.at);
   free(k->trash.at);
   free(k->rows.at);
+  free(k->log_rows.at);
+  free(k->log_catalog.at);
+  free(k->blocks.at);
   *k = (kept){0};
 }
 
@@ -47,7 +42,7 @@ static int add_state(kept *k, uint64_t id, const char *name, bytes value) {
   bool is_snapshot = false;
   for (unsigned i = 0; i < sizeof s.record.snapshot; i++) is_snapshot |= s.record.snapshot.byte[i] != 0;
   s.whole = !s.record.metadata_paged && !s.record.table_paged;
-  err = is_snapshot != (name[0] != 0) || s.record.version == 0 ? PAGESTORE_ECORRUPT : APPEND(k->states, s);
+  err = is_snapshot != (name[0] != 0) || s.record.version == 0 ? PAGESTORE_ECORRUPT : KEPT_APPEND(k->states, s);
   if (err) state_release(s.record.state);
   return err;
 }
@@ -62,23 +57,45 @@ static int add_name(kept *k, const char *name, bytes value) {
   kept_name n = {0};
   snprintf(n.name, sizeof n.name, "%s", name);
   int err = name_record_decode(value, &n.instance);
-  return err ? err : APPEND(k->names, n);
+  return err ? err : KEPT_APPEND(k->names, n);
 }
 
 static int add_layer(kept *k, uint64_t id, bytes value) {
   kept_layer l = {.id = id};
   int err = id == 0 ? PAGESTORE_ECORRUPT : layer_record_decode(value, &l.record);
-  return err ? err : APPEND(k->layers, l);
+  return err ? err : KEPT_APPEND(k->layers, l);
 }
 
 static int add_trash(kept *k, uint64_t id, bytes value) {
   kept_trash t = {.id = id};
   int err = trash_record_decode(value, &t.record);
-  return err ? err : APPEND(k->trash, t);
+  return err ? err : KEPT_APPEND(k->trash, t);
+}
+
+/* A damaged one is kept without addresses: the row may have them. */
+static int add_log(kept *k, uint64_t sequence, bytes value) {
+  if (sequence == LOG_BEGINNING) {
+    int err = log_beginning_decode(value, &k->log_beginning);
+    if (err) k->log_unsure = true;
+    return err;
+  }
+  kept_log l = {.sequence = sequence};
+  int damage = log_addresses_decode(value, &l.addresses);
+  if (damage) l.addresses.count = 0;
+  int err = KEPT_APPEND(k->log_catalog, l);
+  return err ? err : damage;
+}
+
+static void describe(catalog_kind kind, uint64_t id, const char *name, char text[KEPT_TEXT]) {
+  static const char *const words[] = {"", "store", "name", "instance", "snapshot", "layer", "trash", "log"};
+  char which[120] = "";
+  if (name[0]) snprintf(which, sizeof which, " '%.100s'", name);
+  if (kind == CATALOG_LOG) snprintf(which, sizeof which, " %llu", (unsigned long long)id);
+  if (kind == CATALOG_LOG && id == LOG_BEGINNING) snprintf(which, sizeof which, "'s beginning");
+  snprintf(text, KEPT_TEXT, "the %s record%s does not match its checksum and key", words[kind], which);
 }
 
 int kept_add_catalog(kept *k, bytes key, bytes value, char text[KEPT_TEXT]) {
-  static const char *const words[] = {"", "store", "name", "instance", "snapshot", "layer", "trash", "log"};
   catalog_kind kind;
   uint64_t id;
   char name[256];
@@ -100,15 +117,15 @@ int kept_add_catalog(kept *k, bytes key, bytes value, char text[KEPT_TEXT]) {
     case CATALOG_SNAPSHOT: err = add_state(k, id, name, body); break;
     case CATALOG_LAYER: err = add_layer(k, id, body); break;
     case CATALOG_TRASH: err = add_trash(k, id, body); break;
-    case CATALOG_LOG: break;
+    case CATALOG_LOG: err = add_log(k, id, body); break;
     }
-  if (err == PAGESTORE_ECORRUPT)
-    snprintf(text, KEPT_TEXT, "the %s record%s%.100s%s does not match its checksum and key", words[kind],
-             name[0] ? " '" : "", name, name[0] ? "'" : "");
+  if (err == PAGESTORE_ECORRUPT) describe(kind, id, name, text);
   return err;
 }
 
-int kept_add_row(kept *k, kept_row row) { return APPEND(k->rows, row); }
+int kept_add_row(kept *k, kept_row row) { return KEPT_APPEND(k->rows, row); }
+
+int kept_add_log_row(kept *k, kept_log row) { return KEPT_APPEND(k->log_rows, row); }
 
 /* ---- order ----------------------------------------------------------------------------------- */
 
@@ -142,11 +159,17 @@ static int order_names(const void *a, const void *b) {
   return order(((const kept_name *)a)->instance, ((const kept_name *)b)->instance);
 }
 
+static int order_logs(const void *a, const void *b) {
+  return order(((const kept_log *)a)->sequence, ((const kept_log *)b)->sequence);
+}
+
 #define SORT(list, by)                                                                                                 \
   if ((list).count) qsort((list).at, (list).count, sizeof *(list).at, by)
 
 void kept_sort(kept *k) {
   SORT(k->rows, order_rows);
+  SORT(k->log_rows, order_logs);
+  SORT(k->log_catalog, order_logs);
   SORT(k->layers, order_layers);
   SORT(k->states, order_states);
   SORT(k->names, order_names);
@@ -169,6 +192,24 @@ kept_layer *kept_layer_of(const kept *k, uint64_t id) {
   kept_layer wanted = {.id = id};
   if (!k->layers.count) return NULL;
   return bsearch(&wanted, k->layers.at, k->layers.count, sizeof wanted, order_layers);
+}
+
+const kept_state *kept_present_in(const kept *k, uint64_t layer) {
+  const kept_layer *l = kept_layer_of(k, layer);
+  const kept_state *s = l ? kept_state_of(k, l->record.instance, "") : NULL;
+  return s && s->record.layer == layer ? s : NULL;
+}
+
+kept_log *kept_log_row_of(const kept *k, uint64_t sequence) {
+  kept_log wanted = {.sequence = sequence};
+  if (!k->log_rows.count) return NULL;
+  return bsearch(&wanted, k->log_rows.at, k->log_rows.count, sizeof wanted, order_logs);
+}
+
+kept_log *kept_log_of(const kept *k, uint64_t sequence) {
+  kept_log wanted = {.sequence = sequence};
+  if (!k->log_catalog.count) return NULL;
+  return bsearch(&wanted, k->log_catalog.at, k->log_catalog.count, sizeof wanted, order_logs);
 }
 
 /* ---- lookups --------------------------------------------------------------------------------- */

@@ -31,8 +31,10 @@ void check_print_finding(const finding *f) {
 static void print_counts(const audit *a) {
   size_t snapshots = 0;
   for (size_t i = 0; i < a->kept.states.count; i++) snapshots += a->kept.states.at[i].snapshot[0] != 0;
-  printf("%zu instances, %zu snapshots, %" PRIu64 " pages, %s", a->kept.states.count - snapshots, snapshots,
-         a->pages_checked, a->deep ? "every block against its checksum" : "headers only: --deep reads the blocks");
+  printf("%zu instances, %zu snapshots, %" PRIu64 " pages, ", a->kept.states.count - snapshots, snapshots,
+         a->pages_checked);
+  if (a->log_checked) printf("%" PRIu64 " records of the log, ", a->log_checked);
+  printf("%s", a->deep ? "every block against its checksum" : "headers only: --deep reads the blocks");
 }
 
 static void print_text(const invocation *v, const audit *a) {
@@ -98,6 +100,7 @@ static int print_json(const invocation *v, const audit *a, const walker_metas *m
   report_fact(r, (column){"instances", CELL_NUMBER}, of_number(a->kept.states.count - snapshots));
   report_fact(r, (column){"snapshots", CELL_NUMBER}, of_number(snapshots));
   report_fact(r, (column){"pages", CELL_NUMBER}, of_number(a->pages_checked));
+  report_fact(r, (column){"log_records", CELL_NUMBER}, of_number(a->log_checked));
   if (a->explain != NO_OFFSET) report_fact(r, (column){"explained", CELL_TEXT}, of_text(a->explained));
   check_report_findings(r, &a->found);
   return report_finish(r, code);

@@ -64,6 +64,7 @@ bool option_number(const invocation *, const char *name, uint64_t *out);
 
 int command_ls(const invocation *);
 int command_stat(const invocation *);
+int command_top(const invocation *);
 int command_log(const invocation *);
 int command_dump(const invocation *);
 int command_diff(const invocation *);

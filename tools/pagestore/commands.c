@@ -4,7 +4,9 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "hold.h"
 #include "progress.h"
+#include "versions.h"
 
 #define OPTION_HELP                                                                                \
   { "help", 'h', NULL, "what this command does and takes" }
@@ -32,12 +34,15 @@ static const option manual_options[] = {
 
 static const option dump_options[] = {
     {"page", 'p', "N", "this page of 64 KiB alone, zeros included"},
+    {"block", 'b', "N", "this block of 4 KiB alone: of the page, or without --page of the memory"},
     {"offset", 'o', "A", "from this byte on, zeros included"},
     {"length", 'l', "L", "so many bytes; the default is up to the end"},
     {"hex", 'x', NULL,
      "offset, bytes and characters in lines of 16: the default. `xxd -r` reads it"},
     {"raw", 'r', NULL, "the exact bytes"},
     {"snapshot", 's', "NAME", "as of this snapshot instead of the present"},
+    OPTION_VERSION,
+    OPTION_HOLD,
     OPTION_TRUST,
     OPTION_HELP,
     OPTION_END,
@@ -45,6 +50,8 @@ static const option dump_options[] = {
 
 static const option diff_options[] = {
     {"hex", 'x', NULL, "the bytes that differ, in lines of 16: - before, + after"},
+    {"with", 'w', "OTHER", "TO is of this instance, a fork or what it was forked from"},
+    OPTION_HOLD,
     OPTION_JSON,
     OPTION_TRUST,
     OPTION_HELP,
@@ -82,8 +89,17 @@ static const option stat_options[] = {
     OPTION_HELP,
     OPTION_END,
 };
+static const option top_options[] = {
+    {"interval", 'i', "SECONDS", "between looks; 2 is the default"},
+    {"count", 'c', "N", "so many looks, then end"},
+    OPTION_JSON,
+    OPTION_TRUST,
+    OPTION_HELP,
+    OPTION_END,
+};
 static const option show_options[] = {
     {"snapshot", 's', "NAME", "as of this snapshot instead of the present"},
+    OPTION_VERSION,
     OPTION_JSON,
     OPTION_TRUST,
     OPTION_HELP,
@@ -97,6 +113,8 @@ static const option plot_options[] = {
 };
 static const option export_options[] = {
     {"snapshot", 's', "NAME", "as of this snapshot instead of the present"},
+    OPTION_VERSION,
+    OPTION_HOLD,
     OPTION_PROGRESS,
     OPTION_TRUST,
     OPTION_HELP,
@@ -118,6 +136,7 @@ static const option send_options[] = {
     {"output", 'o', "FILE", "into a new file instead of stdout"},
     {"level", 'l', "N", "of zstd, 1 to 19; 0: not compressed; 3 is the default"},
     {"skip", 'k', "BYTES", "leave out the first bytes of the stream: they arrived before"},
+    OPTION_HOLD,
     OPTION_PROGRESS,
     OPTION_TRUST,
     OPTION_HELP,
@@ -190,6 +209,32 @@ static const char wasm_text[] =
     "  sections  section, name, at, bytes\n"
     "`at` is an offset in the file.\n";
 
+/* What each number is, and how it is known: the writing process is another one. */
+static const char top_text[] =
+    "On a terminal a screen that is drawn anew, the busiest instances first; space looks at once, q or\n"
+    "Ctrl-C ends. Else a line a look. Nothing is asked of the writing process: all is seen in the store\n"
+    "and in /proc.\n"
+    "\n"
+    "  VERSIONS/S  versions that became durable in a second, over all instances: messages that changed\n"
+    "              something. Messages rolled back or without a change are not seen\n"
+    "  FLUSHES/S   transactions of LMDB: flushes, and steps of giving dropped storage back\n"
+    "  PER-FLUSH   versions of one flush: what the flush found waiting in the queue. 1 or less: nobody\n"
+    "              waits behind another\n"
+    "  FLUSH-MS    from when the flusher wrote the record of a version to when it could be read here:\n"
+    "              LMDB's write and sync. The mean, at most 1 ms too much, of the flushes of the busiest\n"
+    "              instance in the first two seconds of an interval. MAX-MS: the longest of them\n"
+    "  MS EACH     time between two versions of an instance: a message with its boundary took no longer\n"
+    "              in the mean; about as long where its host is never idle and commits wait\n"
+    "  FILE, FREE  size of data.mdb, and free pages in it\n"
+    "  WRITTEN/S   what the writing process sends to the disk, if the kernel tells this user\n"
+    "\n"
+    "The queue, and the boundary alone, are known to the writing process only: pagestore_stats() there,\n"
+    "or its USDT probes. JSON, an object a line: time, seconds, versions_per_second, flushes_per_second,\n"
+    "versions_per_flush, flush_mean_milliseconds, flush_max_milliseconds, flushes_measured, file_bytes,\n"
+    "free_bytes, trash_pending, snapshots, writer_pid, writer, writer_cpu_percent, writer_resident_bytes,\n"
+    "writer_bytes_per_second (null: not known); instances: each instance, version, versions_per_second,\n"
+    "milliseconds_per_version, pages, stored_pages.\n";
+
 static const option check_options[] = {
     {"deep", 'd', NULL, "read every page: all blocks against their checksums"},
     {"explain", 'e', "OFFSET", "what the byte at this offset of data.mdb belongs to"},
@@ -213,13 +258,11 @@ static const option recover_options[] = {
 static const option debug_options[] = {
     {"page", 'p', "N", "with page: this LMDB page of 4 KiB"},
     {"hex", 'x', NULL, "with page: its bytes"},
-    {"layer", 'l', "N", "with rows: of this layer alone"},
+    {"layer", 'l', "N", "with rows and log: of this layer alone"},
     OPTION_JSON,
     OPTION_HELP,
     OPTION_END,
 };
-
-
 
 const command commands[] = {
     {"ls", "STORE", "list the instances of a store",
@@ -229,14 +272,17 @@ const command commands[] = {
     {"stat", "STORE [INSTANCE]", "what a store or one of its instances is made of",
      "A store: format, bytes in its file, free bytes, instances, snapshots. An instance: its\n"
      "version, module, memories, metadata keys with their sizes, and its snapshots with what\n"
-     "each alone keeps from being freed.\n"
+     "each alone keeps from being freed. --watch prints what `top` does in a pipe, under the same\n"
+     "headings, and --watch --json its objects.\n"
      "JSON of a store: format, id, created, file_bytes, free_bytes, free_largest_run_bytes, map_bytes,\n"
-     "instances, snapshots, layers, trash_pending; features_incompatible, features_read_only and\n"
+     "log_bytes, log_budget_bytes (by default; its writer may have set it), log_records, instances,\n"
+     "snapshots, layers, trash_pending; features_incompatible, features_read_only and\n"
      "features_compatible where not 0. Of an instance: instance, version, committed, versions_kept,\n"
      "module, pages, stored_pages, stored_bytes; memories: each memory, index_bits, keep, pages,\n"
      "max_pages, stored_pages, stored_bytes; metadata: each metadata (its key), bytes; snapshots: each\n"
      "snapshot, version, time, retained_bytes.\n",
      stat_options, 1, 2, command_stat},
+    {"top", "STORE", "a store watched while it is in use", top_text, top_options, 1, 1, command_top},
     {"log", "STORE INSTANCE", "the kept versions of an instance, newest first",
      "The present and each snapshot: version, time, pages, what is stored, and what a snapshot\n"
      "alone retains.\n"
@@ -245,7 +291,7 @@ const command commands[] = {
      listing_options, 2, 2, command_log},
     {"show", "STORE INSTANCE [KEY]", "the metadata of an instance, or one value of it",
      "Values that are text as text, others in hex, long ones cut; --json cuts nothing. With KEY the\n"
-     "exact bytes of its value.\n"
+     "exact bytes of its value, on a terminal with control characters escaped.\n"
      "JSON: metadata: each key, bytes, kind (text, hex), value.\n",
      show_options, 2, 3, command_show},
     {"dump", "STORE INSTANCE MEMORY", "print the bytes of a memory",
@@ -255,9 +301,9 @@ const command commands[] = {
      "goes on and ends with 1.\n",
      dump_options, 3, 3, command_dump},
     {"diff", "STORE INSTANCE [FROM [TO]]", "what differs between two kept versions",
-     "FROM and TO are names of snapshots; - is the present. FROM defaults to the newest snapshot,\n"
-     "TO to the present. Blocks of 4 KiB whose bytes differ, sizes of memories, metadata and the\n"
-     "module. Ends with 1 if anything differs.\n"
+     "FROM and TO are names of snapshots; - is the present. FROM defaults to the newest snapshot, with\n"
+     "--with to the present; TO to the present. Blocks of 4 KiB whose bytes differ, sizes of memories,\n"
+     "metadata and the module. Ends with 1 if anything differs.\n"
      "JSON: from, from_version, to, to_version (null: the present); complete: false if damage ended the\n"
      "comparison; blocks: runs, each memory, offset, bytes, page_first, page_last, block_first (in its\n"
      "page), blocks; state: each what (memory, metadata, module), name, from, to.\n",
@@ -317,8 +363,7 @@ const command commands[] = {
      "meanwhile are not used again before the end, so its file may grow.\n",
      backup_options, 2, 2, command_backup},
     {"copy", "STORE NEW", "a copy of a store, with or without its free pages",
-     "As backup; with --compact the new file is as small as it can be.\n", copy_options, 2, 2,
-     command_copy},
+     "As backup; with --compact the new file is as small as it can be.\n", copy_options, 2, 2, command_copy},
     {"compact", "STORE", "make the file of a store smaller",
      "Gives back what was dropped, then replaces data.mdb by a copy without free pages, for which\n"
      "there must be room beside it. Nobody else may have the store open. A crash leaves the old\n"
@@ -329,14 +374,15 @@ const command commands[] = {
      "system and file. Ends with 1 if there is any advice.\n"
      "JSON: findings: each what, found, advice (null: none).\n",
      listing_options, 0, 1, command_doctor},
-    {"new-example", "wasm2c DIRECTORY", "a small host and canister to begin with",
-     "A new directory with a canister in C, a host that keeps its memory in a store, and a Makefile.\n",
+    {"new-example", "wasm2c|wasmtime DIRECTORY", "a small host and canister to begin with",
+     "A new directory with a canister in C, a host that keeps its memory in a store, and a Makefile. Its\n"
+     "README.md says what to install, and what to try.\n",
      help_options, 2, 2, command_new_example},
     {"completion", "bash|zsh", "a script that completes the program's words",
      "For bash: `source <(pagestore completion bash)`; installed packages bring it along.\n", help_options, 1, 1,
      command_completion},
-    {"wasm", "inspect MODULE | native IN", "look into a Wasm module, or make its memory the host's",
-     wasm_text, wasm_options, 2, 2, command_wasm},
+    {"wasm", "inspect MODULE | native IN", "look into a Wasm module, or make its memory the host's", wasm_text,
+     wasm_options, 2, 2, command_wasm},
     {"check", "STORE", "whether a store is damaged, and where",
      "Reads the file by itself, without LMDB: both meta pages, every tree page, the free list, every\n"
      "record and page header, and whether they agree; --deep: every block. Prints a verdict, then\n"
@@ -345,8 +391,8 @@ const command commands[] = {
      "1 if damaged, 3 if it could not look. Beside a busy writer it registers as a reader of LMDB, and\n"
      "the file grows until it is done; --untrusted wants no writer.\n"
      "JSON: store, verdict (clean, damaged), damages, notes, deep, transaction, file_bytes,\n"
-     "lmdb_pages_used, lmdb_pages_free, lmdb_pages_lost, instances, snapshots, pages, findings: each\n"
-     "level (damage, note), instance, memory, page, version, lmdb_page, offset, text, next.\n",
+     "lmdb_pages_used, lmdb_pages_free, lmdb_pages_lost, instances, snapshots, pages, log_records,\n"
+     "findings: each level (damage, note), instance, memory, page, version, lmdb_page, offset, text, next.\n",
      check_options, 1, 1, command_check},
     {"recover", "STORE NEW", "a new store of all that is whole in a damaged one",
      "Reads the file by itself and writes NEW, which must not exist; STORE is not changed, and nobody\n"
@@ -360,9 +406,10 @@ const command commands[] = {
      "each instance, memory, pages_damaged, pages_replaced, pages_unknown, version_first,\n"
      "version_last; findings: as of check.\n",
      recover_options, 2, 2, command_recover},
-    {"debug", "STORE metas|tables|records|rows|free|page", "raw views of a store's file",
+    {"debug", "STORE metas|tables|records|rows|log|free|page", "raw views of a store's file",
      "Both meta pages; the tables of the newest; the catalog's records; the keys of page rows; the\n"
-     "free list; one LMDB page with its nodes. Read without LMDB, whatever state the file is in:\n"
+     "blocks in records of the log; the free list; one LMDB page with its nodes. Read without LMDB, whatever state the "
+     "file is in:\n"
      "pagestore-format(5) tells what is there, `pagestore check` judges it. JSON: what the tables show,\n"
      "under the name of the view; it follows the format, so other versions may have other keys.\n",
      debug_options, 2, 2, command_debug},
@@ -378,16 +425,20 @@ const command commands[] = {
      "SQLite and RocksDB, too, where they were there when this was built.\n"
      "restore: from a closed store to the first byte, and to all of them.\n"
      "views: views, snapshots, forks, restores, deletions, against an empty commit or a mapping.\n"
+     "endurance: 200,000 commits of mixed sizes, snapshots coming and going, 4 GiB deleted halfway: the\n"
+     "file over what lives in it, the slowest commit; wants 13 GiB of disk and up to a quarter of an\n"
+     "hour. --commits N for fewer or more.\n"
+     "many: 10,000 instances of 16 pages in one store, all open: making, opening, a message each, what\n"
+     "an idle one takes; wants 14 GiB of disk.\n"
+     "scale: a message's cost from 1 MiB to 32 GiB of memory, and from 1 to 10,000 instances.\n"
      "These take --json, --plot FILE.png, --store FOLDER (where they make their scratch folder, else\n"
      "$TMPDIR or /var/tmp: name a real disk), --repetitions N, and --quick, which only shows that\n"
      "they run. Cases take turns; ratios are within repetitions; the last line has the figures.\n"
      "seed: what it costs a canister to keep its data here, by calls or directly, on wasm2c and\n"
      "Wasmtime. --repetitions N, --only WORKLOAD, --json, --plot FILE.png, --store FOLDER.\n",
      help_options, 0, OPERANDS_RAW, command_bench},
-    {"help", "[COMMAND]", "how to use the program, or a command", "", manual_options, 0, 1,
-     command_help},
-    {"version", "", "the version of the program and its library", "", help_options, 0, 0,
-     command_version},
+    {"help", "[COMMAND]", "how to use the program, or a command", "", manual_options, 0, 1, command_help},
+    {"version", "", "the version of the program and its library", "", help_options, 0, 0, command_version},
     {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
 };
 

@@ -1,4 +1,5 @@
-/* debug.c - raw views of a store's file: meta pages, tables, one LMDB page, catalog records, page rows, the free list.
+/* debug.c - raw views of a store's file: meta pages, tables, one LMDB page, catalog records, page rows, records of the
+ * log, the free list.
  *
  * Read by pread, without LMDB, as of the newest meta page. What is damaged is shown as far as it can be read, and told
  * on stderr: `check` judges, this shows. Beside a live writer a page may be of a later state.
@@ -32,7 +33,7 @@ typedef struct {
 
 /* ---- keys ------------------------------------------------------------------------------------ */
 
-static const char *const kinds[] = {"?", "store", "name", "instance", "snapshot", "layer", "trash"};
+static const char *const kinds[] = {"?", "store", "name", "instance", "snapshot", "layer", "trash", "log"};
 
 static const char *hex_of(bytes b, char to[KEY_TEXT_SIZE]) {
   size_t used = 0;
@@ -48,10 +49,12 @@ static const char *key_text(bytes key, char to[KEY_TEXT_SIZE]) {
   uint64_t id;
   char name[256];
   page_key page;
-  if (key.size == PAGE_KEY_BYTES && page_key_decode(key, &page) == 0 && page.layer < 1ull << 48)
+  bool is_sequence = key.size == LOG_KEY_BYTES && *(const uint8_t *)key.data == 0 && log_key_decode(key, &id) == 0;
+  if (is_sequence) snprintf(to, KEY_TEXT_SIZE, "record %" PRIu64, id);
+  else if (key.size == PAGE_KEY_BYTES && page_key_decode(key, &page) == 0 && page.layer < 1ull << 48)
     snprintf(to, KEY_TEXT_SIZE, "layer %" PRIu64 " memory %" PRIu32 " page %" PRIu64 " version %" PRIu64, page.layer,
              page.memory, page.page, page.version);
-  else if (catalog_key_decode(key, &kind, &id, name) == 0 && kind <= CATALOG_TRASH)
+  else if (catalog_key_decode(key, &kind, &id, name) == 0)
     snprintf(to, KEY_TEXT_SIZE, "%s %" PRIu64 "%s%s", kinds[kind], id, name[0] ? " " : "", name);
   else if (text_is_clean(key.data, key.size))
     snprintf(to, KEY_TEXT_SIZE, "%.*s", (int)key.size, (const char *)key.data);
@@ -131,6 +134,17 @@ static int show_tables(debug *d) {
   return walk(d, (walker_callbacks){.table = table_found});
 }
 
+static void log_says(uint64_t sequence, bytes value, char *to, size_t room) {
+  log_addresses log;
+  uint64_t beginning;
+  if (sequence == LOG_BEGINNING && log_beginning_decode(value, &beginning) == 0)
+    snprintf(to, room, "the log begins with record %" PRIu64, beginning);
+  else if (sequence != LOG_BEGINNING && log_addresses_decode(value, &log) == 0)
+    snprintf(to, room, "%" PRIu32 " blocks, the first: layer %" PRIu64 " memory %" PRIu32 " page %" PRIu64
+             " version %" PRIu64 " block %u", log.count, log.at[0].layer, log.at[0].memory, log.at[0].page,
+             log.at[0].version, log.at[0].number);
+}
+
 /* Zeros where the record cannot be decoded. */
 static void record_says(catalog_kind kind, bytes value, char *to, size_t room) {
   store_record store;
@@ -170,6 +184,7 @@ static int record_found(void *env, const char *table, bytes key, walker_place va
   if (is_key && value.size <= sizeof record.byte && walker_read(d->file.fd, value, record.byte) == 0) {
     catalog_record_bind(&record, key);
     record_says(kind, (bytes){record.byte, record.size}, says, sizeof says);
+    if (kind == CATALOG_LOG) log_says(id, (bytes){record.byte, record.size}, says, sizeof says);
   }
   char hex[KEY_TEXT_SIZE];
   report_row(d->report, (cell[]){of_text(is_key ? kinds[kind] : "?"), of_number(is_key ? id : 0),
@@ -201,6 +216,41 @@ static int show_rows(debug *d) {
   if (!option_number(d->v, "layer", &d->layer)) return EXIT_USAGE;
   report_sheet(d->report, "rows", COLUMNS(columns));
   return walk(d, (walker_callbacks){.row = row_found});
+}
+
+/* Each block by the record's own header. */
+static int log_found(void *env, const char *table, bytes key, walker_place value) {
+  static uint8_t header[PAGE_HEADER_BYTES];
+  debug *d = env;
+  uint64_t sequence, found;
+  id128 store;
+  if (strcmp(table, "log") != 0 || log_key_decode(key, &sequence) != 0) return 0;
+  bool is_size = value.size == PAGE_RECORD_BYTES;
+  uint64_t at = value.at;
+  value.size = sizeof header;
+  if (!is_size || walker_read(d->file.fd, value, header) != 0 || log_record_identity(header, &found, &store) != 0 ||
+      found != sequence) {
+    d->damaged = true;
+    complain("record %" PRIu64 " of the log, at %" PRIu64 ": its header is damaged", sequence, at);
+    return 0;
+  }
+  for (unsigned slot = 0; slot < log_record_count(header); slot++) {
+    log_address a = log_record_address(header, slot);
+    if (d->layer && a.layer != d->layer) continue;
+    report_row(d->report, (cell[]){of_number(sequence), of_number(slot), of_number(a.layer), of_number(a.memory),
+                                   of_number(a.page), of_number(a.number), of_number(a.version),
+                                   of_number(at + PAGE_HEADER_BYTES + (uint64_t)slot * BLOCK_BYTES)});
+  }
+  return 0;
+}
+
+static int show_log(debug *d) {
+  static const column columns[] = {{"record", CELL_NUMBER}, {"slot", CELL_NUMBER},  {"layer", CELL_NUMBER},
+                                   {"memory", CELL_NUMBER}, {"page", CELL_NUMBER},  {"block", CELL_NUMBER},
+                                   {"version", CELL_NUMBER}, {"at", CELL_NUMBER}};
+  if (!option_number(d->v, "layer", &d->layer)) return EXIT_USAGE;
+  report_sheet(d->report, "log", COLUMNS(columns));
+  return walk(d, (walker_callbacks){.row = log_found});
 }
 
 static int freed_found(void *env, uint64_t txn_id, uint64_t page) {
@@ -287,7 +337,8 @@ static const struct {
   const char *name;
   int (*show)(debug *);
 } subjects[] = {{"metas", show_metas}, {"tables", show_tables}, {"records", show_records},
-                {"rows", show_rows},   {"free", show_free},     {"page", show_page}};
+                {"rows", show_rows},   {"log", show_log},       {"free", show_free},
+                {"page", show_page}};
 
 static int show(debug *d, int (*subject)(debug *)) {
   d->report = report_new(option_given(d->v, "json"));
@@ -302,7 +353,8 @@ int command_debug(const invocation *v) {
   for (size_t i = 0; i < sizeof subjects / sizeof *subjects; i++)
     if (strcmp(subjects[i].name, v->operand[1]) == 0) subject = subjects[i].show;
   if (!subject)
-    return complain_usage(v->command, "'%s' is none of metas, tables, records, rows, free and page", v->operand[1]);
+    return complain_usage(v->command, "'%s' is none of metas, tables, records, rows, log, free and page",
+                          v->operand[1]);
   if (subject == show_page && !option_given(v, "page")) return complain_usage(v->command, "which page? give --page N");
   int code = file_open(v->operand[0], &d.file);
   if (code != EXIT_OK) return code;

@@ -16,8 +16,11 @@
 
 /* ---- runs of blocks -------------------------------------------------------------------------- */
 
+enum { STOP_MEMORY = 1, STOP_HOLD = 2 };
+
 static int add_run(void *env, pagestore_memory *memory, uint64_t offset, uint64_t length) {
   comparison *c = env;
+  if (!hold_goes_on(&c->hold)) return c->stopped = STOP_HOLD;
   run *last = c->run_count ? &c->runs[c->run_count - 1] : NULL;
   if (last && last->memory == memory && last->offset + last->length == offset) {
     last->length += length;
@@ -26,7 +29,7 @@ static int add_run(void *env, pagestore_memory *memory, uint64_t offset, uint64_
   if (c->run_count == c->run_room) {
     size_t room = c->run_room ? c->run_room * 2 : 64;
     run *runs = realloc(c->runs, room * sizeof *runs);
-    if (!runs) return 1;
+    if (!runs) return c->stopped = STOP_MEMORY;
     c->runs = runs;
     c->run_room = room;
   }
@@ -62,7 +65,7 @@ static const char *side(const invocation *v, unsigned operand, const kept_versio
                         int *code) {
   if (v->operands > operand)
     return strcmp(v->operand[operand], "-") == 0 ? NULL : v->operand[operand];
-  if (operand == 3) return NULL;
+  if (operand == 3 || option_given(v, "with")) return NULL;
   for (uint32_t i = kept->count; i > 0; i--)
     if (!kept->items[i - 1].present) return kept->items[i - 1].name;
   complain("'%s' has no snapshot to compare with: take one with pagestore_snapshot_create",
@@ -82,7 +85,7 @@ static void show_side(report *r, const char *key, const char *key_version, const
 static int compare(const invocation *v, comparison *c, const char *from, const char *to) {
   int status = pagestore_diff(c->from, c->to, add_run, c);
   bool damaged = status == PAGESTORE_ECORRUPT, hex = option_given(v, "hex");
-  if (status == PAGESTORE_EABORTED) return complain_memory();
+  if (status == PAGESTORE_EABORTED) return c->stopped == STOP_MEMORY ? complain_memory() : EXIT_FAILED;
   if (status && !damaged) return complain_status(status, NULL);
   if (damaged)
     complain("%s; blocks are compared up to there only, `pagestore dump` reads on",
@@ -107,7 +110,9 @@ static int open_and_compare(const invocation *v, pagestore_store *store) {
   if (code != EXIT_OK) return code;
   const char *from = side(v, 2, &kept, &code), *to = side(v, 3, &kept, &code);
   if (code == EXIT_OK) code = look_view(store, v->operand[1], from, &c.from);
-  if (code == EXIT_OK && (code = look_view(store, v->operand[1], to, &c.to)) == EXIT_OK) {
+  const char *other = option_given(v, "with") ? option_value(v, "with") : v->operand[1];
+  hold_begin(&c.hold, v, !from || !to);
+  if (code == EXIT_OK && (code = look_view(store, other, to, &c.to)) == EXIT_OK) {
     code = compare(v, &c, from, to);
     pagestore_instance_close(c.to);
   }

@@ -8,6 +8,7 @@
 
 #include <pagestore.h>
 
+#include "hold.h"
 #include "report.h"
 
 typedef struct {
@@ -19,6 +20,8 @@ typedef struct {
   pagestore_instance *from, *to;
   run *runs;
   size_t run_count, run_room;
+  hold hold;
+  int stopped; /* why blocks were compared no further: complained about, or for want of memory */
 } comparison;
 
 /* A sheet of what differs besides blocks. *same becomes false if anything does. A status of the

@@ -43,6 +43,7 @@ static int print_run(const run *r, pagestore_memory *old) {
 
 int diff_hex(comparison *c, int code) {
   for (size_t i = 0; i < c->run_count && !ferror(stdout); i++) {
+    if (!hold_goes_on(&c->hold)) return EXIT_FAILED;
     const run *r = &c->runs[i];
     const char *name = pagestore_memory_name(r->memory);
     char escaped[TEXT_ESCAPED_SIZE];

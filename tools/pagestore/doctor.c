@@ -22,7 +22,7 @@
 
 enum { MAPPINGS_FEW = 65530, ADDRESS_SPACE_NEEDED_GIB = 1024, DESCRIPTORS_FEW = 256 };
 
-static const column columns[] = {{"what", CELL_TEXT}, {"found", CELL_TEXT}, {"advice", CELL_TEXT}};
+static const column columns[] = {{"what", CELL_TEXT}, {"found", CELL_PROSE}, {"advice", CELL_PROSE}};
 
 typedef struct {
   report *report;

@@ -10,8 +10,11 @@
 #include <string.h>
 
 #include "complain.h"
+#include "file.h"
 #include "hex.h"
+#include "hold.h"
 #include "look.h"
+#include "versions.h"
 #include "view.h"
 
 enum { TRIM_EVERY_PAGES = 1024 };
@@ -23,7 +26,8 @@ typedef struct {
   bool zeros;       /* lines of zeros too */
   uint64_t at, end; /* what is still to be written */
   uint64_t pages_read, pages_damaged;
-  int status; /* why it stopped */
+  bool failed; /* and has complained */
+  hold hold;
   uint8_t page[PAGESTORE_PAGE];
 } dump;
 
@@ -36,19 +40,25 @@ static int beyond(uint64_t bytes) {
 }
 
 static int take_range(const invocation *v, uint64_t bytes, dump *d) {
-  bool by_page = option_given(v, "page"), by_offset = option_given(v, "offset"), by_length = option_given(v, "length");
-  uint64_t page = 0, offset = 0, length;
-  if (by_page && (by_offset || by_length)) return complain_usage(v->command, "--page excludes --offset and --length");
+  bool by_block = option_given(v, "block"), by_page = option_given(v, "page") || by_block;
+  bool by_offset = option_given(v, "offset"), by_length = option_given(v, "length");
+  uint64_t page = 0, block = 0, offset = 0, length;
+  if (by_page && (by_offset || by_length))
+    return complain_usage(v->command, "--page and --block exclude --offset and --length");
   if (option_given(v, "raw") && option_given(v, "hex"))
     return complain_usage(v->command, "--raw and --hex exclude each other");
-  if (!option_number(v, "page", &page) || !option_number(v, "offset", &offset)) return EXIT_USAGE;
-  if (by_page && page >= bytes / PAGESTORE_PAGE) return beyond(bytes);
-  if (by_page) offset = page * PAGESTORE_PAGE;
-  if (offset > bytes) return beyond(bytes);
-  length = by_page ? PAGESTORE_PAGE : bytes - offset;
+  if (!option_number(v, "page", &page) || !option_number(v, "block", &block) || !option_number(v, "offset", &offset))
+    return EXIT_USAGE;
+  if (by_block && option_given(v, "page") && block >= PAGESTORE_PAGE / PAGESTORE_BLOCK)
+    return complain_usage(v->command, "a page has blocks 0 to 15");
+  if (page > bytes / PAGESTORE_PAGE || block > bytes / PAGESTORE_BLOCK) return beyond(bytes);
+  if (by_page) offset = page * PAGESTORE_PAGE + block * PAGESTORE_BLOCK;
+  if (offset > bytes || (by_page && offset == bytes)) return beyond(bytes);
+  length = by_block ? PAGESTORE_BLOCK : by_page ? PAGESTORE_PAGE : bytes - offset;
   if (!option_number(v, "length", &length)) return EXIT_USAGE;
   if (length > bytes - offset) return beyond(bytes);
   d->raw = option_given(v, "raw");
+  if (d->raw && !file_stdout_takes_bytes()) return EXIT_FAILED;
   d->zeros = by_page || by_offset || by_length;
   d->at = offset;
   d->end = offset + length;
@@ -84,9 +94,11 @@ static void tell_damage(dump *d) {
 static int put_page(dump *d) {
   uint64_t length = PAGESTORE_PAGE - d->at % PAGESTORE_PAGE;
   if (length > d->end - d->at) length = d->end - d->at;
+  if ((d->failed = !hold_goes_on(&d->hold))) return 1;
   int status = pagestore_memory_read(d->memory, d->at, d->page, (size_t)length);
   if (status && status != PAGESTORE_ECORRUPT) {
-    d->status = status;
+    complain_status(status, NULL);
+    d->failed = true;
     return 1;
   }
   if (status) {
@@ -113,8 +125,8 @@ static int put_stored(void *env, pagestore_memory *memory, uint64_t offset, uint
 
 static int write_all(dump *d) {
   int status = pagestore_memory_blocks(d->memory, PAGESTORE_BLOCKS_STORED, put_stored, d);
-  if (status == PAGESTORE_EABORTED) status = d->status;
-  if (status) return complain_status(status, NULL);
+  if (d->failed) return EXIT_FAILED;
+  if (status && status != PAGESTORE_EABORTED) return look_failed(status); /* aborted: the output takes no more */
   put_zeros_until(d, d->end);
   return d->pages_damaged ? EXIT_FOUND : EXIT_OK;
 }
@@ -123,10 +135,14 @@ int command_dump(const invocation *v) {
   static dump d;
   pagestore_store *store;
   uint64_t pages = 0;
+  char room[256] = "";
+  const char *snapshot;
   int code = look_open(v, &store);
   if (code != EXIT_OK) return code;
-  code = look_view(store, v->operand[1], option_value(v, "snapshot"), &d.view);
+  code = versions_chosen(v, store, room, &snapshot);
+  if (code == EXIT_OK) code = look_view(store, v->operand[1], snapshot, &d.view);
   if (code == EXIT_OK) {
+    hold_begin(&d.hold, v, !snapshot);
     code = view_memory(d.view, v->operand[2], &d.memory, &pages);
     if (code == EXIT_OK) code = take_range(v, pages * PAGESTORE_PAGE, &d);
     if (code == EXIT_OK) code = write_all(&d);

@@ -31,7 +31,8 @@ static bool is_engine(const char *engine) {
 
 int command_new_example(const invocation *v) {
   const char *engine = v->operand[0], *folder = v->operand[1];
-  if (!is_engine(engine)) return complain_usage(v->command, "there is no example for '%s'", engine);
+  if (!is_engine(engine))
+    return complain_usage(v->command, "there is no example for '%s', but for wasm2c and for wasmtime", engine);
   if (mkdir(folder, 0777) != 0) {
     complain("%s: %s: give the path of a new directory", folder, strerror(errno));
     return EXIT_FAILED;

@@ -3,8 +3,10 @@
 
 #include "complain.h"
 #include "file.h"
+#include "hold.h"
 #include "look.h"
 #include "progress.h"
+#include "versions.h"
 #include "view.h"
 
 enum { TRIM_EVERY_PAGES = 1024 };
@@ -15,14 +17,23 @@ typedef struct {
   file out;
   uint64_t at, pages_read;
   progress progress; /* over what is stored */
-  int status;        /* of the library, that stopped it */
+  int code;          /* why it stopped, complained about */
+  hold hold;
   uint8_t page[PAGESTORE_PAGE];
 } export;
 
-/* An image with a hole where a page is damaged would pass for a whole one: so none is made. */
+/* Complained at once: what stops a walk has its own text afterwards. An image with a hole where a page is damaged would
+ * pass for a whole one: so none is made. */
+static int stop(export *e, int status) {
+  complain_status(status, status == PAGESTORE_ECORRUPT ? "`pagestore dump --raw` writes zeros in its place" : NULL);
+  e->code = status == PAGESTORE_ECORRUPT ? EXIT_FOUND : EXIT_FAILED;
+  return 1;
+}
+
 static int put_page(export *e) {
-  e->status = pagestore_memory_read(e->memory, e->at, e->page, sizeof e->page);
-  if (e->status || !file_put(&e->out, e->page, sizeof e->page)) return 1;
+  int status = pagestore_memory_read(e->memory, e->at, e->page, sizeof e->page);
+  if (status) return stop(e, status);
+  if (!hold_goes_on(&e->hold) || !file_put(&e->out, e->page, sizeof e->page)) return 1;
   e->at += sizeof e->page;
   progress_step(&e->progress, sizeof e->page);
   if (++e->pages_read % TRIM_EVERY_PAGES == 0) pagestore_instance_trim(e->view, 0);
@@ -50,12 +61,8 @@ static int write_image(export *e, uint64_t bytes) {
   if (progress_shown(&e->progress))
     status = pagestore_memory_blocks(e->memory, PAGESTORE_BLOCKS_STORED, count_stored, e);
   if (!status) status = pagestore_memory_blocks(e->memory, PAGESTORE_BLOCKS_STORED, put_stored, e);
-  if (status == PAGESTORE_EABORTED && !e->status) return EXIT_FAILED; /* the file's fault, complained about */
-  if (status == PAGESTORE_EABORTED) status = e->status;
-  if (status) {
-    complain_status(status, "`pagestore dump --raw` writes zeros in its place");
-    return status == PAGESTORE_ECORRUPT ? EXIT_FOUND : EXIT_FAILED;
-  }
+  if (status == PAGESTORE_EABORTED) return e->code ? e->code : EXIT_FAILED; /* complained about */
+  if (status) return look_failed(status);
   return e->at == bytes || file_put_zeros(&e->out, bytes - e->at) ? EXIT_OK : EXIT_FAILED;
 }
 
@@ -75,7 +82,11 @@ int command_export(const invocation *v) {
   pagestore_store *store;
   int code = progress_begin(&e.progress, v, "export", 0);
   if (code != EXIT_OK || (code = look_open(v, &store)) != EXIT_OK) return code;
-  if ((code = look_view(store, v->operand[1], option_value(v, "snapshot"), &e.view)) == EXIT_OK) {
+  char room[256] = "";
+  const char *snapshot;
+  code = versions_chosen(v, store, room, &snapshot);
+  if (code == EXIT_OK && (code = look_view(store, v->operand[1], snapshot, &e.view)) == EXIT_OK) {
+    hold_begin(&e.hold, v, !snapshot);
     code = to_file(v, &e);
     pagestore_instance_close(e.view);
   }

@@ -17,14 +17,16 @@ static bool fail_file(const file *f, const char *what, const char *next) {
   return false;
 }
 
+bool file_stdout_takes_bytes(void) {
+  if (!isatty(STDOUT_FILENO)) return true;
+  complain("the bytes are not for a terminal: name a file, or send the output into one");
+  return false;
+}
+
 bool file_create(file *f, const char *path) {
   struct stat st;
   *f = (file){.path = path, .fd = STDOUT_FILENO};
-  if (strcmp(path, "-") == 0) {
-    if (!isatty(STDOUT_FILENO)) return true;
-    complain("the bytes are not for a terminal: name a file, or send the output into one");
-    return false;
-  }
+  if (strcmp(path, "-") == 0) return file_stdout_takes_bytes();
   if (lstat(path, &st) == 0) {
     complain("%s is there already: remove it, or name another file", path);
     return false;

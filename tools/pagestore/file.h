@@ -19,6 +19,8 @@ typedef struct {
 } file;
 
 /* Nothing is overwritten: false if the path is taken. A terminal takes no binary output. */
+/* false: stdout is a terminal, complained. */
+bool file_stdout_takes_bytes(void);
 bool file_create(file *, const char *path);
 bool file_open_in(file *, const char *path);
 bool file_put(file *, const void *bytes, size_t length);

@@ -1,5 +1,5 @@
-/* metrics.h - inside stat: a store for a machine that collects, and for a person who watches. Exit codes; failures
- * have been complained about. Thread: the program's. */
+/* metrics.h - inside stat: a store for a machine that collects. An exit code; failures have been complained about.
+ * Thread: the program's. */
 #ifndef PROGRAM_METRICS_H
 #define PROGRAM_METRICS_H
 
@@ -7,7 +7,5 @@
 
 /* OpenMetrics 1.0 text to stdout. */
 int metrics_print(pagestore_store *);
-/* A line every so many seconds, `count` times or (0) for ever. */
-int metrics_watch(pagestore_store *, uint64_t seconds, uint64_t count);
 
 #endif

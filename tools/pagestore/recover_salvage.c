@@ -19,13 +19,24 @@ static void bit_set(uint64_t *bits, uint64_t i) { bits[i / 64] |= 1ull << i % 64
 static int note_finding(void *env, uint64_t page, const char *text) {
   salvage *s = env;
   if (page < s->file_pages) bit_set(s->suspect, page);
+  if (strstr(text, "which is free")) s->conflict = true;
   if (strncmp(text, "free list", 9) == 0 || strncmp(text, "table free", 10) == 0) s->exact = false;
   return 0;
 }
 
+static bool is_known(const char *table) {
+  static const char *const names[] = {"main", "free", "catalog", "pages", "log"};
+  for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+    if (strcmp(table, names[i]) == 0) return true;
+  return false;
+}
+
+/* A table whose name is damaged is walked under that name, and nobody takes its rows: the scan does, so its pages have
+ * not been met. */
 static int note_page(void *env, const char *table, walker_page_kind kind, uint64_t first, uint64_t count) {
   salvage *s = env;
-  (void)table, (void)kind;
+  (void)kind;
+  if (!is_known(table)) return 0;
   for (uint64_t i = 0; i < count && first + i < s->file_pages; i++) bit_set(s->reached, first + i);
   return 0;
 }
@@ -241,13 +252,14 @@ static void note_missed(salvage *s) {
     if (s->audit.kept.rows.at[i].health == KEPT_ROW_UNREADABLE) s->missed |= SCAN_ROWS;
 }
 
-int salvage_run(salvage *s) {
+static int run_once(salvage *s) {
   kept *k = &s->audit.kept;
   s->mends_left = MENDS_MAX;
   int err = begin(s);
   if (!err && s->chosen) err = walk(s);
   if (err) return err;
-  if (!s->chosen && (err = salvage_add_gap(s, whole_table)) != 0) return err;
+  bool unmet = !s->chosen || s->audit.tables_missing;
+  if (unmet && (err = salvage_add_gap(s, whole_table)) != 0) return err;
   if (s->has_older_store && !k->has_store) k->store.id = s->older_store.id;
   s->rows_wanted = s->chosen ? s->audit.page_rows_wanted : UINT64_MAX;
   note_missed(s);
@@ -265,6 +277,41 @@ int salvage_run(salvage *s) {
         &s->lost, FINDING_NOTE, "compare with a backup where it matters",
         "what is free in the file is not known: rows that had been deleted may be among those that were found");
   return salvage_account(s);
+}
+
+/* Fewer losses; else newer: what was superseded may be whole, too. */
+static bool is_better(const salvage *a, const salvage *b) {
+  uint64_t newer[2] = {a->audit.kept.store.flush_txn_id, b->audit.kept.store.flush_txn_id};
+  if (a->lost.damages != b->lost.damages) return a->lost.damages < b->lost.damages;
+  for (size_t i = 0; i < a->audit.kept.states.count; i++) newer[0] += a->audit.kept.states.at[i].record.version;
+  for (size_t i = 0; i < b->audit.kept.states.count; i++) newer[1] += b->audit.kept.states.at[i].record.version;
+  return newer[0] > newer[1];
+}
+
+static void swap(salvage *a, salvage *b) {
+  salvage was = *a;
+  *a = *b;
+  *b = was;
+  a->audit.metas = &a->metas;
+  b->audit.metas = &b->metas;
+  a->progress = was.progress;
+  a->progress_env = was.progress_env;
+}
+
+/* In most files nothing is lost, or only blocks, which are not looked at here: then once is enough. */
+int salvage_run(salvage *s) {
+  salvage other = {.fd = s->fd, .flags = s->flags};
+  s->free_first = true;
+  int err = run_once(s);
+  if (err == PAGESTORE_ENOMEM || err == PAGESTORE_EIO) return err;
+  if (!err && s->lost.damages == 0 && !s->conflict) return 0;
+  int others = run_once(&other);
+  if (!others && (err || is_better(&other, s))) {
+    swap(s, &other);
+    err = 0;
+  }
+  salvage_free(&other);
+  return others == PAGESTORE_ENOMEM || others == PAGESTORE_EIO ? others : err;
 }
 
 void salvage_free(salvage *s) {

@@ -1,6 +1,8 @@
 /* recover_salvage.h - all that can be had out of a damaged file, as rows for a new one.
  *
  *   choose    the newest state that a meta page leads to; if none does, the newest main tree that lies in the file
+ *   twice     where a tree and the free list name the same page, one of them is damaged: all of this is done with the
+ *             one believed and with the other, and the better of the two is taken
  *   walk      as check does, noting which LMDB pages are in use, free, suspect, and which key ranges were not met
  *   scan      if anything was not met: the suspect pages, and those that are neither met nor free, which is where what
  *             is missing must be; without a free list to trust, all pages that were not met
@@ -55,6 +57,8 @@ typedef struct {
   store_record older_store; /* of whatever meta page led to one */
   bool every_copy;          /* records of one key are all kept */
   bool chosen, exact;       /* exact: what is free is known */
+  bool free_first;          /* the free list is believed before trees are */
+  bool conflict;            /* a tree named a page that is free */
   uint64_t file_pages, *reached, *freed, *suspect;
   uint64_t rows_wanted; /* of the table of pages; UINT64_MAX: not known */
   KEPT_LIST(salvage_gap) gaps;

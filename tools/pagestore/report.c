@@ -15,7 +15,7 @@
 enum { HASH_SHORT = 16 };
 
 struct report {
-  bool json, failed, printed;
+  bool json, line, failed, printed;
   json_t *document, *rows;      /* JSON: rows of the open sheet, owned by the document */
   struct libscols_table *table; /* text: the open sheet, or the open facts */
   bool table_is_facts;
@@ -38,6 +38,12 @@ report *report_new(bool json) {
   return r;
 }
 
+report *report_new_line(void) {
+  report *r = report_new(true);
+  if (r) r->line = true;
+  return r;
+}
+
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
 static json_t *json_text(const char *text) {
@@ -51,10 +57,12 @@ static json_t *json_of(cell_kind kind, cell c) {
   char time[TEXT_SIZE];
   if (c.none) return json_null();
   switch (kind) {
-  case CELL_TEXT: return json_text(c.text);
+  case CELL_TEXT:
+  case CELL_PROSE: return json_text(c.text);
   case CELL_HASH: return strcmp(c.text, "-") == 0 ? json_null() : json_string(c.text);
   case CELL_TIME: return c.number ? json_string(text_time(c.number, time)) : json_null();
   case CELL_FLAG: return json_boolean(c.number);
+  case CELL_REAL: return json_real(c.real);
   default: return json_integer((json_int_t)c.number);
   }
 }
@@ -72,13 +80,15 @@ static const char *heading(const char *key, bool capitals, char to[TEXT_SIZE]) {
 static const char *text_of(cell_kind kind, cell c, char to[TEXT_ESCAPED_SIZE]) {
   if (c.none) return "-";
   switch (kind) {
-  case CELL_TEXT: return c.text; /* libsmartcols escapes what is not printable */
+  case CELL_TEXT:
+  case CELL_PROSE: return c.text; /* libsmartcols escapes what is not printable */
   case CELL_HASH:
     snprintf(to, TEXT_ESCAPED_SIZE, "%.*s", text_terminal() ? HASH_SHORT : 64, c.text);
     return to;
   case CELL_TIME: return text_time(c.number, to);
   case CELL_BYTES: return text_bytes(c.number, to);
   case CELL_FLAG: return c.number ? "yes" : "no";
+  case CELL_REAL: snprintf(to, TEXT_ESCAPED_SIZE, "%.2f", c.real); return to;
   default: snprintf(to, TEXT_ESCAPED_SIZE, "%" PRIu64, c.number); return to;
   }
 }
@@ -106,10 +116,10 @@ static void open_table(report *r, bool facts) {
   scols_table_enable_colors(r->table, text_colour());
 }
 
-static void add_column(report *r, const char *title, bool right) {
-  struct libscols_column *c = r->table ? scols_table_new_column(r->table, title, 0,
-                                                                right ? SCOLS_FL_RIGHT : 0)
-                                       : NULL;
+static void add_column(report *r, const char *title, cell_kind kind) {
+  bool right = kind == CELL_NUMBER || kind == CELL_BYTES || kind == CELL_REAL;
+  int flags = right ? SCOLS_FL_RIGHT : kind == CELL_PROSE ? SCOLS_FL_WRAP : 0;
+  struct libscols_column *c = r->table ? scols_table_new_column(r->table, title, 0, flags) : NULL;
   if (!c) r->failed = true;
   else if (text_colour()) scols_cell_set_color(scols_column_get_header(c), "\033[1m");
 }
@@ -134,8 +144,8 @@ void report_fact(report *r, column what, cell value) {
   }
   if (!r->table || !r->table_is_facts) {
     open_table(r, true);
-    add_column(r, "what", false);
-    add_column(r, "value", false);
+    add_column(r, "what", CELL_TEXT);
+    add_column(r, "value", CELL_PROSE);
   }
   char label[TEXT_SIZE], text[TEXT_ESCAPED_SIZE];
   struct libscols_line *line = add_line(r);
@@ -154,8 +164,7 @@ void report_sheet(report *r, const char *key, const column *columns, unsigned co
   open_table(r, false);
   for (unsigned i = 0; i < count; i++) {
     char title[TEXT_SIZE];
-    add_column(r, heading(columns[i].key, true, title),
-               columns[i].kind == CELL_NUMBER || columns[i].kind == CELL_BYTES);
+    add_column(r, heading(columns[i].key, true, title), columns[i].kind);
   }
 }
 
@@ -178,7 +187,8 @@ void report_row(report *r, const cell *cells) {
 
 int report_finish(report *r, int code) {
   if (r->json && !r->failed) {
-    if (json_dumpf(r->document, stdout, JSON_INDENT(2)) != 0 && !ferror(stdout)) r->failed = true;
+    size_t layout = (r->line ? JSON_COMPACT : JSON_INDENT(2)) | JSON_REAL_PRECISION(6);
+    if (json_dumpf(r->document, stdout, layout) != 0 && !ferror(stdout)) r->failed = true;
     putchar('\n');
   }
   if (!r->failed) close_table(r);

@@ -16,19 +16,21 @@
 
 typedef struct report report;
 
-typedef enum { CELL_TEXT, CELL_NUMBER, CELL_BYTES, CELL_TIME, CELL_HASH, CELL_FLAG } cell_kind;
+typedef enum { CELL_TEXT, CELL_NUMBER, CELL_BYTES, CELL_TIME, CELL_HASH, CELL_FLAG, CELL_REAL, CELL_PROSE } cell_kind;
 typedef struct {
   const char *key;
   cell_kind kind;
 } column;
-/* text for TEXT and HASH (hex), number for the others; none: "-", in JSON null. */
+/* text for TEXT, PROSE (goes on in the next line where a terminal is too narrow) and HASH (hex), real for REAL, number for the others; none: "-", in JSON null. */
 typedef struct {
   const char *text;
   uint64_t number;
+  double real;
   bool none;
 } cell;
 
 report *report_new(bool json); /* NULL: complained */
+report *report_new_line(void); /* JSON of one line, for a stream of documents. NULL: complained */
 void report_fact(report *, column, cell);
 void report_sheet(report *, const char *key, const column *,
                   unsigned count);            /* rows go into it until the next one, or a fact */

@@ -7,6 +7,7 @@
 #include "look.h"
 #include "report.h"
 #include "text.h"
+#include "versions.h"
 
 enum { VALUE_SHOWN_MAX = 80 };
 
@@ -45,7 +46,23 @@ static int show_all(const invocation *v, pagestore_instance *view) {
   return status ? look_failed(status) : code;
 }
 
-/* The exact bytes, nothing behind them. */
+/* The exact bytes, nothing behind them; on a terminal a line with what would steer it escaped. */
+static void print_value(const uint8_t *value, size_t length) {
+  char piece[4 * 64 + 1];
+  if (!text_terminal()) {
+    fwrite(value, 1, length, stdout);
+    return;
+  }
+  for (size_t at = 0, step; at < length; at += step) {
+    for (step = length - at < 64 ? length - at : 64; step > 60 && at + step < length;) {
+      if ((value[at + step] & 0xc0) != 0x80) break;
+      step--; /* not inside a character */
+    }
+    fputs(text_escape((const char *)value + at, step, piece, sizeof piece), stdout);
+  }
+  putchar('\n');
+}
+
 static int show_value(const invocation *v, pagestore_instance *view) {
   size_t length = 0;
   const char *key = v->operand[2];
@@ -55,7 +72,7 @@ static int show_value(const invocation *v, pagestore_instance *view) {
   uint8_t *value = malloc(length ? length : 1);
   if (!value) return complain_memory();
   status = pagestore_metadata_get(view, key, value, length, &length);
-  if (!status) fwrite(value, 1, length, stdout);
+  if (!status) print_value(value, length);
   free(value);
   return status ? complain_status(status, NULL) : EXIT_OK;
 }
@@ -65,7 +82,10 @@ int command_show(const invocation *v) {
   pagestore_instance *view;
   int code = look_open(v, &store);
   if (code != EXIT_OK) return code;
-  if ((code = look_view(store, v->operand[1], option_value(v, "snapshot"), &view)) == EXIT_OK) {
+  char room[256] = "";
+  const char *snapshot;
+  code = versions_chosen(v, store, room, &snapshot);
+  if (code == EXIT_OK && (code = look_view(store, v->operand[1], snapshot, &view)) == EXIT_OK) {
     code = v->operands == 3 ? show_value(v, view) : show_all(v, view);
     pagestore_instance_close(view);
   }

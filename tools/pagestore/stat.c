@@ -7,6 +7,7 @@
 #include "metrics.h"
 #include "text.h"
 #include "versions.h"
+#include "watch.h"
 
 /* ---- a store --------------------------------------------------------------------------------- */
 
@@ -26,6 +27,9 @@ static void print_store(report *r, const pagestore_store_info *i) {
   report_fact(r, (column){"free_bytes", CELL_BYTES}, of_number(i->free_bytes));
   report_fact(r, (column){"free_largest_run_bytes", CELL_BYTES}, of_number(i->free_largest_run));
   report_fact(r, (column){"map_bytes", CELL_BYTES}, of_number(i->map_bytes));
+  report_fact(r, (column){"log_bytes", CELL_BYTES}, of_number(i->log_bytes));
+  report_fact(r, (column){"log_budget_bytes", CELL_BYTES}, of_number(i->log_budget_bytes));
+  report_fact(r, (column){"log_records", CELL_NUMBER}, of_number(i->log_records));
   report_fact(r, (column){"instances", CELL_NUMBER}, of_number(i->instances));
   report_fact(r, (column){"snapshots", CELL_NUMBER}, of_number(i->snapshots));
   report_fact(r, (column){"layers", CELL_NUMBER}, of_number(i->layers));
@@ -130,8 +134,8 @@ static int stat_instance(pagestore_store *store, const char *name, bool json) {
 /* What excludes what; *seconds is 0 without --watch. */
 static int check_options(const invocation *v, uint64_t *seconds, uint64_t *count) {
   bool watch = option_given(v, "watch"), metrics = option_given(v, "openmetrics"), json = option_given(v, "json");
-  if (watch + metrics + json > 1)
-    return complain_usage(v->command, "--watch, --openmetrics and --json exclude each other");
+  if (metrics + (watch || json) > 1)
+    return complain_usage(v->command, "--openmetrics and --json or --watch exclude each other");
   if ((watch || metrics) && v->operands > 1)
     return complain_usage(v->command, "--watch and --openmetrics are of a whole store");
   if (option_given(v, "count") && !watch) return complain_usage(v->command, "--count goes with --watch");
@@ -148,7 +152,9 @@ int command_stat(const invocation *v) {
   if (code == EXIT_OK) code = look_open(v, &store);
   if (code != EXIT_OK) return code;
   bool json = option_given(v, "json");
-  if (seconds) code = metrics_watch(store, seconds, count);
+  if (seconds)
+    code = watch(store, &(watch_options){.path = v->operand[0], .seconds = seconds, .count = count,
+                                         .how = json ? WATCH_JSON : WATCH_LINES});
   else if (option_given(v, "openmetrics")) code = metrics_print(store);
   else code = v->operands == 1 ? stat_store(store, json) : stat_instance(store, v->operand[1], json);
   pagestore_close(store);

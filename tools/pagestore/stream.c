@@ -17,6 +17,7 @@
 #include "change.h"
 #include "complain.h"
 #include "file.h"
+#include "hold.h"
 #include "look.h"
 #include "progress.h"
 
@@ -30,6 +31,7 @@ typedef struct {
   progress progress; /* over what is stored, before it is compressed; of an increment the whole is not known */
   uint64_t skip;     /* so many bytes are left out yet */
   bool failed;
+  hold hold;
   uint8_t buffer[BUFFER_BYTES];
 } sending;
 
@@ -55,6 +57,8 @@ static bool compress(sending *s, ZSTD_inBuffer in, ZSTD_EndDirective how) {
 
 static int put(void *env, const void *bytes, size_t length) {
   sending *s = env;
+  s->failed = !hold_goes_on(&s->hold);
+  if (s->failed) return 1;
   s->failed = s->zstd ? !compress(s, (ZSTD_inBuffer){bytes, length, 0}, ZSTD_e_continue) : !put_out(s, bytes, length);
   progress_step(&s->progress, length);
   return s->failed;
@@ -90,6 +94,7 @@ static int send_from(const invocation *v, sending *s, pagestore_store *store) {
   pagestore_instance *from = NULL, *to = NULL;
   const char *since = option_value(v, "since"), *snapshot = v->operands > 2 ? v->operand[2] : NULL;
   int code = look_view(store, v->operand[1], snapshot, &to);
+  hold_begin(&s->hold, v, !snapshot);
   if (code == EXIT_OK && since) code = look_view(store, v->operand[1], since, &from);
   if (code == EXIT_OK) code = send_to_file(v, s, from, to);
   if (from) pagestore_instance_close(from);

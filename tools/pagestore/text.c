@@ -50,6 +50,10 @@ const char *text_escape(const char *name, size_t length, char *to, size_t room) 
   return escape(name, length, to, room, true);
 }
 
+const char *text_visible(const char *line, char *to, size_t room) {
+  return escape(line, strlen(line), to, room, false);
+}
+
 bool text_is_clean(const char *name, size_t length) {
   for (size_t at = 0, step; at < length; at += step)
     if ((step = clean_sequence((const uint8_t *)name + at, length - at)) == 0) return false;

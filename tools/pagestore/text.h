@@ -20,6 +20,8 @@ bool text_colour(void);   /* and wants colour: NO_COLOR is not set, TERM is not 
 
 /* Control characters, backslashes and what is not UTF-8 as \xNN. Returns `to`. */
 const char *text_escape(const char *name, size_t length, char *to, size_t room);
+/* The same, but backslashes stay. */
+const char *text_visible(const char *line, char *to, size_t room);
 bool text_is_clean(const char *name, size_t length); /* UTF-8 without control characters */
 void text_print(FILE *, const char *line);           /* escaped; backslashes stay */
 

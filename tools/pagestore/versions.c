@@ -53,3 +53,26 @@ int versions_load(pagestore_store *s, const char *instance, bool retained, kept_
   *out = (kept_versions){0};
   return status == PAGESTORE_EABORTED ? complain_memory() : look_failed(status);
 }
+
+int versions_chosen(const invocation *v, pagestore_store *store, char room[256], const char **snapshot) {
+  kept_versions kept;
+  uint64_t version = 0;
+  *snapshot = option_value(v, "snapshot");
+  if (!option_given(v, "version")) return EXIT_OK;
+  if (*snapshot) return complain_usage(v->command, "--snapshot and --version exclude each other");
+  if (!option_number(v, "version", &version)) return EXIT_USAGE;
+  int code = versions_load(store, v->operand[1], false, &kept);
+  if (code != EXIT_OK) return code;
+  bool found = false;
+  for (uint32_t i = kept.count; i > 0 && !found; i--) {
+    const kept_version *k = &kept.items[i - 1];
+    if (!(found = k->version == version) || k->present) continue;
+    snprintf(room, 256, "%s", k->name);
+    *snapshot = room;
+  }
+  free(kept.items);
+  if (found) return EXIT_OK;
+  complain("version %llu of '%s' is not kept; `pagestore log STORE INSTANCE` lists those that are",
+           (unsigned long long)version, v->operand[1]);
+  return EXIT_FAILED;
+}

@@ -8,6 +8,7 @@
 
 #include <pagestore.h>
 
+#include "command.h"
 #include "report.h"
 
 typedef struct {
@@ -25,5 +26,12 @@ typedef struct {
 /* EXIT_OK, or complained. `retained`: measured too, which reads every key of the layers. items: to
  * be freed */
 int versions_load(pagestore_store *, const char *instance, bool retained, kept_versions *);
+
+/* Of a command with the options snapshot and version: the name of the snapshot to look at, NULL for the present, which
+ * may be asked for by its version, too. EXIT_OK, or complained */
+int versions_chosen(const invocation *, pagestore_store *, char room[256], const char **snapshot);
+
+#define OPTION_VERSION                                                                                                 \
+  { "version", 'V', "N", "as of the kept version with this number, as `log` lists them" }
 
 #endif

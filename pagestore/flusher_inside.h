@@ -1,0 +1,44 @@
+/* flusher_inside.h - what flusher.c and flusher_wait.c share.
+ *
+ * Thread: under store->lock, but for what is marked as the flusher's own.
+ */
+#ifndef PAGESTORE_FLUSHER_INSIDE_H
+#define PAGESTORE_FLUSHER_INSIDE_H
+
+#include <time.h>
+
+#include "store.h"
+
+enum { ORPHANS_MAX = 64 };
+
+struct flusher {
+  pagestore_store *store;
+  pthread_t thread;
+  pthread_cond_t wake;            /* to the flusher: works, stop, trash */
+  pthread_cond_t moved;           /* from it: works done, room, versions, failure */
+  work *head, *tail;
+  uint64_t queue_bytes, queue_works, works_pushed, works_done;
+  bool flushing, stopping, trash, kick;
+  /* a transaction since the last ageing may have freed pages; the flusher's own, as the next */
+  bool freed;
+  bool narrow;                    /* a group found no room: its works are tried one by one */
+  uint32_t wait_idle;             /* openers that need a moment without a flush */
+  int failure;                    /* 0, or why it stands still */
+  char failure_text[256];
+  uint32_t retry_ms;
+  uint64_t tries_failed, measured_ns, upkeep_from_ns;
+  pthread_mutex_t orphans_lock;   /* innermost */
+  uint64_t orphans[ORPHANS_MAX];  /* layers whose pins are gone */
+  uint32_t orphan_count;
+  uint8_t *scratch;
+  /* no room: again after the next group that found some; the flusher's own, as the next */
+  bool merge_failed;
+  log_goal goal;
+  int merge_status;               /* why it failed */
+  uint32_t drain;                 /* who waits for an empty log */
+  bool merge_again;               /* somebody came to wait: whatever failed is tried once more */
+};
+
+struct timespec flusher_deadline(int timeout_ms);   /* on the monotonic clock */
+
+#endif

@@ -1,0 +1,411 @@
+/* test_block_log.c - the log in front of page records, by itself: filling, generations, merging in slices, deletion, views with old
+ * indexes, loading after each state, no memory at any place. The whole under a model: fuzz/crashsim, tests/test_model.c.
+ *
+ * ctest: WRAP malloc calloc realloc
+ */
+#include "storage/block_log.h"
+
+#include "storage_fixture.h"
+
+enum { PAGES = 64, GENERATION = 8, BUDGET_RECORDS = 8 * GENERATION };
+
+/* ---- allocations that fail ----------------------------------------------------------------------------------------------------- */
+
+static uint64_t fail_in; /* 0: none; 1: the next one */
+static bool fails(void) { return fail_in != 0 && --fail_in == 0; }
+void *__real_malloc(size_t);
+void *__real_calloc(size_t, size_t);
+void *__real_realloc(void *, size_t);
+void *__wrap_malloc(size_t size) { return fails() ? NULL : __real_malloc(size); }
+void *__wrap_calloc(size_t count, size_t size) { return fails() ? NULL : __real_calloc(count, size); }
+void *__wrap_realloc(void *at, size_t size) { return fails() ? NULL : __real_realloc(at, size); }
+
+/* ---- a layer with one memory --------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  fixture f;
+  layers *layers;
+  line *line;
+  state *state;
+  writer w;
+  packer packer;
+  block_log *log;
+  log_line *of;
+  uint64_t version;
+  uint64_t tags[PAGES][PAGE_BLOCKS];
+} bench;
+
+static void load(bench *b) {
+  db_slot *slot = reading(&b->f);
+  assert_int_equal(block_log_load((db_reader){.slot = slot}, store_id, &b->log), 0);
+  db_slot_release(slot);
+  block_log_budget(b->log, BUDGET_RECORDS * PAGE_RECORD_BYTES);
+  assert_int_equal(block_log_line(b->log, 1, &b->of), 0);
+}
+
+static void unload(bench *b) {
+  log_line_release(b->log, b->of);
+  block_log_free(b->log);
+}
+
+static int setup(void **env) {
+  bench *b = calloc(1, sizeof *b);
+  memory_entry *m;
+  fixture_open(&b->f);
+  commit(begin(&b->f));
+  db_slot *slot = reading(&b->f);
+  assert_int_equal(layers_load((db_reader){.slot = slot}, &b->layers), 0);
+  db_slot_release(slot);
+  assert_int_equal(layers_add(b->layers, 1, &(layer_record){.depth = 1, .instance = 1}), 0);
+  assert_int_equal(layers_line(b->layers, 1, BOUND_OPEN, &b->line), 0);
+  assert_int_equal(state_new(&b->state), 0);
+  assert_int_equal(state_memory_add(b->state, "heap", &m), 0);
+  b->w = (writer){.layers = b->layers, .store = store_id, .scratch = malloc(PAGE_RECORD_BYTES)};
+  load(b);
+  *env = b;
+  return 0;
+}
+
+static int teardown(void **env) {
+  bench *b = *env;
+  unload(b);
+  fixture_close(&b->f);
+  line_release(b->line);
+  layers_free(b->layers);
+  state_release(b->state);
+  free(b->w.scratch);
+  free(b);
+  return 0;
+}
+
+static int put_present(bench *b, uint64_t version) {
+  state_record record = {.layer = 1, .version = version, .time_ns = 1, .state = b->state};
+  return catalog_put_state(&b->w, b->line, 1, NULL, &record);
+}
+
+static void settle(bench *b) {
+  block_log_publish(b->log, &b->packer);
+  db_slots_settle(b->f.db);
+  block_log_settled(b->log);
+  packer_free(&b->packer);
+  b->w.packer = NULL;
+}
+
+/* What a flush does with one page's blocks; abandoned where anything fails. */
+static int flush_page(bench *b, uint64_t page, uint16_t mask, uint64_t tag) {
+  unflushed *u = NULL;
+  uint64_t armed = fail_in;
+  fail_in = 0;
+  delta *d = one_page_delta(1, page, mask, tag);
+  assert_int_equal(unflushed_push(NULL, d, 1, 0, &u), 0);
+  b->w.txn = begin(&b->f);
+  fail_in = armed;
+  packer_begin(&b->packer, b->w.txn, store_id, block_log_sequence(b->log));
+  b->w.packer = &b->packer;
+  writer_changes changes = {.blocks = u, .logged = block_log_sees(b->of), .logged_layer = 1};
+  int err = writer_apply(&b->w, b->line, b->version + 1, &changes, b->state);
+  if (err == 0) err = block_log_note(b->log, b->of, &b->packer);
+  if (err == 0) err = packer_end(&b->packer);
+  if (err == 0) err = block_log_reserve(b->log, b->packer.record_count);
+  fail_in = 0;
+  if (err == 0) err = put_present(b, b->version + 1);
+  if (err == 0) {
+    commit(b->w.txn);
+    b->version++;
+    for (unsigned i = 0; i < PAGE_BLOCKS; i++)
+      if (mask >> i & 1) b->tags[page][i] = tag;
+    settle(b);
+  } else {
+    db_abort(b->w.txn);
+    block_log_discard(b->log);
+    packer_free(&b->packer);
+    b->w.packer = NULL;
+  }
+  unflushed_release(u);
+  delta_release(d);
+  return err;
+}
+
+static void fill_log(bench *b, unsigned records) {
+  for (unsigned n = 0; n < records; n++) assert_int_equal(flush_page(b, b->version * 7 % PAGES, (uint16_t)(1u << b->version % 16), b->version + 1), 0);
+}
+
+static void step(bench *b, log_goal goal, uint64_t pages, bool durable) {
+  b->w.txn = begin(&b->f);
+  assert_int_equal(block_log_step(b->log, &b->w, goal, pages), 0);
+  if (durable) commit(b->w.txn);
+  else db_abort(b->w.txn);
+  block_log_stepped(b->log, b->f.db, durable);
+}
+
+static void assert_reads(bench *b, const unflushed *logged, uint64_t bound, const uint64_t tags[PAGES][PAGE_BLOCKS]) {
+  line *bounded;
+  row_place damage;
+  assert_int_equal(line_rebound(b->line, bound, &bounded), 0);
+  db_slot *slot = reading(&b->f);
+  pagemap map = {.reader = {.slot = slot}, .line = bounded, .logged = logged, .logged_layer = 1, .store = store_id};
+  for (uint64_t page = 0; page < PAGES; page++) {
+    const uint8_t *bytes_of;
+    assert_int_equal(pagemap_read(&map, 1, page, db_slot_page(slot), &bytes_of, &damage), 0);
+    assert_page(bytes_of, tags[page]);
+  }
+  db_slot_release(slot);
+  line_release(bounded);
+}
+
+/* Through the line; as another process would, with an index of its own; and after loading anew. */
+static void assert_all(bench *b) {
+  unflushed *index;
+  assert_reads(b, atomic_load(&b->of->blocks), BOUND_OPEN, b->tags);
+  db_slot *slot = reading(&b->f);
+  assert_int_equal(block_log_index((db_reader){.slot = slot}, store_id, 1, &index), 0);
+  assert_reads(b, index, BOUND_OPEN, b->tags);
+  unflushed_release(index);
+  db_slot_release(slot);
+}
+
+static uint64_t count_records(bench *b) { return block_log_bytes(b->log) / PAGE_RECORD_BYTES; }
+
+static uint64_t stored_pages(const bench *b) {
+  uint64_t count = 0;
+  static const uint64_t zeros[PAGE_BLOCKS];
+  for (unsigned p = 0; p < PAGES; p++) count += memcmp(b->tags[p], zeros, sizeof zeros) != 0;
+  return count;
+}
+
+/* ---- filling ------------------------------------------------------------------------------------------------------------------- */
+
+static void a_flush_fills_it(void **env) {
+  bench *b = *env;
+  assert_true(block_log_is_empty(b->log));
+  assert_int_equal(block_log_sequence(b->log), 1);
+  fill_log(b, 5);
+  assert_int_equal(count_records(b), 5);
+  assert_int_equal(block_log_sequence(b->log), 6);
+  assert_int_equal(count_rows(&b->f, 0), 0);
+  assert_int_equal(b->state->memories[0].stored_pages, stored_pages(b));
+  assert_false(block_log_has_work(b->log, LOG_BUDGET));
+  assert_true(block_log_has_work(b->log, LOG_EVERYTHING));
+  assert_int_equal(flush_page(b, 1, 0x00ff, 100), 0); /* too many for the log: a page record */
+  assert_int_equal(flush_page(b, 0, 0x0002, 0), 0);   /* zeros, likewise; they were there */
+  assert_int_equal(count_records(b), 5);
+  assert_int_equal(count_rows(&b->f, 0), 1);
+  assert_all(b);
+}
+
+static void unchanged_blocks_fill_nothing(void **env) {
+  bench *b = *env;
+  assert_int_equal(flush_page(b, 3, 0x0011, 7), 0);
+  assert_int_equal(flush_page(b, 3, 0x0011, 7), 0);
+  assert_int_equal(count_records(b), 1);
+  assert_int_equal(b->w.blocks_unchanged, 2);
+}
+
+static void an_abandoned_flush_leaves_nothing(void **env) {
+  bench *b = *env;
+  fill_log(b, 3);
+  for (uint64_t at = 1;; at++) {
+    uint64_t sequence = block_log_sequence(b->log);
+    fail_in = at;
+    int err = flush_page(b, 9, 0x0100, 1000 + at);
+    fail_in = 0;
+    if (err == 0) break;
+    assert_int_equal(err, PAGESTORE_ENOMEM);
+    assert_int_equal(block_log_sequence(b->log), sequence);
+    assert_int_equal(count_records(b), 3);
+    assert_all(b);
+    assert_true(at < 1000);
+  }
+  assert_int_equal(count_records(b), 4);
+  assert_all(b);
+}
+
+/* ---- merging -------------------------------------------------------------------------------------------------------------------- */
+
+static void over_its_budget_the_oldest_generation_goes(void **env) {
+  bench *b = *env;
+  assert_int_equal(block_log_pace(b->log, 10), 0);
+  fill_log(b, BUDGET_RECORDS - GENERATION);
+  assert_false(block_log_has_work(b->log, LOG_BUDGET));
+  fill_log(b, 1);
+  assert_true(block_log_has_work(b->log, LOG_BUDGET));
+  assert_true(block_log_pace(b->log, 1) > 0 && block_log_pace(b->log, 100) > block_log_pace(b->log, 1));
+  assert_false(block_log_is_behind(b->log));
+  uint64_t before = count_records(b);
+  for (unsigned n = 0; block_log_has_work(b->log, LOG_BUDGET); n++, assert_true(n < 100)) {
+    step(b, LOG_BUDGET, 3, true);
+    assert_all(b);
+  }
+  assert_true(count_records(b) <= before - GENERATION && count_records(b) >= before - 2 * GENERATION);
+  assert_true(count_rows(&b->f, 0) > 0);
+  fill_log(b, 5 * GENERATION);
+  assert_true(block_log_is_behind(b->log));
+  assert_all(b);
+}
+
+/* With a packer, blocks of pages that have few in the log are logged anew, as long as that is worth it: at most half of a
+ * generation; their versions and the counts stay. */
+static void few_blocks_are_logged_anew(void **env) {
+  bench *b = *env;
+  for (uint64_t n = 0; n < BUDGET_RECORDS; n++) assert_int_equal(flush_page(b, n, 0x0001, n + 1), 0);
+  uint64_t sequence = block_log_sequence(b->log);
+  for (unsigned n = 0; block_log_has_work(b->log, LOG_BUDGET); n++, assert_true(n < 200)) {
+    b->w.txn = begin(&b->f);
+    packer_begin(&b->packer, b->w.txn, store_id, block_log_sequence(b->log));
+    b->w.packer = &b->packer;
+    assert_int_equal(block_log_step(b->log, &b->w, LOG_BUDGET, 3), 0);
+    assert_int_equal(packer_end(&b->packer), 0);
+    assert_int_equal(block_log_reserve(b->log, b->packer.record_count), 0);
+    commit(b->w.txn);
+    settle(b);
+    block_log_stepped(b->log, b->f.db, true);
+    assert_all(b);
+  }
+  assert_true(block_log_sequence(b->log) > sequence);
+  assert_int_equal(count_rows(&b->f, 0), 0);
+  assert_int_equal(b->state->memories[0].stored_pages, stored_pages(b));
+  unload(b);
+  load(b);
+  assert_all(b);
+}
+
+/* Each slice once abandoned, once done; the log loaded anew after each. */
+static void in_slices_with_reloading(void **env) {
+  bench *b = *env;
+  fill_log(b, 40);
+  for (unsigned n = 0; !block_log_is_empty(b->log); n++) {
+    step(b, LOG_EVERYTHING, 4, false);
+    assert_all(b);
+    step(b, LOG_EVERYTHING, 4, true);
+    assert_all(b);
+    assert_true(n < 400);
+    if (n % 20 > 2 && n % 20 != 19) continue; /* begins anew, and finds what is merged already */
+    uint64_t sequence = block_log_sequence(b->log), records = count_records(b);
+    unload(b);
+    load(b);
+    assert_int_equal(block_log_sequence(b->log), sequence);
+    assert_int_equal(count_records(b), records);
+    assert_all(b);
+    if (n < 60) fill_log(b, 1);
+  }
+  assert_null(atomic_load(&b->of->blocks));
+  assert_int_equal(count_rows(&b->f, 0), stored_pages(b));
+  assert_int_equal(b->state->memories[0].stored_pages, stored_pages(b));
+}
+
+/* Zeros over what was merged, while its records are there: a marker stands for the row that would give way. */
+static void zeros_over_merged_blocks(void **env) {
+  bench *b = *env;
+  assert_int_equal(flush_page(b, 2, 0x0001, 5), 0);
+  merge_at at = {0};
+  b->w.txn = begin(&b->f);
+  assert_int_equal(block_log_drain(b->log, &b->w, b->of, 100, &at), 0);
+  assert_true(at.done);
+  commit(b->w.txn);
+  assert_false(block_log_is_drained(b->log, b->of));
+  block_log_drained(b->log, b->of);
+  assert_true(block_log_is_drained(b->log, b->of));
+  assert_int_equal(flush_page(b, 2, 0x0001, 0), 0);
+  assert_int_equal(count_rows(&b->f, 0), 1);
+  assert_int_equal(b->state->memories[0].stored_pages, 0);
+  assert_all(b);
+  unload(b);
+  load(b);
+  assert_all(b);
+  assert_int_equal(flush_page(b, 2, 0x0002, 6), 0);
+  assert_all(b);
+  while (!block_log_is_empty(b->log)) step(b, LOG_EVERYTHING, 10, true);
+  assert_all(b);
+}
+
+/* ---- views ----------------------------------------------------------------------------------------------------------------------- */
+
+/* A view that holds an index sees its version while records are merged, deleted, and their room is used again. */
+static void a_view_outlives_the_records(void **env) {
+  bench *b = *env;
+  static uint64_t then[PAGES][PAGE_BLOCKS];
+  fill_log(b, 20);
+  unflushed *index = log_line_capture(b->log, b->of);
+  uint64_t version = b->version;
+  memcpy(then, b->tags, sizeof then);
+  assert_int_equal(layers_retain(b->layers, 1, version), 0); /* its rows are pinned, as a view's */
+  fill_log(b, 20);
+  for (unsigned n = 0; n < 200 && !block_log_is_empty(b->log); n++) {
+    step(b, LOG_EVERYTHING, 3, true);
+    assert_reads(b, index, version, then);
+    assert_all(b);
+  }
+  assert_true(block_log_is_empty(b->log));
+  fill_log(b, 60);
+  assert_reads(b, index, version, then);
+  assert_all(b);
+  unflushed_release(index);
+  layers_unretain(b->layers, 1, version);
+}
+
+/* ---- no memory -------------------------------------------------------------------------------------------------------------------- */
+
+/* Loading, with the first, the second ... allocation failing. */
+static void loading_without_memory(void **env) {
+  bench *b = *env;
+  fill_log(b, 30);
+  int err;
+  uint64_t at = 1;
+  do {
+    block_log *log = NULL;
+    db_slot *slot = reading(&b->f);
+    fail_in = at;
+    err = block_log_load((db_reader){.slot = slot}, store_id, &log);
+    fail_in = 0;
+    db_slot_release(slot);
+    assert_true(err == 0 || err == PAGESTORE_ENOMEM);
+    if (err == 0) block_log_free(log);
+    assert_true(++at < 10000);
+  } while (err != 0);
+  assert_true(at > 30);
+  assert_all(b);
+}
+
+/* A slice that fails changes nothing; one that cannot let go of the index afterwards is tried again. */
+static void merging_without_memory(void **env) {
+  bench *b = *env;
+  fill_log(b, 24);
+  unflushed *index = log_line_capture(b->log, b->of);
+  uint64_t failed = 0;
+  for (uint64_t at = 1; !block_log_is_empty(b->log); at = at % 40 + 1) {
+    b->w.txn = begin(&b->f);
+    fail_in = at;
+    int err = block_log_step(b->log, &b->w, LOG_EVERYTHING, 5);
+    uint64_t left = fail_in;
+    fail_in = 0;
+    failed += left == 0;
+    if (err == 0) commit(b->w.txn);
+    else db_abort(b->w.txn);
+    assert_true(err == 0 || err == PAGESTORE_ENOMEM);
+    fail_in = left;
+    block_log_stepped(b->log, b->f.db, err == 0);
+    fail_in = 0;
+    assert_all(b);
+    assert_true(failed < 10000);
+  }
+  assert_true(failed > 0);
+  assert_int_equal(count_rows(&b->f, 0), stored_pages(b));
+  unflushed_release(index);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+  const struct CMUnitTest tests[] = {
+      TEST(a_flush_fills_it),
+      TEST(unchanged_blocks_fill_nothing),
+      TEST(an_abandoned_flush_leaves_nothing),
+      TEST(over_its_budget_the_oldest_generation_goes),
+      TEST(few_blocks_are_logged_anew),
+      TEST(in_slices_with_reloading),
+      TEST(zeros_over_merged_blocks),
+      TEST(a_view_outlives_the_records),
+      TEST(loading_without_memory),
+      TEST(merging_without_memory),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
