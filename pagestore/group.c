@@ -112,13 +112,19 @@ static int write_state(group *g, const work *w, const char *snapshot_name, const
   return catalog_put_state(&g->writer, w->line, w->core->id, snapshot_name, &record);
 }
 
+/* What lies in the log under a new layer. Nothing where all was copied: what was logged, too. */
+static void inherit_logged(writer_changes *c, const work *w) {
+  if (w->rerooted_trash) return;
+  c->logged = w->inherited_logged;
+  c->logged_layer = w->inherited_layer;
+  c->carry = c->logged != NULL;
+}
+
 /* What the commits of a segment changed, and what lies in the log under it. */
 static writer_changes changes_of(const group_core *gc, const work *first, const work *last) {
   writer_changes c = { .blocks = gc->changes, .as_rows = gc->as_rows || first->rerooted_trash };
   if (first->new_layer) {
-    c.logged = first->inherited_logged;
-    c.logged_layer = first->inherited_layer;
-    c.carry = c.logged != NULL;
+    inherit_logged(&c, first);
   } else {
     c.logged = block_log_sees(last->log);
     c.logged_layer = last->log->layer;
@@ -189,8 +195,8 @@ static int add_snapshot(group *g, group_core *gc, work *w) {
   if ((status = counted_state(g, w, counts_before(gc), w->state, &counted)) != 0) return status;
   if (w->new_layer) {
     status = put_new_layer(g, w);
-    writer_changes inherited = { .blocks = w->inherited, .logged = w->inherited_logged,
-                                 .logged_layer = w->inherited_layer, .carry = w->inherited_logged, .as_rows = true };
+    writer_changes inherited = { .blocks = w->inherited, .as_rows = true };
+    inherit_logged(&inherited, w);
     if (!status) status = writer_apply(&g->writer, w->line, w->version, &inherited, counted);
   }
   if (!status) status = write_state(g, w, w->snapshot->name, w->snapshot, counted);

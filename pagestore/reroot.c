@@ -19,8 +19,8 @@ static layer_record rootless(const work *w) {
 }
 
 /* One transaction: the first also puts the layer's record and the trash record that protects it. */
-static int copy_step(pagestore_store *s, uint8_t *scratch, work *w, const line *from, uint64_t *trash_id, reroot_at *at,
-                     bool *done) {
+static int copy_step(pagestore_store *s, uint8_t *scratch, work *w, const reroot_source *from, uint64_t *trash_id,
+                     reroot_at *at, bool *done) {
   writer out = { .layers = s->layers, .store = s->record.id, .scratch = scratch };
   int status = db_begin(s->db, &out.txn);
   if (status) return status;
@@ -44,14 +44,15 @@ static int copy_step(pagestore_store *s, uint8_t *scratch, work *w, const line *
 int reroot_prepare(pagestore_store *s, uint8_t *scratch, work *w) {
   ASSERT(w->new_layer && w->line->depth > LAYER_DEPTH_MAX);
   if (w->rerooted_trash) return 0;  /* done before a group that failed */
-  line *from;
-  int status = line_tail(w->line, &from);
+  line *tail;
+  int status = line_tail(w->line, &tail);
   if (status) return status;
+  reroot_source from = { .line = tail, .logged = w->inherited_logged, .logged_layer = w->inherited_layer };
   uint64_t trash_id = 0;
   reroot_at at = {0};
   bool done = false;
-  while (!status && !done) status = copy_step(s, scratch, w, from, &trash_id, &at, &done);
-  line_release(from);
+  while (!status && !done) status = copy_step(s, scratch, w, &from, &trash_id, &at, &done);
+  line_release(tail);
   if (!status) w->rerooted_trash = trash_id;
   return status;
 }

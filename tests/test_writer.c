@@ -273,7 +273,7 @@ static void rerooting_copies_what_is_visible(void **env) {
   unsigned steps = 0;
   for (; !done; steps++) {
     b->w.txn = begin(&b->f);
-    assert_int_equal(writer_reroot(&b->w, b->child, b->state, 3, 1, 2, &at, &done), 0);
+    assert_int_equal(writer_reroot(&b->w, &(reroot_source){.line = b->child}, b->state, 3, 1, 2, &at, &done), 0);
     commit(b->w.txn);
   }
   assert_int_equal(steps, 4);                  /* 7 pages, two at a time */

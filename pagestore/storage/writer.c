@@ -416,23 +416,24 @@ int writer_system_pages(writer *w, const line *l, uint64_t version, uint64_t fir
 
 /* ---- re-rooting ------------------------------------------------------------------------------ */
 
+static bool is_nothing(const build_job *j) { return j->base == BASE_ZERO && j->logged->mask == 0; }
+
 static int copy_guarded(void *env) {
   build_job *j = env;
   j->base = base_of(j->row, j->row_key, j->store);
-  if (j->base == BASE_ZERO) return 0;
-  page_header_init(j->record, j->key, j->store);
-  for (unsigned i = 0; i < PAGE_BLOCKS; i++) carry_block(j->record, i, j->row, j->base, j->key.page);
-  page_header_seal(j->record);
-  return 0;
+  return is_nothing(j) ? 0 : build_guarded(j);
 }
 
 static int copy_page(writer *w, const pagemap *from, page_key key) {
   row_place place;
-  build_job j = {.key = key, .store = w->store, .record = w->scratch};
+  logged_page logged;
+  build_job j = {.key = key, .store = w->store, .fresh = &(delta_page){0}, .logged = &logged,
+                 .logged_layer = from->logged_layer, .record = w->scratch};
   int err = pagemap_row(from, key.memory, key.page, &place, &j.row);
   if (err != 0) return err;
   j.row_key = (page_key){place.layer, key.memory, key.page, place.version};
-  if ((err = db_read_guarded(from->reader, copy_guarded, &j)) != 0 || j.base == BASE_ZERO) return err;
+  pagemap_logged(from, key.memory, key.page, place, &logged);
+  if ((err = db_read_guarded(from->reader, copy_guarded, &j)) != 0 || is_nothing(&j)) return err;
   return put_row(w, key, w->scratch, PAGE_RECORD_BYTES);
 }
 
@@ -449,10 +450,11 @@ static bool next_memory(const state *s, uint32_t memory, uint32_t *next) {
   return found;
 }
 
-int writer_reroot(writer *w, const line *from, const state *s, uint64_t to, uint64_t version, uint64_t rows_max,
-                  reroot_at *at, bool *done) {
+int writer_reroot(writer *w, const reroot_source *from, const state *s, uint64_t to, uint64_t version,
+                  uint64_t rows_max, reroot_at *at, bool *done) {
   ASSERT(rows_max != 0 && version != 0);
-  pagemap map = {.reader = {.txn = w->txn}, .line = from, .store = w->store};
+  pagemap map = {.reader = {.txn = w->txn}, .line = from->line, .logged = from->logged,
+                 .logged_layer = from->logged_layer, .store = w->store};
   *done = false;
   while (rows_max > 0) {
     uint32_t memory;

@@ -55,11 +55,16 @@ int writer_merge(writer *, const line *, uint64_t version, const merge_range *, 
 /* Metadata and table that a state record has no room for: as pages of memory 0 at `version`. */
 int writer_system_pages(writer *, const line *, uint64_t version, uint64_t first_page, const uint8_t *, size_t length);
 
-/* Re-rooting: copies visible pages of `from` as rows at `version` into layer `to`, at most rows_max of them;
- *             *at says where to go on (zeroed
- * first), *done when all are there. Damaged blocks are carried as damaged. */
+/* Re-rooting: copies visible pages of `from`, what is logged of them included, as rows at `version` into layer `to`, at
+ * most rows_max of them; *at says where to go on (zeroed first), *done when all are there. Damaged blocks are carried as
+ * damaged. */
+typedef struct {
+  const line *line;
+  const unflushed *logged;      /* of logged_layer; may be NULL */
+  uint64_t logged_layer;
+} reroot_source;
 typedef struct { uint32_t memory; uint64_t page; } reroot_at;
-int writer_reroot(writer *, const line *from, const state *, uint64_t to, uint64_t version, uint64_t rows_max,
+int writer_reroot(writer *, const reroot_source *from, const state *, uint64_t to, uint64_t version, uint64_t rows_max,
                   reroot_at *at, bool *done);
 
 #endif

@@ -1,0 +1,114 @@
+/* test_log.c - block records through the public header: what is in the log alone is there for whoever looks, whatever becomes of the log.
+ *
+ * ctest: TIMEOUT 120
+ *
+ * A page is filled once, as a page record; then blocks of it are written one by one, which go to the log. Proven: a fork takes what is
+ * logged along, also when its layers are copied because they are too deep.
+ */
+#include "host_fixture.h"
+
+enum { PAGES = 8, LAYERS = 32, LOGGED_PAGES = 3 };
+#define LOG_NEVER_FULL (64 * MIB)
+
+static void start(host *h, uint64_t log_bytes) {
+  *h = (host){ .options = { .log_bytes = log_bytes } };
+  folder_make(h);
+  host_open(h, PAGES);
+  for (uint64_t page = 0; page < PAGES; page++) put(h, page, 1);
+  host_commit(h);
+}
+
+static void finish(host *h) {
+  assert_ok(host_close(h));
+  folder_remove(h);
+}
+
+/* ---- one block of a page, of another tag ------------------------------------------------------------------------------------- */
+
+static void put_block(uint8_t *base, uint64_t page, unsigned block, uint64_t tag) {
+  uint8_t bytes[PAGESTORE_PAGE];
+  fill_page(bytes, page, tag);
+  memcpy(base + page * PAGESTORE_PAGE + block * PAGESTORE_BLOCK, bytes + block * PAGESTORE_BLOCK, PAGESTORE_BLOCK);
+}
+
+static bool block_is(const uint8_t *base, uint64_t page, unsigned block, uint64_t tag) {
+  uint8_t bytes[PAGESTORE_PAGE];
+  fill_page(bytes, page, tag);
+  size_t at = block * PAGESTORE_BLOCK;
+  return memcmp(base + page * PAGESTORE_PAGE + at, bytes + at, PAGESTORE_BLOCK) == 0;
+}
+
+static void assert_page_with_block(const uint8_t *base, uint64_t page, uint64_t tag, unsigned changed, uint64_t changed_tag) {
+  for (unsigned block = 0; block < PAGESTORE_PAGE / PAGESTORE_BLOCK; block++)
+    if (!block_is(base, page, block, block == changed ? changed_tag : tag))
+      fail_msg("page %llu block %u has other bytes", (unsigned long long)page, block);
+}
+
+static pagestore_instance *open_named(host *h, const char *name, const char *snapshot, uint8_t **base) {
+  pagestore_instance *i;
+  pagestore_memory *m;
+  assert_ok(pagestore_instance_open(h->store, name, PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ, .snapshot = snapshot), &i));
+  assert_ok(pagestore_memory_open(i, "m", PAGESTORE_WITH(pagestore_memory_options, .guard_bytes = MIB), &m));
+  *base = pagestore_memory_base(m);
+  return i;
+}
+
+/* ---- forks ------------------------------------------------------------------------------------------------------------------- */
+
+/* Each restore is a layer over the one before. */
+static void go_deep(host *h) {
+  for (int layer = 1; layer < LAYERS; layer++) {
+    assert_ok(pagestore_snapshot_create(h->instance, "s", 0));
+    assert_ok(pagestore_restore(h->instance, "s"));
+    host_commit(h);
+    assert_ok(pagestore_snapshot_drop(h->store, "i", "s", 0));
+  }
+}
+
+static void check_fork(host *h) {
+  uint8_t *base;
+  pagestore_instance *fork = open_named(h, "fork", NULL, &base);
+  for (uint64_t page = 0; page < LOGGED_PAGES; page++) assert_page_with_block(base, page, 1, 5, 2);
+  assert_page_with_block(base, LOGGED_PAGES, 1, 7, 3);
+  for (uint64_t page = LOGGED_PAGES + 1; page < PAGES; page++) assert_true(page_is(base + page * PAGESTORE_PAGE, page, 1));
+  pagestore_instance_close(fork);
+}
+
+static void fork_with_log(bool deep) {
+  host h;
+  pagestore_instance *fork;
+  pagestore_memory *m;
+  start(&h, LOG_NEVER_FULL);
+  if (deep) go_deep(&h);
+  for (uint64_t page = 0; page < LOGGED_PAGES; page++) put_block(h.base, page, 5, 2);
+  host_commit(&h);
+  assert_true(host_stats(&h).log_bytes > 0);
+  assert_ok(pagestore_fork(h.instance, "fork", NULL, &fork));
+  assert_ok(pagestore_memory_open(fork, "m", PAGESTORE_WITH(pagestore_memory_options, .guard_bytes = MIB), &m));
+  put_block(pagestore_memory_base(m), LOGGED_PAGES, 7, 3);
+  assert_ok(pagestore_commit(fork, 0, NULL));
+  pagestore_instance_close(fork);
+  check_fork(&h);
+  assert_ok(host_close(&h));
+  host_open(&h, PAGES);
+  check_fork(&h);
+  finish(&h);
+}
+
+static void test_fork(void **state) {
+  (void)state;
+  fork_with_log(false);
+}
+
+static void test_deep_fork(void **state) {
+  (void)state;
+  fork_with_log(true);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_fork),
+    cmocka_unit_test(test_deep_fork),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
