@@ -1,6 +1,6 @@
 #!/bin/bash
 # Canisters of other people's compilers, run durably on Wasmtime: tests/real_canisters, for two of Motoko (one with stable variables on its
-# 64-bit heap, one on regions), one of Azle (TypeScript, a StableBTreeMap) and tests/canisters/ledger, each with the stable-memory calls of
+# 64-bit heap, one on regions), two of Azle (TypeScript, StableBTreeMaps) and tests/canisters/ledger, each with the stable-memory calls of
 # the host and of the shim. The compilers come from npm. CANISTERS="ledger map": only these.
 # ctest: LABELS long TIMEOUT 1800
 set -u
@@ -29,15 +29,17 @@ for name in variables region; do
   cmp -s ${name}_v1.mo ${name}_v3.mo && die "version 3 of $name is version 1"
 done
 motoko_compile {variables,region}_v[123].mo
-cp "$source/tests/canisters/azle/map.ts" map_v1.ts || exit 1
-sed -e 's|1000000n|2000000n|' map_v1.ts > map_v2.ts
-sed -e 's|// v3: ||' map_v1.ts > map_v3.ts
-for version in 1 2 3; do
-  echo '{"canisters": {"map": {"type": "azle", "main": "map_v'$version'.ts"}}}' > dfx.json
-  [ $version = 1 ] || ! cmp -s map_v1.ts map_v$version.ts || die "version $version of map is version 1"
-  CANISTER_CANDID_PATH=$PWD/map.did npx --offline tsx node_modules/azle/src/build.ts build map > azle.log 2>&1 ||
-    die "Azle does not compile map: $(tail -n 3 azle.log)"
-  mv .azle/map/map.wasm map_v$version.wasm || exit 1
+for name in map records; do
+  cp "$source/tests/canisters/azle/$name.ts" ${name}_v1.ts || exit 1
+  sed -e 's|1000000n|2000000n|' ${name}_v1.ts > ${name}_v2.ts
+  sed -e 's|// v3: ||' ${name}_v1.ts > ${name}_v3.ts
+  for version in 1 2 3; do
+    echo '{"canisters": {"canister": {"type": "azle", "main": "'${name}_v$version'.ts"}}}' > dfx.json
+    [ $version = 1 ] || ! cmp -s ${name}_v1.ts ${name}_v$version.ts || die "version $version of $name is version 1"
+    CANISTER_CANDID_PATH=$PWD/canister.did npx --offline tsx node_modules/azle/src/build.ts build canister > azle.log 2>&1 ||
+      die "Azle does not compile $name: $(tail -n 3 azle.log)"
+    mv .azle/canister/canister.wasm ${name}_v$version.wasm || exit 1
+  done
 done
 for version in 1 2; do
   clang --target=wasm32 -std=c11 -O2 -Wall -Wextra -Werror -ffreestanding -nostdlib -mbulk-memory -mmutable-globals \
@@ -52,7 +54,7 @@ done
 # ---- lives ---------------------------------------------------------------------------------------------------------------------------
 
 bad=0
-for canister in ${CANISTERS:-ledger variables region map}; do
+for canister in ${CANISTERS:-ledger variables region map records}; do
   for calls in calls shim; do
     "$build/tests/real_canisters" "$scratch" "$canister" $calls || { echo "$canister, $calls: failed"; bad=1; }
   done

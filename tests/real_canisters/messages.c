@@ -8,6 +8,7 @@ static const canister canisters[] = {
     {.name = "variables", .is64 = true, .keeps_heap = true},
     {.name = "region", .is64 = true, .keeps_heap = true},
     {.name = "map"},
+    {.name = "records"},
     {.name = "structures"},
     {.name = "timers", .is64 = true, .keeps_heap = true},
     {.name = "classes", .is64 = true, .keeps_heap = true},
