@@ -1,7 +1,7 @@
 // Two StableBTreeMaps that point at each other, one with records that hold bytes and optional parts; on QuickJS's heap a Map of typed arrays
-// that a class keeps, a closure that counts, a regular expression; what the heap knew goes through an upgrade in a third map. Versions as in
-// map.ts.
-import { IDL, init, postUpgrade, preUpgrade, query, StableBTreeMap, update } from 'azle';
+// that a class keeps, a closure that counts, a regular expression; timers; what the heap knew goes through an upgrade in a third map. Versions
+// as in map.ts.
+import { IDL, init, postUpgrade, preUpgrade, query, setTimer, StableBTreeMap, update } from 'azle';
 
 type Entry = { words: string; bytes: Uint8Array; seen?: bigint };
 
@@ -56,6 +56,7 @@ export default class {
     const bytes = new Uint8Array(words.length).map((_, i) => (i * 7 + words.charCodeAt(i)) & 255);
     this.entries.insert(key, { words: words.replace(/([aeiou])\1*/g, '<$1>'), bytes, seen: old ? key : undefined });
     this.byWords.insert(words.slice(0, 20), key);
+    if (key % 7n === 0n) setTimer(5, () => this.byWords.insert('timer', key));
     this.since += 1n;
     const sum = BigInt(Math.round(this.ring.add(key, words) * 1000));
     return BigInt(this.entries.len()) * 1000n + this.since * 1000000n + counter() + sum + BigInt(old ? old.bytes.length : 0);
