@@ -56,8 +56,8 @@ int writer_merge(writer *, const line *, uint64_t version, const merge_range *, 
 int writer_system_pages(writer *, const line *, uint64_t version, uint64_t first_page, const uint8_t *, size_t length);
 
 /* Re-rooting: copies visible pages of `from`, what is logged of them included, as rows at `version` into layer `to`, at
- * most rows_max of them; *at says where to go on (zeroed first), *done when all are there. Damaged blocks are carried as
- * damaged. */
+ * most rows_max of them; *at says where to go on (zeroed first), *done when all are there. Damaged blocks are carried
+ * as damaged. */
 typedef struct {
   const line *line;
   const unflushed *logged;      /* of logged_layer; may be NULL */
