@@ -350,32 +350,16 @@ int group_write(group *g) {
   return status;
 }
 
-static int write_merged(pagestore_store *s, writer *w, packer *p, log_goal goal, uint64_t pages) {
-  int status = block_log_step(s->log, w, goal, pages);
-  if (!status) status = packer_end(p);
-  if (!status) status = block_log_reserve(s->log, p->record_count);
-  return status ? status : put_store_record(s, w->txn, p->record_count > 0);
-}
-
+/* Nothing is logged anew here: a slice for a few blocks would leave a record for a few blocks, and never end. */
 int group_merge(pagestore_store *s, uint8_t *scratch, log_goal goal, uint64_t pages) {
-  packer packer;
   writer w = merger(s, scratch);
   int status = db_begin(s->db, &w.txn);
   if (status) return status;
-  packer_begin(&packer, w.txn, w.store, block_log_sequence(s->log));
-  /* Where the log is to become empty nothing is logged anew. */
-  if (goal == LOG_BUDGET && s->options.log_bytes != PAGESTORE_NO_LOG) w.packer = &packer;
-  if ((status = write_merged(s, &w, &packer, goal, pages)) != 0) db_abort(w.txn);
-  else status = db_commit(w.txn);
-  if (status) {
-    block_log_discard(s->log);
-  } else {
-    block_log_publish(s->log, &packer);
-    db_slots_settle(s->db);
-    block_log_settled(s->log);
-  }
+  status = block_log_step(s->log, &w, goal, pages);
+  if (!status) status = put_store_record(s, w.txn, false);
+  if (!status) status = db_commit(w.txn);
+  else db_abort(w.txn);
   block_log_stepped(s->log, s->db, status == 0);
-  packer_free(&packer);
   atomic_fetch_add(&s->counters.pages_merged, status ? 0 : w.rows_put);
   atomic_store(&s->counters.log_bytes, block_log_bytes(s->log));
   return status;

@@ -349,9 +349,17 @@ void block_log_discard(block_log *l) {
 
 /* ---- emptying -------------------------------------------------------------------------------- */
 
+/* Records up to `through` that are not doomed. */
+static uint64_t counting_through(const block_log *l, uint64_t through) {
+  if (record_count(l) == 0) return 0;
+  return through - min_u64(through, max_u64(delta_sequence(l->records[l->record_first]) - 1, l->doomed));
+}
+
+static uint64_t counting_records(const block_log *l) { return counting_through(l, l->sequence_next - 1); }
+
 static bool is_over(const block_log *l, log_goal goal) {
-  if (goal == LOG_EVERYTHING) return record_count(l) > 0;
-  return record_count(l) > l->budget_records - l->budget_records / GENERATIONS;
+  if (goal == LOG_EVERYTHING) return counting_records(l) > 0;
+  return counting_records(l) > l->budget_records - l->budget_records / GENERATIONS;
 }
 
 static bool has_doomed(const block_log *l) {
@@ -376,7 +384,7 @@ static int begin_merging(block_log *l) {
   uint64_t room = 0;
   int err = 0;
   m.through = l->closed[0];
-  m.relocate_blocks = generation_records(l) * PAGE_BLOCKS / 2;
+  m.relocate_blocks = counting_through(l, m.through) * PAGE_BLOCKS / 2;
   pthread_mutex_lock(&l->lock);
   for (unsigned i = 0; i < LINE_BUCKETS && err == 0; i++)
     for (log_line *line = l->lines[i]; line != NULL && err == 0; line = line->next) {
