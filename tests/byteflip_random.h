@@ -112,20 +112,42 @@ static void random_step(random_store *r) {
   pagestore_instance_close(i);
 }
 
-static void make_random_here(const char *path, uint64_t seed, unsigned steps) {
+/* Forks whose pages became zeros: enough markers for a third level of the tree. */
+static void make_deep(random_store *r) {
+  enum { FORKED = 60, PAGES = 100 };
+  pagestore_instance *base = open_instance(r->store, "deep"), *i;
+  pagestore_memory *m;
+  const pagestore_memory_options *o = PAGESTORE_WITH(pagestore_memory_options, .pages = PAGES, .max_pages = PAGES);
+  OK(pagestore_memory_open(base, "m", o, &m));
+  for (unsigned page = 0; page < PAGES; page++) write_noise(m, page, &r->random);
+  OK(pagestore_commit(base, 0, NULL));
+  for (unsigned n = 0; n < FORKED; n++) {
+    char name[32];
+    snprintf(name, sizeof name, "deep-fork-%02u", n);
+    OK(pagestore_fork(base, name, NULL, &i));
+    OK(pagestore_memory_open(i, "m", NULL, &m));
+    OK(pagestore_memory_fill(m, 0, 0, PAGES * PAGESTORE_PAGE));
+    OK(pagestore_commit(i, PAGESTORE_ASYNC, NULL));
+    pagestore_instance_close(i);
+  }
+  pagestore_instance_close(base);
+}
+
+static void make_random_here(const char *path, uint64_t seed, unsigned steps, bool deep) {
   random_store r = {.random = seed};
   OK(pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_CREATE), &r.store));
+  if (deep) make_deep(&r);
   for (unsigned n = 0; n < steps; n++) random_step(&r);
   OK(pagestore_close(r.store));
 }
 
 /* Trash may be left for the next one that opens it. In a process of its own, as each step leaves threads and mappings. */
-static void make_random_store(const char *path, uint64_t seed, unsigned steps) {
+static void make_random_store(const char *path, uint64_t seed, unsigned steps, bool deep) {
   int status;
   pid_t child = fork();
   assert_true(child >= 0);
   if (child == 0) {
-    make_random_here(path, seed, steps);
+    make_random_here(path, seed, steps, deep);
     _exit(0);
   }
   assert_int_equal(waitpid(child, &status, 0), child);

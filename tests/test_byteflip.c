@@ -1,10 +1,12 @@
 /* test_byteflip.c - any single byte of a store changed, or the store cut off anywhere: check says so, or the library reads
  * the same as before; and recover saves every page whose bytes are there, and invents none.
  *
- *   test_byteflip [--all] [--seed N] [--from AT] [--random STEPS]
+ *   test_byteflip [--all] [--seed N] [--from AT] [--to AT] [--random STEPS]
  *
- *   --all      every byte; else those of the meta pages and of the main tree's page, and others in steps
- *   --random   a store that so many random steps from the seed make, alone; else one of 30 steps after the known one
+ *   --all          every byte; else those of the meta pages and of the main tree's page, and others in steps
+ *   --from, --to   the single bytes from there on, up to there
+ *   --random       a store that so many random steps from the seed make, alone; else one of 30 steps after the known one
+ *   --deep         a store whose table of pages has three levels, alone; in wide steps
  *
  * In one process, on a copy in memory: a flip costs a millisecond. Three judges that know nothing of each other: what the
  * library reads (asked where check says "clean"), the rows of the whole store, and a lookup of each page of each version.
@@ -30,9 +32,11 @@
 #include "byteflip_store.h"
 #include "check_audit.h"
 #include "recover_salvage.h"
+#include "storage/walker_page.h"
 
 static bool every_byte;
-static uint64_t seed = 20240607, only = UINT64_MAX, random_steps;
+static uint64_t seed = 20240607, only = UINT64_MAX, until = UINT64_MAX, random_steps;
+static bool deep;
 static uint64_t sparse = 1; /* so many times as far from one change to the next */
 static char path[4096], data_path[4200];
 static uint8_t *image;
@@ -270,7 +274,7 @@ static int setup(void **state) {
   const char *folder = getenv("TMPDIR");
   snprintf(path, sizeof path, "%s/byteflip-XXXXXX", folder && *folder ? folder : "/tmp");
   assert_non_null(mkdtemp(path));
-  if (random_steps) make_random_store(path, seed, (unsigned)random_steps);
+  if (random_steps) make_random_store(path, seed, (unsigned)random_steps, deep);
   else make_store(path);
   snprintf(data_path, sizeof data_path, "%s/data.mdb", path);
   data_fd = open(data_path, O_RDWR | O_CLOEXEC);
@@ -311,34 +315,43 @@ static void the_store_is_whole(void **state) {
   assert_true(image_bytes / LMDB_PAGE_BYTES > 200);
 }
 
-/* Of which nearly every one is looked at: heads of meta pages, and the main tree's page, which names the tables. */
+static bool is_in_use(uint64_t page) { return page < LMDB_METAS || whole.reached[page / 64] >> page % 64 & 1; }
+
+static bool is_tree(uint64_t page) {
+  const uint8_t *head = image + page * LMDB_PAGE_BYTES;
+  uint16_t kind = get_le16(head + LMDB_FLAGS_AT);
+  return is_in_use(page) && get_le64(head) == page && (kind == LMDB_BRANCH || kind == LMDB_LEAF);
+}
+
+/* Of which nearly every one is looked at: heads of meta pages and of trees' pages, and all of the main tree's page, which
+ * names the tables. */
 static bool is_dense(uint64_t at) {
   uint64_t page = at / LMDB_PAGE_BYTES, in_page = at % LMDB_PAGE_BYTES, used = 2 * LMDB_PAGE_HEADER_BYTES;
   if (page < LMDB_METAS) return in_page < 160;
-  if (page != whole.metas.meta[whole.meta].main.root) return false;
-  return in_page < used || in_page >= LMDB_PAGE_BYTES - DB_TABLES * 64;
+  if (page == whole.metas.meta[whole.meta].main.root)
+    return in_page < used || in_page >= LMDB_PAGE_BYTES - DB_TABLES * 64;
+  return is_tree(page) && in_page < LMDB_PAGE_HEADER_BYTES && (!deep || page % 8 == 0);
 }
 
 static void every_kind_of_byte(void **state) {
   (void)state;
   uint64_t random = seed;
   flips = clean = damaged = losses = 0;
-  for (uint64_t at = only == UINT64_MAX ? 0 : only; at < image_bytes;) {
+  for (uint64_t at = only == UINT64_MAX ? 0 : only; at < image_bytes && at < until;) {
     uint64_t here = seed ^ at << 20;
     unsigned bit = (unsigned)next_random(&here) % 8;
     flip(at, (uint8_t)(1 + next_random(&here) % 255));
     for (unsigned i = 0; i < 8 && is_dense(at); i++)
       if (every_byte || i == bit) flip(at, (uint8_t)(1u << i));
-    uint64_t page_at = at - at % LMDB_PAGE_BYTES;
-    bool tree = (image[page_at + 10] & 3) != 0 && image[page_at + 11] == 0;
-    uint64_t next = at + 1 + next_random(&random) % ((tree ? 260 : 4000) * sparse);
+    uint64_t page = at / LMDB_PAGE_BYTES, step = is_tree(page) ? 260 : is_in_use(page) ? 4000 : 20000;
+    uint64_t next = at + 1 + next_random(&random) % (step * sparse);
     for (at++; at < next && !every_byte && !is_dense(at);) at++;
   }
   print_message("%llu bytes changed: %llu not noticed, and the library reads as before; %llu damaged, of which recover "
                 "lost something in %llu\n",
                 (unsigned long long)flips, (unsigned long long)clean, (unsigned long long)damaged,
                 (unsigned long long)losses);
-  assert_true(only != UINT64_MAX || (flips > 900 && damaged > 500 && clean > 0));
+  assert_true(only != UINT64_MAX || until != UINT64_MAX || (flips > 900 && damaged > 500 && clean > 0));
 }
 
 static void cut_off_anywhere(void **state) {
@@ -447,7 +460,8 @@ static void a_transaction_without_its_meta_page(void **state) {
 static void many_changes_at_once(void **state) {
   (void)state;
   put_image();
-  uint64_t random = seed + 3, pages = image_bytes / LMDB_PAGE_BYTES, saved = 0, rounds = every_byte ? 5000 : 150 / sparse;
+  uint64_t random = seed + 3, pages = image_bytes / LMDB_PAGE_BYTES, saved = 0;
+  uint64_t rounds = every_byte ? 5000 : 150 / sparse;
   for (uint64_t round = 0; round < rounds; round++) {
     salvage s;
     rows r;
@@ -479,8 +493,10 @@ static void many_changes_at_once(void **state) {
 int main(int count, char **words) {
   for (int i = 1; i < count; i++) {
     if (strcmp(words[i], "--all") == 0) every_byte = true;
+    if (strcmp(words[i], "--deep") == 0) deep = true, random_steps = 3, sparse = 16;
     if (strcmp(words[i], "--from") == 0 && i + 1 < count) only = strtoull(words[i + 1], NULL, 10);
     if (strcmp(words[i], "--random") == 0 && i + 1 < count) random_steps = strtoull(words[i + 1], NULL, 10);
+    if (strcmp(words[i], "--to") == 0 && i + 1 < count) until = strtoull(words[i + 1], NULL, 10);
     if (strcmp(words[i], "--seed") == 0 && i + 1 < count) seed = strtoull(words[i + 1], NULL, 10);
   }
   const struct CMUnitTest tests[] = {

@@ -320,9 +320,9 @@ static void walk_nodes(walk *w, tree *t, uint64_t page, unsigned level, key_boun
     else walk_child(w, t, page, level, bounds, &node, i);
   }
   if (w->stopped) return;
-  if (broken) tell_gap(w, t->name, bounds.low, bounds.high);
-  else if (filled != LMDB_PAGE_BYTES - (unsigned)get_le16(bytes_of_page + LMDB_UPPER_AT))
-    found(w, page, "table %s: its nodes do not fill it up to their bound", t->name);
+  bool is_filled = filled == LMDB_PAGE_BYTES - (unsigned)get_le16(bytes_of_page + LMDB_UPPER_AT);
+  if (!broken && !is_filled) found(w, page, "table %s: its nodes do not fill it up to their bound", t->name);
+  if (broken || !is_filled) tell_gap(w, t->name, bounds.low, bounds.high); /* a count too small hides the last ones */
 }
 
 static void walk_page(walk *w, tree *t, uint64_t page, unsigned level, key_bounds bounds) {

@@ -35,8 +35,8 @@ static bool is_known(const char *table) {
  * not been met. */
 static int note_page(void *env, const char *table, walker_page_kind kind, uint64_t first, uint64_t count) {
   salvage *s = env;
-  (void)kind;
   if (!is_known(table)) return 0;
+  if (kind == WALKER_BRANCH && first < s->file_pages) bit_set(s->branches, first);
   for (uint64_t i = 0; i < count && first + i < s->file_pages; i++) bit_set(s->reached, first + i);
   return 0;
 }
@@ -242,7 +242,8 @@ static int begin(salvage *s) {
   s->reached = calloc(words, sizeof *s->reached);
   s->freed = calloc(words, sizeof *s->freed);
   s->suspect = calloc(words, sizeof *s->suspect);
-  if (!s->reached || !s->freed || !s->suspect) return PAGESTORE_ENOMEM;
+  s->branches = calloc(words, sizeof *s->branches);
+  if (!s->reached || !s->freed || !s->suspect || !s->branches) return PAGESTORE_ENOMEM;
   if (status) findings_add(&s->lost, FINDING_NOTE, next_none, "%s", pagestore_detail());
   return salvage_choose(s);
 }
@@ -322,6 +323,7 @@ void salvage_free(salvage *s) {
   free(s->reached);
   free(s->freed);
   free(s->suspect);
+  free(s->branches);
   free(s->gaps.at);
   free(s->records.at);
   free(s->failed.at);

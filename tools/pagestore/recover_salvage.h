@@ -59,7 +59,7 @@ typedef struct {
   bool chosen, exact;       /* exact: what is free is known */
   bool free_first;          /* the free list is believed before trees are */
   bool conflict;            /* a tree named a page that is free */
-  uint64_t file_pages, *reached, *freed, *suspect;
+  uint64_t file_pages, *reached, *freed, *suspect, *branches; /* branches: met as such */
   uint64_t rows_wanted; /* of the table of pages; UINT64_MAX: not known */
   uint64_t freed_beyond, unaccounted; /* LMDB pages: free behind the file's end; in use, but nothing of them was found */
   KEPT_LIST(salvage_gap) gaps;

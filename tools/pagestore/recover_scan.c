@@ -116,17 +116,22 @@ enum { SCAN_MET = 4 }; /* the page is one that the walk met */
 
 /* ---- pages ----------------------------------------------------------------------------------- */
 
-/* From where on nodes lie: upper, if a chain of nodes leads from there to the page's end; else the lowest offset. */
-static unsigned nodes_begin(const uint8_t page[LMDB_PAGE_BYTES]) {
-  unsigned lower = get_le16(page + LMDB_LOWER_AT), upper = get_le16(page + LMDB_UPPER_AT), lowest = LMDB_PAGE_BYTES;
-  unsigned at = upper;
+/* Whether a chain of a leaf's nodes leads from upper to the page's end. */
+static bool is_chain(const uint8_t page[LMDB_PAGE_BYTES]) {
+  unsigned upper = get_le16(page + LMDB_UPPER_AT), at = upper;
   while (upper >= LMDB_PAGE_HEADER_BYTES && at + LMDB_NODE_HEADER_BYTES <= LMDB_PAGE_BYTES) {
     uint64_t value = get_le16(page + at + 4) & NODE_LARGE ? sizeof(uint64_t) : get_le32(page + at);
     uint64_t size = align_up(LMDB_NODE_HEADER_BYTES + get_le16(page + at + 6) + value, 2);
-    if (size > LMDB_PAGE_BYTES) break;
+    if (size > LMDB_PAGE_BYTES) return false;
     at += (unsigned)size;
   }
-  if (at == LMDB_PAGE_BYTES && upper < LMDB_PAGE_BYTES) return upper;
+  return at == LMDB_PAGE_BYTES && upper < LMDB_PAGE_BYTES;
+}
+
+/* From where on nodes lie: upper, if it can be believed; else the lowest offset. */
+static unsigned nodes_begin(const uint8_t page[LMDB_PAGE_BYTES]) {
+  unsigned lower = get_le16(page + LMDB_LOWER_AT), lowest = LMDB_PAGE_BYTES;
+  if (is_chain(page)) return get_le16(page + LMDB_UPPER_AT);
   for (unsigned i = LMDB_PAGE_HEADER_BYTES; i + 2 <= lower && lower <= LMDB_PAGE_BYTES; i += 2) {
     unsigned offset = get_le16(page + i);
     if (offset >= lower && offset < lowest) lowest = offset;
@@ -183,6 +188,8 @@ static int scan_page(salvage *s, uint64_t number, unsigned what, bool everything
       return err;
     }
   }
+  /* Where a branch page lies there was a leaf once, and parts of its rows are left. */
+  if (bit_get(s->branches, number) && !(leaf && is_chain(page))) return 0;
   return suspect || leaf ? scan_leaf(s, page, number, what | (met ? SCAN_MET : 0)) : 0;
 }
 
