@@ -3,7 +3,7 @@
  * ctest: TIMEOUT 120
  *
  * A page is filled once, as a page record; then blocks of it are written one by one, which go to the log. Proven: a fork takes what is
- * logged along, also when its layers are copied because they are too deep.
+ * logged along, also when its layers are copied because they are too deep; a log without room is emptied, and stays so.
  */
 #include "host_fixture.h"
 
@@ -105,10 +105,32 @@ static void test_deep_fork(void **state) {
   fork_with_log(true);
 }
 
+/* ---- merging ----------------------------------------------------------------------------------------------------------------- */
+
+static bool is_merged_within(const host *h, int ms) {
+  while (ms-- > 0 && host_stats(h).log_bytes > 0) pause_ms(1);
+  return host_stats(h).log_bytes == 0;
+}
+
+/* A log that may hold nothing is emptied at once, however little is in it: nothing of it is logged anew for ever. */
+static void test_nothing_stays(void **state) {
+  (void)state;
+  host h;
+  start(&h, 1);
+  for (unsigned block = 0; block < 12; block++) {
+    put_block(h.base, block % PAGES, block, 2);
+    host_commit(&h);
+    if (block % 3 == 0) assert_true(is_merged_within(&h, 5000));
+  }
+  assert_true(is_merged_within(&h, 5000));
+  finish(&h);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_fork),
     cmocka_unit_test(test_deep_fork),
+    cmocka_unit_test(test_nothing_stays),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,5 +30,7 @@ bool check_store(const char *path, const expectation *, check_options *);
 
 /* An open store against one moment: NULL, or what differs. flags: of the instances' handles, PAGESTORE_READ or 0. */
 const char *compare_store(pagestore_store *, uint32_t flags, const moment *);
+/* A view that was opened when this was committed. */
+const char *compare_view(pagestore_instance *, const version *);
 
 #endif

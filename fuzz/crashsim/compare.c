@@ -145,6 +145,11 @@ static const char *compare_instance(pagestore_store *store, uint32_t flags, cons
   return differs("'%s'%s%s: %s", name, snapshot ? ", snapshot " : "", snapshot ? snapshot : "", inside);
 }
 
+const char *compare_view(pagestore_instance *view, const version *must) {
+  const char *text = compare_memories(view, must);
+  return text ? text : compare_metadata(view, must);
+}
+
 typedef struct {
   const moment_instance *must;
   const char *text;

@@ -17,9 +17,10 @@ static inline uint64_t dice_roll(dice *d) { /* splitmix64: 64 bits */
 }
 
 static inline uint64_t dice_below(dice *d, uint64_t limit) { return dice_roll(d) % limit; }
+enum { FEW_RECORDS = 700 << 10 };
 /* For pagestore_options.log_bytes: the default, merged at once, a few records, none. */
 static inline uint64_t dice_log_bytes(dice *d) {
-  const uint64_t sizes[] = {0, 1, 700 << 10, UINT64_MAX};
+  const uint64_t sizes[] = {0, 1, FEW_RECORDS, UINT64_MAX};
   return sizes[dice_below(d, sizeof sizes / sizeof *sizes)];
 }
 static inline bool dice_chance(dice *d, unsigned percent) { return dice_below(d, 100) < percent; }

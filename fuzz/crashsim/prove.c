@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "disk.h"
+#include "prove_log.h"
 #include "storage/format.h"
 #include "storage/walker.h"
 #include "totals.h"
@@ -47,6 +48,7 @@ typedef struct {
   int64_t durable;      /* the newest moment that the durable meta page can be; NO_STORE: none */
   const uint8_t *bytes; /* during a walk */
   found_catalog catalog;
+  found_log log;        /* of the meta page looked at last */
   bool is_deep; /* a line of layers was as long as it may be: the next restore copies */
   bool is_half_way;   /* trash was worked off in part, to be gone on with */
   char damage[256];
@@ -125,6 +127,7 @@ static int note_row(void *env, const char *table, bytes key, walker_place value)
   catalog_kind kind;
   uint64_t id;
   char name[256];
+  if (strcmp(table, "log") == 0) prove_log_row(&p->log, key, (bytes){p->bytes + value.at, value.size});
   if (strcmp(table, "catalog") != 0) return 0;
   if (catalog_key_decode(key, &kind, &id, name) != 0) return note_finding(env, 0, pagestore_detail());
   catalog_record copy = {.size = value.size};
@@ -133,6 +136,8 @@ static int note_row(void *env, const char *table, bytes key, walker_place value)
   catalog_record_bind(&copy, key);
   bytes record = {copy.byte, copy.size};
   int status = 0;
+  if (kind == CATALOG_STORE) prove_log_store(&p->log, record);
+  if (kind == CATALOG_LOG) prove_log_catalog(&p->log, id, record);
   if (kind == CATALOG_TRASH) status = note_trash(p, record);
   else if (kind == CATALOG_LAYER) status = note_layer(p, record);
   else if (kind == CATALOG_NAME || kind == CATALOG_INSTANCE || kind == CATALOG_SNAPSHOT)
@@ -196,6 +201,7 @@ static void keep_before(proof *p, uint32_t file) {
     free(p->before);
     p->before = NULL;
   }
+  if (!goes_on) prove_log_forget(&p->log);
   if (is_next) {
     p->before = p->reachable;
     p->before_pages = p->pages;
@@ -225,9 +231,12 @@ static bool look_at_durable(proof *p, uint32_t file) {
   if (!p->reachable) give_up("no memory for a proof");
   p->catalog = (found_catalog){0};
   p->damage[0] = 0;
+  prove_log_begin(&p->log);
   if (walker_walk(f->mirror, &p->metas, p->metas.newest, &callbacks, &summary) != 0)
     return reject(p, "I1", pagestore_detail());
   if (p->damage[0]) return reject(p, "I1", p->damage);
+  const char *text = prove_log_end(&p->log);
+  if (text) return reject(p, "I6", text);
   /* The first transaction makes the tables, the second the store's record: until it is acknowledged nothing needs to
    * be there. */
   int64_t before = p->durable;
@@ -334,5 +343,6 @@ void prove_log(const record_log *log, const chronicle *c, int64_t acknowledged, 
   disk_end(&p->disk);
   free(p->reachable);
   free(p->before);
+  prove_log_forget(&p->log);
   free(p);
 }

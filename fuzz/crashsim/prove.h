@@ -7,6 +7,7 @@
  *   I4  a name that a store needs is durable, by fsync of its directory, before anything in it is acknowledged
  *   I5  nor does a write touch a page that the meta page reaches which was durable before it: a freed page rests for
  *       one transaction, and while a commit is written both meta pages can be opened
+ *   I6  the log is whole (prove_log.h)
  *
  * I1 and I2 make each of the 2^n subsets of pending writes the same as none of them: complete, not sampled. What the
  * meta page reaches is read by pagestore/storage/walker.h, which knows LMDB's format but not its code.

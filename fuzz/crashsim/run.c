@@ -17,7 +17,7 @@
 #include "totals.h"
 #include "workload.h"
 
-enum { COMMITS_PER_WORKLOAD = 12 };
+enum { COMMITS_PER_WORKLOAD = 10 };
 
 /* In memory where there is such a file system: an fsync costs nothing there, and what it must do is in the log. */
 static char *scratch_make(void) {

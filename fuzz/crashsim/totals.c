@@ -26,6 +26,11 @@ void totals_print_sights(void) {
                                                "reopenings",
                                                "full maps",
                                                "logs with the deepest layers",
+                                               "flushes into the log",
+                                               "beginnings moved",
+                                               "states with merged records",
+                                               "and with some deleted",
+                                               "logs emptied",
                                                "states without a store",
                                                "states at a moment behind the acknowledged one"};
   for (int s = 0; s < SAW_COUNT; s++)

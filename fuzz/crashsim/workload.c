@@ -10,7 +10,7 @@
 #include "totals.h"
 #include "workload_ops.h"
 
-const char *const workload_names[WORKLOAD_KINDS] = {"plain", "made inside", "full map", "deep layers", "much trash"};
+const char *const workload_names[WORKLOAD_KINDS] = {"plain", "made inside", "full map", "deep layers", "much trash", "full log"};
 
 /* ---- seals ----------------------------------------------------------------------------------- */
 
@@ -125,13 +125,22 @@ int guest_open(workload *w, guest *g, bool create) {
   return 0;
 }
 
+void view_end(workload *w) {
+  if (!w->view) return;
+  const char *text = w->broken ? NULL : compare_view(w->view, w->view_at);
+  if (text) violation("without a crash: a view of version %llu: %s", (unsigned long long)w->view_at->number, text);
+  pagestore_instance_close(w->view);
+  version_release(w->view_at);
+  w->view = NULL;
+}
+
 /* ---- the store ------------------------------------------------------------------------------- */
 
 int workload_open(workload *w, bool create) {
   pagestore_options options = {.size = sizeof options,
                                .flags = create ? PAGESTORE_CREATE : 0,
                                .map_bytes = w->map_bytes,
-                               .log_bytes = dice_log_bytes(&w->dice),
+                               .log_bytes = create && w->kind == WORKLOAD_LOG ? FEW_RECORDS : dice_log_bytes(&w->dice),
                                .tracker = w->tracker,
                                .env = w,
                                .on_durable = on_durable};
@@ -144,8 +153,7 @@ int workload_open(workload *w, bool create) {
 
 void workload_close(workload *w) {
   for (int i = 0; i < INSTANCES; i++) guest_end(&w->guest[i]);
-  if (w->view) pagestore_instance_close(w->view);
-  w->view = NULL;
+  view_end(w);
   int status = pagestore_close(w->store);
   w->store = NULL;
   if (status) workload_failed(w, "close", status);
@@ -186,6 +194,7 @@ void workload_run(workload_kind kind, uint64_t seed, uint64_t commits, const cha
   uint64_t steps = 0;
   if (kind == WORKLOAD_DEEP && !w->broken) workload_go_deep(w);
   if (kind == WORKLOAD_TRASH && !w->broken) workload_make_trash(w);
+  if (kind == WORKLOAD_LOG && !w->broken) workload_fill_log(w);
   while (w->commits < commits && steps++ < commits * 40 && !w->broken) workload_step(w);
   if (w->store) workload_close(w);
   if (!w->broken) look_at_all(w);

@@ -19,7 +19,8 @@ typedef enum {
   WORKLOAD_INSIDE,   /* a store made in an empty directory */
   WORKLOAD_FULL_MAP, /* a small map that is filled, then opened with a larger one */
   WORKLOAD_DEEP,     /* restore upon restore, until the layers are re-rooted by copying */
-  WORKLOAD_TRASH,          /* more rows become trash than one step works off */
+  WORKLOAD_TRASH,    /* more rows become trash than one step works off */
+  WORKLOAD_LOG,      /* a small log that is filled again and again, with everything that leans on it */
   WORKLOAD_KINDS,
   WORKLOAD_AFTER_CRASH, /* goes on with a store that was found: synchronous commits alone */
 } workload_kind;

@@ -351,9 +351,7 @@ static void op_fork(workload *w) {
 }
 
 static void close_view_of(workload *w, const guest *g) {
-  if (!w->view || w->view_of != g - w->guest) return;
-  pagestore_instance_close(w->view);
-  w->view = NULL;
+  if (w->view && w->view_of == g - w->guest) view_end(w);
 }
 
 static void delete_guest(workload *w, guest *g) {
@@ -381,14 +379,15 @@ static void op_delete(workload *w) {
 static void op_view(workload *w) {
   guest *g = some_guest(w);
   if (w->view) {
-    pagestore_instance_close(w->view);
-    w->view = NULL;
+    let_go(w);
+    view_end(w);
     return;
   }
   if (!g || g->committed->number == 0) return;
-  w->view_of = (int)(g - w->guest);
   TRY(w, pagestore_instance_open(w->store, present_of(w, g)->name,
                                  PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ), &w->view));
+  w->view_of = (int)(g - w->guest);
+  w->view_at = version_share(g->committed);
 }
 
 static void op_sync(workload *w) {
@@ -460,20 +459,10 @@ void workload_make_trash(workload *w) {
   commit(w, g, some_flags(w));
 }
 
-/* ---- after a crash --------------------------------------------------------------------------- */
-
 typedef struct {
   unsigned weight;
   void (*run)(workload *);
 } operation;
-
-static void op_nothing(workload *w) { (void)w; }
-
-/* What takes ids, layers and rows of its own, as well as plain commits. */
-static const operation after_crash[] = {
-    {40, op_nothing}, {15, op_commit_all}, {8, op_create}, {10, op_fork},  {10, op_restore},
-    {5, op_upgrade},  {7, op_snapshot},    {7, op_drop},   {3, op_delete},
-};
 
 static void run_one_of(workload *w, const operation *list, size_t count) {
   unsigned total = 0;
@@ -482,6 +471,45 @@ static void run_one_of(workload *w, const operation *list, size_t count) {
   while (chosen >= list->weight) chosen -= list++->weight;
   list->run(w);
 }
+
+enum { LOG_PAGES = 136, LOG_COMMITS = 24, LOG_BLOCKS = 16, LOG_OPS_PERCENT = 25 };
+
+/* A block here, a block there: each commit a record, a page of zeros now and then among the logged ones. */
+static void log_blocks(workload *w, guest *g) {
+  if (!use(w, g, MEMORY_BULK)) return;
+  for (int n = 0; n < LOG_BLOCKS && !w->broken; n++)
+    write_bytes(w, g, MEMORY_BULK, dice_below(&w->dice, LOG_PAGES) * PAGESTORE_PAGE + dice_below(&w->dice, PAGESTORE_PAGE - 8), 8);
+  if (!w->broken && dice_chance(&w->dice, 25)) fill_pages(w, g, MEMORY_BULK);
+  commit(w, g, some_flags(w));
+}
+
+void workload_fill_log(workload *w) {
+  static const operation among[] = {{20, op_view}, {20, op_snapshot}, {10, op_drop}, {15, op_fork}, {15, op_restore},
+                                    {10, op_sync}, {5, op_reopen},    {5, op_delete}, {10, op_burst}};
+  for (int n = 0; n < LOG_COMMITS && !w->broken; n++) {
+    while (!w->broken && !some_guest(w)) op_create(w);
+    guest *g = some_guest(w);
+    if (w->broken || !use(w, g, MEMORY_BULK)) return;
+    model_memory *model = &g->work->memory[MEMORY_BULK];
+    if (model->pages < LOG_PAGES) {
+      TRY(w, pagestore_memory_grow(g->memory[MEMORY_BULK], LOG_PAGES - model->pages, NULL));
+      model_resize(model, LOG_PAGES);
+      g->changed = true;
+    }
+    log_blocks(w, g);
+    if (!w->broken && dice_chance(&w->dice, LOG_OPS_PERCENT)) run_one_of(w, among, sizeof among / sizeof *among);
+  }
+}
+
+/* ---- after a crash --------------------------------------------------------------------------- */
+
+static void op_nothing(workload *w) { (void)w; }
+
+/* What takes ids, layers and rows of its own, as well as plain commits. */
+static const operation after_crash[] = {
+    {40, op_nothing}, {15, op_commit_all}, {8, op_create}, {10, op_fork},  {10, op_restore},
+    {5, op_upgrade},  {7, op_snapshot},    {7, op_drop},   {3, op_delete},
+};
 
 void workload_commit_twice(workload *w) {
   for (int n = 0; n < 2 && !w->broken; n++) {

@@ -36,6 +36,7 @@ typedef struct {
   guest guest[INSTANCES];   /* by the same numbers as in the moments */
   pagestore_instance *view; /* pins a version; NULL: none */
   int view_of;
+  version *view_at;         /* what it must show to its end */
   chronicle *chronicle;
   pthread_mutex_t lock; /* chronicle, named: read by on_durable */
   uint64_t seal;        /* the last one begun */
@@ -60,12 +61,15 @@ void guest_rolled_back(guest *);
 void guest_committed(guest *);
 int guest_open(workload *, guest *, bool create);
 
+void view_end(workload *); /* looked at once more; none: nothing */
+
 int workload_open(workload *, bool create);
 void workload_close(workload *);
 void workload_failed(const workload *, const char *call, int status);
 
 void workload_step(workload *);
 void workload_make_trash(workload *); /* a memory of many rows is cleared, deleted, or goes with its instance */
+void workload_fill_log(workload *);   /* single blocks of many pages, until the log is merged, and more */
 void workload_go_deep(workload *);    /* more layers, one upon the other, than a line may have */
 void workload_commit_twice(
     workload *); /* synchronously, of some instances, with or without another change of the store */

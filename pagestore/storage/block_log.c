@@ -384,7 +384,9 @@ static int begin_merging(block_log *l) {
   uint64_t room = 0;
   int err = 0;
   m.through = l->closed[0];
-  m.relocate_blocks = counting_through(l, m.through) * PAGE_BLOCKS / 2;
+  /* One that was closed early gives back too little to be gone on with: logged anew it would never come to an end. */
+  uint64_t records = counting_through(l, m.through);
+  if (records >= generation_records(l)) m.relocate_blocks = records * PAGE_BLOCKS / 2;
   pthread_mutex_lock(&l->lock);
   for (unsigned i = 0; i < LINE_BUCKETS && err == 0; i++)
     for (log_line *line = l->lines[i]; line != NULL && err == 0; line = line->next) {
