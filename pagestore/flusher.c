@@ -18,7 +18,7 @@ enum {
   RETRY_MAX_MS = 1000,
   TRASH_EVERY_GROUPS = 8, /* how often trash gets a turn while commits keep coming */
   UPKEEP_PAUSE_MS = 4,    /* after them, before all turns are its: who waited goes first, and what he does next */
-  MEASURE_EVERY_MS = 1000,
+  MEASURE_EVERY_MS = 1000, MERGE_RETRY_MS = 1000,
   MERGE_PAGES = 32,       /* looked at in one transaction of merging alone: somebody may come meanwhile */
   MERGE_PAGES_MAX = 1024, /* along with a group */
 };
@@ -197,7 +197,25 @@ static void follow_log(flusher *f, const group *g) {
   block_log_budget(s->log, budget);
   atomic_store(&s->counters.log_budget_bytes, budget);
   atomic_store(&s->counters.log_bytes, block_log_bytes(s->log));
-  f->merge_failed = false;
+  if (monotonic_ns() >= f->merge_from_ns) f->merge_failed = false;
+}
+
+/* What cannot be merged (a damaged record, a disk error) must not keep others from committing: the log grows
+ * meanwhile. */
+static void merging_failed(flusher *f, int status) {
+  bool no_room = status == PAGESTORE_ENOSPC || status == PAGESTORE_EFULL;
+  f->merge_failed = true;
+  f->merge_status = status;
+  f->merge_from_ns = no_room ? 0 : monotonic_ns() + MERGE_RETRY_MS * 1000000ull;
+  if (!no_room) store_log(f->store, 1, pagestore_detail());
+}
+
+static int write_without_merging(flusher *f, group *g, int why) {
+  work *works = g->works;
+  merging_failed(f, why);
+  group_free(g);
+  *g = new_group(f, works);
+  return group_write(g);
 }
 
 /* What the last transaction freed can be used by the second one after it: without room, one that only ages
@@ -205,15 +223,14 @@ static void follow_log(flusher *f, const group *g) {
  * transactions pass. */
 static int write_group(flusher *f, group *g) {
   int status = group_write(g);
-  if ((status == PAGESTORE_ENOSPC || status == PAGESTORE_EFULL) && f->freed) {
+  bool no_room = status == PAGESTORE_ENOSPC || status == PAGESTORE_EFULL;
+  if (no_room && f->freed) {
     f->freed = false;
     int aged = group_age_free_pages(f->store);
     if (aged) return aged == PAGESTORE_EFAILED ? aged : status;
-    work *works = g->works;
-    group_free(g);
-    f->merge_failed = true;  /* what comes after merging may fit without it */
-    *g = new_group(f, works);
-    status = group_write(g);
+    status = write_without_merging(f, g, status);
+  } else if (status && !no_room && status != PAGESTORE_EFAILED && g->merge_pages) {
+    status = write_without_merging(f, g, status);
   }
   if (!status) f->freed = true;
   return status;
@@ -325,9 +342,9 @@ static bool may_merge(const flusher *f) {
 static void merge_log(flusher *f) {
   int status = group_merge(f->store, f->scratch, f->goal, MERGE_PAGES);
   f->freed = true;
-  if (status == PAGESTORE_EFAILED) set_failure(f, status);
-  if (status) f->merge_failed = true;
   f->merge_status = status;
+  if (status) merging_failed(f, status);
+  if (status == PAGESTORE_EFAILED) set_failure(f, status);
 }
 
 /* The lock is held. Whether there is something to try now; otherwise waits once. */

@@ -33,6 +33,7 @@ struct flusher {
   uint8_t *scratch;
   /* no room: again after the next group that found some; the flusher's own, as the next */
   bool merge_failed;
+  uint64_t merge_from_ns;         /* or not before that */
   log_goal goal;
   int merge_status;               /* why it failed */
   uint32_t drain;                 /* who waits for an empty log */

@@ -126,11 +126,58 @@ static void test_nothing_stays(void **state) {
   finish(&h);
 }
 
+/* One instance's record is damaged on disk; what is logged of it cannot be merged. */
+static const char marked[] = "metadata in the record of an instance";
+
+static void damage_marked(const host *h) {
+  FILE *file = fopen(h->file, "r+b");
+  assert_non_null(file);
+  assert_int_equal(fseek(file, 0, SEEK_END), 0);
+  size_t size = (size_t)ftell(file);
+  char *bytes = malloc(size), *at = bytes;
+  rewind(file);
+  assert_int_equal(fread(bytes, 1, size, file), size);
+  unsigned found = 0;
+  for (; (at = memmem(at, size - (size_t)(at - bytes), marked, strlen(marked))) != NULL; at++, found++) {
+    assert_int_equal(fseek(file, at - bytes, SEEK_SET), 0);
+    fputc('M', file);
+  }
+  assert_true(found > 0);
+  free(bytes);
+  assert_int_equal(fclose(file), 0);
+}
+
+static void test_others_commit(void **state) {
+  (void)state;
+  host h;
+  start(&h, LOG_NEVER_FULL);
+  assert_ok(pagestore_metadata_set(h.instance, "key", marked, strlen(marked)));
+  put_block(h.base, 1, 1, 2);
+  host_commit(&h);
+  assert_ok(host_close(&h));
+  damage_marked(&h);
+  h.options.log_bytes = 1;
+  assert_ok(host_open_store(&h));
+  pagestore_instance *other;
+  pagestore_memory *m;
+  assert_ok(pagestore_instance_open(h.store, "other", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE), &other));
+  assert_ok(pagestore_memory_open(other, "m", PAGESTORE_WITH(pagestore_memory_options, .pages = PAGES, .guard_bytes = MIB), &m));
+  for (uint64_t i = 0; i < 20; i++) {
+    put_block(pagestore_memory_base(m), i % PAGES, (unsigned)i % 16, i + 1);
+    assert_ok(pagestore_commit(other, 0, NULL));
+  }
+  assert_true(host_stats(&h).log_bytes > 0);
+  pagestore_instance_close(other);
+  assert_ok(pagestore_close(h.store));
+  folder_remove(&h);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_fork),
     cmocka_unit_test(test_deep_fork),
     cmocka_unit_test(test_nothing_stays),
+    cmocka_unit_test(test_others_commit),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
