@@ -132,7 +132,7 @@ fresh; dd if=/dev/zero of=d/data.mdb bs=4096 seek="$first" count=17 conv=notrunc
 want 1 recover d r; out "instance 'alpha', memory 'main', page 0, version 3, 1 of its blocks are lost"
 want 1 dump --page 0 r alpha main; want 0 dump --page 1 r alpha main; want 0 dump --raw --snapshot one r alpha main
 rm -rf r; want 1 recover --json d r; out '"pages_damaged": 1'
-rm -rf r; want 1 recover --zero d r; want 0 check --deep r
+rm -rf r; want 1 recover --zero d r; want 0 check --deep r; rm -rf r
 
 # ---- beside a writer -----------------------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ static const char next_backup[] = "compare with a backup";
 typedef unsigned long long number;
 
 static bool read_header(const salvage *s, const kept_log *row, uint8_t header[PAGE_HEADER_BYTES]) {
-  if (row->health == KEPT_ROW_UNREADABLE || row->at == NO_OFFSET) return false;
+  if (row->at == NO_OFFSET) return false;
   return walker_read(s->fd, (walker_place){row->at, PAGE_HEADER_BYTES}, header) == 0;
 }
 
@@ -115,7 +115,8 @@ static void tell_missing(salvage *s) {
     findings_add(&s->lost, FINDING_DAMAGE, next_backup,
                  "records of the log may be lost: pages of unknown place may be older");
   bool is_lost = s->chosen && s->records.count + s->log_adopted < s->audit.catalog_rows_wanted;
-  if (k->log_catalog.count && !k->log_beginning && (is_lost || !s->chosen || s->audit.tables_missing)) {
+  bool may_be_lost = (!s->chosen || s->audit.tables_missing) && (s->unaccounted || !s->exact);
+  if (k->log_catalog.count && !k->log_beginning && (is_lost || may_be_lost)) {
     s->log_missing = true;
     findings_add(&s->lost, FINDING_DAMAGE, next_backup,
                  "it is not known where the log begins: pages of zeros may have older bytes");
@@ -184,6 +185,7 @@ static const salvage_merge *next_merge(const salvage *s, const page_key *key, si
 static void drop_replaced(salvage *s) {
   kept *k = &s->audit.kept;
   size_t kept_rows = 0, at = 0;
+  if (s->missed & SCAN_RECORDS) return; /* the record of who needs them may be lost */
   for (size_t i = 0; i < k->rows.count; i++) {
     const page_key *key = &k->rows.at[i].key;
     const salvage_merge *m = next_merge(s, key, &at);
@@ -240,14 +242,16 @@ static uint16_t read_record(const salvage *s, const kept_log *of, uint8_t record
   uint16_t bad = 0;
   uint64_t sequence;
   id128 found;
-  if (!row || row->health == KEPT_ROW_UNREADABLE || row->at == NO_OFFSET) return ALL_BLOCKS;
-  if (walker_read(s->fd, (walker_place){row->at, PAGE_RECORD_BYTES}, record) != 0) return ALL_BLOCKS;
+  if (!row || !read_header(s, row, record)) return ALL_BLOCKS;
   bool is_sealed = log_record_identity(record, &sequence, &found) == 0;
   if (is_sealed && !agrees(&s->audit.kept, row)) return ALL_BLOCKS;
   log_record_init(right, of->sequence, store);
   for (unsigned slot = 0; slot < of->addresses.count; slot++) {
     const log_address *at = &of->addresses.at[slot];
     const uint8_t *block = log_record_block(record, slot);
+    walker_place place = {row->at + (uint64_t)(block - record), BLOCK_BYTES};
+    bool is_read = walker_read(s->fd, place, record + (block - record)) == 0;
+    if (!is_read) bad |= (uint16_t)(1u << slot);
     uint64_t checksum = block_checksum(block, at->page, at->number);
     if (log_record_checksum(record, slot) != checksum) bad |= (uint16_t)(1u << slot);
     log_record_add(right, slot, at, block, checksum);

@@ -277,7 +277,7 @@ static int run_once(salvage *s) {
   s->rows_wanted = s->chosen ? s->audit.page_rows_wanted : UINT64_MAX;
   note_missed(s);
   if (s->missed && (err = salvage_scan(s, s->missed, false)) != 0) return err;
-  bool is_counted = s->rows_wanted != UINT64_MAX && s->audit.log_rows_wanted != UINT64_MAX;
+  bool is_counted = s->rows_wanted != UINT64_MAX && !s->audit.tables_missing;
   if (s->chosen && !is_counted) s->unaccounted = salvage_unaccounted(s);
   if (!k->has_store && k->rows.count == 0 && k->names.count == 0) return PAGESTORE_EFORMAT;
   if ((err = salvage_settle_log(s)) != 0) return err;
