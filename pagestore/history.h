@@ -1,5 +1,5 @@
-/* history.h - which blocks of which pages each recent seal of an instance changed: so that moving a region between versions
- * costs what changed.
+/* history.h - which blocks of which pages each recent seal of an instance changed: so that moving a region between
+ * versions costs what changed.
  *
  * Serials number the seals of an instance (a restore or a taken-back commit is one too). The history covers
  * the serials after `floor`; it forgets the oldest when it is full, and everything when it cannot get memory:
