@@ -220,6 +220,44 @@ static void an_abandoned_flush_leaves_nothing(void **env) {
   assert_all(b);
 }
 
+/* Blocks of the pages, each `mask` of one tag, at the next version in the transaction that is being built, as a segment of its own. */
+static void write_segment(bench *b, const uint64_t *pages, const uint16_t *masks, unsigned count, uint64_t tag) {
+  unflushed *u = NULL;
+  for (unsigned i = 0; i < count; i++) {
+    delta *d = one_page_delta(1, pages[i], masks[i], tag);
+    unflushed *with;
+    assert_int_equal(unflushed_push(u, d, i + 1, 0, &with), 0);
+    unflushed_release(u);
+    delta_release(d);
+    u = with;
+    for (unsigned n = 0; n < PAGE_BLOCKS; n++)
+      if (masks[i] >> n & 1) b->tags[pages[i]][n] = tag;
+  }
+  writer_changes changes = {.blocks = u, .logged = block_log_sees(b->of), .logged_layer = 1};
+  assert_int_equal(writer_apply(&b->w, b->line, ++b->version, &changes, b->state), 0);
+  assert_int_equal(block_log_note(b->log, b->of, &b->packer), 0);
+  unflushed_release(u);
+}
+
+/* One transaction goes on filling a record whose first blocks it takes into a page record, and compares with. */
+static void a_record_is_read_while_it_is_filled(void **env) {
+  bench *b = *env;
+  b->w.txn = begin(&b->f);
+  packer_begin(&b->packer, b->w.txn, store_id, block_log_sequence(b->log));
+  b->w.packer = &b->packer;
+  write_segment(b, (uint64_t[]){5, 6}, (uint16_t[]){0x0001, 0x0001}, 2, 7);
+  write_segment(b, (uint64_t[]){2, 5}, (uint16_t[]){0x0001, 0x7ff0}, 2, 8);
+  write_segment(b, (uint64_t[]){1, 6}, (uint16_t[]){0x0001, 0x0001}, 2, 7);
+  assert_int_equal(packer_end(&b->packer), 0);
+  assert_int_equal(block_log_reserve(b->log, b->packer.record_count), 0);
+  assert_int_equal(put_present(b, b->version), 0);
+  commit(b->w.txn);
+  settle(b);
+  assert_int_equal(count_records(b), 1);
+  assert_int_equal(b->w.blocks_unchanged, 1);
+  assert_all(b);
+}
+
 /* ---- merging -------------------------------------------------------------------------------------------------------------------- */
 
 static void over_its_budget_the_oldest_generation_goes(void **env) {
@@ -399,6 +437,7 @@ int main(void) {
       TEST(a_flush_fills_it),
       TEST(unchanged_blocks_fill_nothing),
       TEST(an_abandoned_flush_leaves_nothing),
+      TEST(a_record_is_read_while_it_is_filled),
       TEST(over_its_budget_the_oldest_generation_goes),
       TEST(few_blocks_are_logged_anew),
       TEST(in_slices_with_reloading),

@@ -54,6 +54,7 @@ uint64_t probes_run(uint64_t seed) {
       {"acknowledgements", probe_acknowledgements},
       {"loads during a flush", probe_loads_during_flush},
       {"refused commits", probe_refused_commits},
+      {"merging", probe_merging},
       {"keep rule", probe_keep_rule},
   };
   uint64_t before = violations();

@@ -5,6 +5,7 @@
  *   probes_log.c       commits that use freed pages again as soon as they may, recorded and proved
  *   probes_flush.c     loads, views and acknowledgements while a flush stands before its commit, or ends in the middle of a load
  *   probes_refused.c   commits that are refused for each reason, and committed again
+ *   probes_merge.c     the log filled, merged, drained, closed in the middle, with views and snapshots from before
  *   probes_keep.c      snapshots and forks of every small shape keep exactly their rows
  *
  * Each probe runs in a child process, with stores of its own; a call that fails where it must not, and bytes that differ, are violations
@@ -29,6 +30,7 @@ void probe_damage(dice *);
 void probe_acknowledgements(dice *);
 void probe_loads_during_flush(dice *);
 void probe_refused_commits(dice *);
+void probe_merging(dice *);
 void probe_keep_rule(dice *);
 
 /* ---- a store with one instance and one memory of it ---------------------------------------------------------------------------- */

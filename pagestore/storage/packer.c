@@ -48,6 +48,7 @@ static int open_record(packer *p) {
   if (err != 0) return fail(err, "no memory to flush: it is tried again");
   p->record_count++;
   p->open = room;
+  p->open_is_read = false;
   p->addresses = (log_addresses){.sequence = sequence};
   return 0;
 }
@@ -58,11 +59,13 @@ typedef struct {
   const log_address *at;
   const uint8_t *block;
   uint64_t checksum;
+  bool seal;
 } add_job;
 
 static int add_guarded(void *env) {
   const add_job *j = env;
   log_record_add(j->record, j->slot, j->at, j->block, j->checksum);
+  if (j->seal) log_record_seal(j->record, j->slot + 1);
   return 0;
 }
 
@@ -72,7 +75,7 @@ int packer_add(packer *p, const log_address *at, const uint8_t *block, uint64_t 
   if (err == 0 && p->open == NULL) err = open_record(p);
   if (err != 0) return err;
   unsigned slot = p->addresses.count;
-  add_job job = {p->open, slot, at, block, checksum};
+  add_job job = {p->open, slot, at, block, checksum, p->open_is_read};
   if ((err = db_read_guarded((db_reader){.txn = p->txn}, add_guarded, &job)) != 0) return err;
   p->addresses.at[p->addresses.count++] = *at;
   p->blocks[p->block_count++] = (logged_block){.record = p->records[p->record_count - 1],
@@ -85,7 +88,10 @@ int packer_add(packer *p, const log_address *at, const uint8_t *block, uint64_t 
 }
 
 void packer_forget(packer *p) {
-  if (p->open != NULL && p->block_count > 0) log_record_seal(p->open, p->addresses.count);
+  if (p->open != NULL && p->block_count > 0) {
+    log_record_seal(p->open, p->addresses.count);
+    p->open_is_read = true;
+  }
   p->block_count = 0;
 }
 

@@ -22,6 +22,7 @@ typedef struct {
   uint64_t block_count, block_room;
   /* the last record, while it is not full */
   uint8_t *open;
+  bool open_is_read;            /* blocks in it have been noted: from then on it is sealed with each that comes */
   log_addresses addresses;
 } packer;
 
