@@ -75,9 +75,10 @@ rm -rf r; want 1 recover --untrusted d r; out '1 lost'; want 1 dump r alpha main
 rm -rf r; want 1 recover --zero d r; out 'zeros are in their place' '0 pages damaged, 1 replaced'
 want 0 check --deep r; want 0 dump --page 1 r alpha main; [ "$(grep -c '0000 0000 0000 0000 0000 0000 0000 0000' out)" = 4096 ] || die "not zeros"
 rm -rf r; want 1 recover --older d r; out '1 pages damaged'; want 1 dump r alpha main
-at=$("$program" check --json s | grep -q clean && for at in $(seq 8272 4096 330000); do
-  "$program" check --explain "$at" s | grep -q 'header of page 0, version 3' && { echo $((at + 4096 * 3)); break; }
-done)
+at=$(for at in $(grep -obUa third s/data.mdb | cut -d: -f1); do
+  "$program" check --explain "$at" s | grep -q 'of the log' && echo "$at"
+done | tail -n 1)
+[ -n "$at" ] || die "no block of the log"
 fresh; poke d "$at" '\001\002\003'
 want 1 recover d r; want 1 dump --page 0 r alpha main
 rm -rf r; want 1 recover --older d r; out "an older version's bytes are in their place"
@@ -116,6 +117,22 @@ want 1 recover --untrusted d r; cmp -s <(grep -v '^note' lost) <(grep -v '^note'
 fresh; head -c 65536 /dev/zero | tr '\0' x > d/data.mdb
 want 3 recover d r; err 'restore a backup'; [ ! -e r ] || die "made of nothing"
 want 3 recover --untrusted d r; [ ! -e r ] || die "made of nothing"
+
+# ---- a log ---------------------------------------------------------------------------------------------------------------------------
+
+for at in $(seq 8200 4096 "$(stat -c %s s/data.mdb)"); do # its leaves, and headers of its records: the catalog knows the same
+  "$program" check --explain "$at" s | grep -qE 'table log|of the header of record [0-9]* of the log' || continue
+  fresh; poke d "$((at / 4096 * 4096 + 40))" '\377'
+  want 0 recover d r; same r; want 0 check --deep r
+done
+first=$(for at in $(seq 8272 4096 "$(stat -c %s s/data.mdb)"); do
+  "$program" check --explain "$at" s | grep -q 'header of record [0-9]* of the log' && echo "$((at / 4096))"
+done | tail -n 1)
+fresh; dd if=/dev/zero of=d/data.mdb bs=4096 seek="$first" count=17 conv=notrunc status=none
+want 1 recover d r; out "instance 'alpha', memory 'main', page 0, version 3, 1 of its blocks are lost"
+want 1 dump --page 0 r alpha main; want 0 dump --page 1 r alpha main; want 0 dump --raw --snapshot one r alpha main
+rm -rf r; want 1 recover --json d r; out '"pages_damaged": 1'
+rm -rf r; want 1 recover --zero d r; want 0 check --deep r; rm -rf r
 
 # ---- beside a writer -----------------------------------------------------------------------------------------------------------------
 

@@ -264,9 +264,8 @@ static uint16_t rollback_mask(const region *r, uint64_t page) {
 /* Broken, or zeroed where only reading is allowed: protected otherwise than its neighbours. */
 static int mend_page(drops *d, uint64_t page) {
   region *r = d->r;
-  bool is_apart = pageset_has(&r->broken, page) && !r->tracker->loads_by_protection &&
-                  (is_broken(r, page) || r->read_only);
-  if (is_apart) {
+  bool is_apart = is_broken(r, page) || (r->read_only && pageset_has(&r->broken, page));
+  if (is_apart && !r->tracker->loads_by_protection) {
     if (os_protect(page_at(r, page), PAGE_BYTES, inside_access(r)) != 0) return PAGESTORE_EIO;
     count_mappings(r, -2);
   }

@@ -63,7 +63,8 @@ int userfault_load_page(region *r, uint64_t page, const uint8_t *bytes, bool wri
 int userfault_drop(region *r, const block_run *runs, unsigned count) {
   os_range ranges[DROPS_MAX];
   ASSERT(count <= DROPS_MAX);
-  for (unsigned i = 0; i < count; i++) ranges[i] = (os_range){block_at(r, runs[i].first), runs[i].count * BLOCK_BYTES};
+  for (unsigned i = 0; i < count; i++)
+    ranges[i] = (os_range){ block_at(r, runs[i].first), runs[i].count * BLOCK_BYTES };
   return os_drop_each(ranges, count) == 0 ? PAGESTORE_OK : PAGESTORE_EIO;
 }
 

@@ -73,22 +73,11 @@ static void check_layers(audit *a) {
 
 /* ---- states ---------------------------------------------------------------------------------- */
 
-/* The next page >= from that a reader finds something of: a row, or for a present a block in the log. */
-static bool next_page(const kept *k, const kept_state *s, const kept_line *line, uint32_t memory, uint64_t from,
-                      uint64_t *page, bool *logged) {
-  uint64_t row = UINT64_MAX, block = UINT64_MAX;
-  bool has_row = kept_next(k, line, memory, from, &row);
-  bool has_block = !s->snapshot[0] && kept_next_logged(k, s->record.layer, memory, from, &block);
-  *page = row < block ? row : block;
-  *logged = has_block && block == *page;
-  return has_row || has_block;
-}
-
 /* A damaged marker may stand for a page that was lost: it counts as either. */
 static void check_stored(audit *a, const kept_state *s, const kept_line *line, const memory_entry *m) {
   uint64_t pages = 0, unsure = 0, page = 0;
   bool logged;
-  for (uint64_t from = 0; next_page(&a->kept, s, line, m->id, from, &page, &logged); from = page + 1) {
+  for (uint64_t from = 0; kept_next_shown(&a->kept, s, line, m->id, from, &page, &logged); from = page + 1) {
     const kept_row *row = kept_lookup(&a->kept, line, m->id, page);
     bool stored = logged || (row && row->size == PAGE_RECORD_BYTES);
     pages += stored;

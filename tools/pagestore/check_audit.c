@@ -203,6 +203,7 @@ static int note_table(void *env, const char *name, const walker_tree *tree) {
     a->total_bytes += a->deep ? tree->overflow_pages * LMDB_PAGE_BYTES : tree->entries * PAGE_HEADER_BYTES;
   if (strcmp(table, "catalog") == 0) a->catalog_rows_wanted = tree->entries;
   if (strcmp(table, "pages") == 0) a->page_rows_wanted = tree->entries;
+  if (strcmp(table, "log") == 0) a->log_rows_wanted = tree->entries;
   bool *known = strcmp(table, "catalog") == 0 ? &w->catalog
                 : strcmp(table, "pages") == 0 ? &w->pages
                 : strcmp(table, "log") == 0   ? &w->log

@@ -54,7 +54,7 @@ typedef struct {
   findings found;
   walker_summary summary;
   bool tables_missing;
-  uint64_t page_rows_wanted, catalog_rows_wanted;  /* as the tree's record says */
+  uint64_t page_rows_wanted, catalog_rows_wanted, log_rows_wanted;  /* as the tree's record says */
   uint64_t pages_checked, log_checked, lost_pages;
   uint64_t total_bytes; /* that will be read, about */
   char explained[600];

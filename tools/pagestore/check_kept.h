@@ -125,6 +125,9 @@ bool kept_next(const kept *, const kept_line *, uint32_t memory, uint64_t from, 
 int kept_resolve_log(kept *);
 /* The next page >= from of that layer and memory with a block that counts; false: no more. */
 bool kept_next_logged(const kept *, uint64_t layer, uint32_t memory, uint64_t from, uint64_t *page);
+/* The next page >= from that the state shows something of: a row, or for a present a block in the log. */
+bool kept_next_shown(const kept *, const kept_state *, const kept_line *, uint32_t memory, uint64_t from,
+                     uint64_t *page, bool *logged);
 /* Loads what lies in memory 0. ECORRUPT with *damage the row (NULL: a row is missing); ENOMEM EIO. */
 int kept_load(const kept *, int fd, kept_state *, const kept_row **damage);
 /* An instance's or snapshot's version that shows the row; NULL: none does. */

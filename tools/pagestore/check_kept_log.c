@@ -95,3 +95,13 @@ bool kept_next_logged(const kept *k, uint64_t layer, uint32_t memory, uint64_t f
   }
   return false;
 }
+
+bool kept_next_shown(const kept *k, const kept_state *s, const kept_line *line, uint32_t memory, uint64_t from,
+                     uint64_t *page, bool *logged) {
+  uint64_t row = UINT64_MAX, block = UINT64_MAX;
+  bool has_row = kept_next(k, line, memory, from, &row);
+  bool has_block = !s->snapshot[0] && kept_next_logged(k, s->record.layer, memory, from, &block);
+  *page = row < block ? row : block;
+  *logged = has_block && block == *page;
+  return has_row || has_block;
+}

@@ -78,7 +78,7 @@ static int add_mark(salvage *s, page_key key, uint64_t *marks) {
 
 /* Whether a row of this version may have been kept for an older version although a newer row of the page, which is
  * lost, replaced it: the keep rule (storage/layers.h) wants a point in between. */
-static bool may_be_replaced(const kept *k, uint64_t layer, uint64_t version, uint64_t bound) {
+bool salvage_is_needed(const kept *k, uint64_t layer, uint64_t version, uint64_t bound) {
   for (size_t i = 0; i < k->states.count; i++) {
     const state_record *r = &k->states.at[i].record;
     if (r->layer == layer && r->version >= version && r->version < bound) return true;
@@ -103,7 +103,7 @@ static bool is_sure(const salvage *s, const marking *g, const kept_row *row) {
   line_step at = g->line->steps[g->step];
   if (!row) return false;
   if (row->key.layer != at.layer || row->key.version == at.bound) return true;
-  return !g->older_show && !(s->exact && may_be_replaced(&s->audit.kept, at.layer, row->key.version, at.bound));
+  return !g->older_show && !(s->exact && salvage_is_needed(&s->audit.kept, at.layer, row->key.version, at.bound));
 }
 
 /* In the layer at this step of the line, for pages of an unmet range of which nothing sure is known there or above. */
@@ -123,10 +123,11 @@ static int mark_gap(salvage *s, const marking *g) {
   return err;
 }
 
-static uint64_t stored_pages(const kept *k, const kept_line *line, uint32_t memory) {
+static uint64_t stored_pages(const kept *k, const kept_state *state, const kept_line *line, uint32_t memory) {
   uint64_t pages = 0, page = 0;
-  for (uint64_t from = 0; kept_next(k, line, memory, from, &page); from = page + 1) {
-    pages += kept_lookup(k, line, memory, page)->size == PAGE_RECORD_BYTES;
+  bool logged;
+  for (uint64_t from = 0; kept_next_shown(k, state, line, memory, from, &page, &logged); from = page + 1) {
+    pages += logged || kept_lookup(k, line, memory, page)->size == PAGE_RECORD_BYTES;
     if (page == UINT64_MAX) break;
   }
   return pages;
@@ -139,7 +140,8 @@ static void tell_unknown(salvage *s, const kept_state *state, const memory_entry
   salvage_loss *loss = with_version(loss_named(s, name ? name->name : "", m->name), state->record.version);
   if (loss) loss->unknown = max_u64(loss->unknown, unknown);
   const char *next = s->flags & RECOVER_ZERO ? "what is lost reads as zeros or older bytes, as --zero asked for"
-                                             : "reads of every page that may be one of them fail";
+                     : s->gaps.count ? "reads of every page that may be one of them fail"
+                                     : "compare with a backup: pages may be older";
   finding *f = state->guessed ? findings_add(&s->lost, FINDING_DAMAGE, next, "it is not known which pages are lost")
                               : findings_add(&s->lost, FINDING_DAMAGE, next,
                                              "%llu pages are lost, and it is not known which", (number)unknown);
@@ -157,7 +159,7 @@ static int account_memory(salvage *s, const kept_state *state, const memory_entr
   kept *k = &s->audit.kept;
   kept_line line;
   kept_line_of(k, state->record.layer, state->record.version, &line);
-  uint64_t stored = stored_pages(k, &line, m->id);
+  uint64_t stored = stored_pages(k, state, &line, m->id);
   bool differ = stored != m->stored_pages || state->guessed;
   if (differ) tell_unknown(s, state, m, stored);
   else if (!s->exact || !rows_lost) return 0;
@@ -175,9 +177,10 @@ int salvage_account(salvage *s) {
   kept *k = &s->audit.kept;
   uint64_t marks = 0, rows = k->rows.count;
   int err = 0;
-  if (s->gaps.count == 0) return 0;
+  if (s->gaps.count == 0 && !s->log_missing) return 0;
   uint64_t lost = s->rows_wanted != UINT64_MAX && rows < s->rows_wanted ? s->rows_wanted - rows : 0;
-  if (lost)
+  if (s->gaps.count == 0) lost = 0;
+  else if (lost)
     findings_add(&s->lost, FINDING_DAMAGE, "compare with a backup", "%llu rows of the table of pages are lost",
                  (number)lost);
   else if (s->unaccounted)

@@ -74,20 +74,31 @@ static int add_memory(state *s, uint32_t id, memory_entry **out) {
   return err;
 }
 
-/* Memories by their ids, where no table names them; as large as their rows reach. */
-static int add_memories(const kept *k, const kept_line *line, state_record *r) {
-  for (size_t i = 0; i < k->rows.count; i++) {
-    const kept_row *row = &k->rows.at[i];
-    if (!is_in_line(line, row->key.layer)) continue;
-    if (row->key.layer == r->layer) r->version = max_u64(r->version, row->key.version);
-    if (row->key.memory == SYSTEM_MEMORY || row->key.memory == UINT32_MAX || row->key.page >= 1ull << 47) continue;
-    memory_entry *m = state_memory_by_id(r->state, row->key.memory);
-    if (!m && add_memory(r->state, row->key.memory, &m) != 0) return PAGESTORE_ENOMEM;
-    m->pages = max_u64(m->pages, row->key.page + 1);
-    m->max_pages = max_u64(m->max_pages, max_u64(m->pages, 65536));
-    if (m->max_pages > 65536) m->flags |= PAGESTORE_MEMORY64;
-  }
+static int add_page(const kept_line *line, state_record *r, page_key key) {
+  if (!is_in_line(line, key.layer)) return 0;
+  if (key.layer == r->layer) r->version = max_u64(r->version, key.version);
+  if (key.memory == SYSTEM_MEMORY || key.memory == UINT32_MAX || key.page >= 1ull << 47) return 0;
+  memory_entry *m = state_memory_by_id(r->state, key.memory);
+  if (!m && add_memory(r->state, key.memory, &m) != 0) return PAGESTORE_ENOMEM;
+  m->pages = max_u64(m->pages, key.page + 1);
+  m->max_pages = max_u64(m->max_pages, max_u64(m->pages, 65536));
+  if (m->max_pages > 65536) m->flags |= PAGESTORE_MEMORY64;
   return 0;
+}
+
+/* Memories by their ids, where no table names them; as large as their rows, and for a present the log, reach. */
+static int add_memories(const kept *k, const kept_line *line, state_record *r, bool is_present) {
+  int err = 0;
+  for (size_t i = 0; i < k->rows.count && !err; i++) err = add_page(line, r, k->rows.at[i].key);
+  for (size_t i = 0; i < k->log_catalog.count && !err && is_present; i++) {
+    const kept_log *l = &k->log_catalog.at[i];
+    for (unsigned slot = 0; slot < l->addresses.count && !err; slot++) {
+      const log_address *at = &l->addresses.at[slot];
+      if (l->sequence < k->log_beginning || at->layer != r->layer) continue;
+      err = add_page(line, r, (page_key){at->layer, at->memory, at->page, at->version});
+    }
+  }
+  return err;
 }
 
 static void count_stored(const kept *k, const kept_line *line, state *s) {
@@ -145,7 +156,7 @@ static int make_instance(salvage *s, uint64_t id, const salvage_record *older) {
   for (size_t i = 0; i < k->states.count; i++)
     if (k->states.at[i].instance == id) r.version = max_u64(r.version, k->states.at[i].record.version);
   kept_line_of(k, r.layer, BOUND_OPEN, &line);
-  err = add_memories(k, &line, &r);
+  err = add_memories(k, &line, &r, true);
   if (!err) count_stored(k, &line, r.state);
   finding *f = findings_add(
       &s->lost, FINDING_DAMAGE, next_look,
@@ -195,7 +206,7 @@ int salvage_mend_state(salvage *s, kept_state *state) {
   kept_line line;
   uint64_t version = r->version;
   kept_line_of(k, r->layer, r->version, &line);
-  int err = table_lost ? add_memories(k, &line, r) : 0;
+  int err = table_lost ? add_memories(k, &line, r, is_present) : 0;
   if (err) return err;
   r->version = version;
   if (table_lost) count_stored(k, &line, r->state);
@@ -213,6 +224,24 @@ int salvage_mend_state(salvage *s, kept_state *state) {
   if (name) snprintf(f->instance, sizeof f->instance, "%s", name->name);
   f->version = version;
   f->has_version = true;
+  return 0;
+}
+
+int salvage_recount(salvage *s) {
+  kept *k = &s->audit.kept;
+  for (size_t i = 0; i < k->states.count; i++) {
+    kept_state *state = &k->states.at[i];
+    catalog_key key = catalog_key_id(CATALOG_INSTANCE, state->instance);
+    catalog_record value;
+    kept_line line;
+    if (!state->guessed || state->snapshot[0]) continue;
+    kept_line_of(k, state->record.layer, state->record.version, &line);
+    count_stored(k, &line, state->record.state);
+    state_record_encode(&state->record, &value);
+    if (state->record.table_paged) return PAGESTORE_ENOMEM;
+    catalog_record_bind(&value, (bytes){key.byte, key.size});
+    replace_record(s, &key, &value);
+  }
   return 0;
 }
 

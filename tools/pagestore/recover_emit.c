@@ -57,7 +57,7 @@ static bool replace(salvage *s, const kept_row *r, const char **with) {
 static void tell(salvage *s, const kept_row *r, finding_level level, const char *next, const char *text) {
   finding *f = findings_add(&s->lost, level, next, "%s", text);
   findings_put_key(f, &r->key);
-  if (f && r->origin != ORIGIN_MARK) findings_put_place(f, r->at);
+  if (f && r->origin != ORIGIN_MARK && r->origin != ORIGIN_LOG) findings_put_place(f, r->at);
   if (f) agree_name(&s->audit.kept, f);
 }
 
@@ -113,6 +113,16 @@ static int emit_page(salvage *s, kept_row *r, salvage_put put, void *env) {
   return put_row(r, ZERO_MARKER_BYTES, put, env);
 }
 
+/* Of a row of the log and the one under it. */
+static int emit_merged(salvage *s, kept_row *r, salvage_put put, void *env) {
+  merge_result result = salvage_build(s, salvage_merge_of(s, &r->key), value);
+  bool replaced = result.lost && result.lost == (uint16_t)(result.older | result.zeros);
+  r->damaged = (uint16_t)(result.lost & ~result.older & ~result.zeros);
+  if (result.lost) tell_lost(s, r, replaced, result.zeros ? "zeros" : "an older version's bytes");
+  else s->pages_saved++;
+  return put_row(r, PAGE_RECORD_BYTES, put, env);
+}
+
 /* ---- all of them ----------------------------------------------------------------------------- */
 
 static int order_records(const void *a, const void *b) {
@@ -129,11 +139,16 @@ int salvage_emit(salvage *s, salvage_put put, void *env) {
   for (size_t i = 0; i < s->records.count && !err; i++) {
     const salvage_record *r = &s->records.at[i];
     if (r->key.size == store.size && r->key.byte[0] == store.byte[0]) continue;
+    if (r->key.byte[0] == CATALOG_LOG) continue;
     err = put(env, DB_CATALOG, (bytes){r->key.byte, r->key.size}, (bytes){r->value.byte, r->value.size});
   }
   for (size_t i = 0; i < k->rows.count && !err; i++) {
     kept_row *r = &k->rows.at[i];
     if (s->progress) s->progress(s->progress_env, r->size);
+    if (r->origin == ORIGIN_LOG) {
+      err = emit_merged(s, r, put, env);
+      continue;
+    }
     err = r->size == ZERO_MARKER_BYTES ? emit_marker(s, r, put, env) : emit_page(s, r, put, env);
   }
   return err;

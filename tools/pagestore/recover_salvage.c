@@ -67,7 +67,9 @@ static const salvage_gap whole_table = {.high = {UINT64_MAX, UINT32_MAX, UINT64_
 static int note_gap(void *env, const char *table, bytes low, bytes high) {
   salvage *s = env;
   salvage_gap gap = whole_table;
-  if (strcmp(table, "log") == 0 || strcmp(table, "free") == 0) return 0;
+  if (strcmp(table, "free") == 0) return 0;
+  if (strcmp(table, "log") == 0 || strcmp(table, "main") == 0) s->missed |= SCAN_LOG;
+  if (strcmp(table, "log") == 0) return 0;
   if (strcmp(table, "pages") != 0) s->missed |= SCAN_RECORDS;
   if (strcmp(table, "catalog") == 0) return 0;
   s->missed |= SCAN_ROWS;
@@ -81,6 +83,7 @@ static int note_row_lost(void *env, const char *table, bytes key) {
   (void)key;
   if (strcmp(table, "catalog") == 0) s->missed |= SCAN_RECORDS;
   if (strcmp(table, "pages") == 0) s->missed |= SCAN_ROWS;
+  if (strcmp(table, "log") == 0) s->missed |= SCAN_LOG;
   return 0;
 }
 
@@ -105,6 +108,10 @@ static int note_row(void *env, const char *table, bytes key, walker_place place)
   bool is_size = place.size == PAGE_RECORD_BYTES || place.size == ZERO_MARKER_BYTES;
   if (strcmp(table, "pages") == 0 && (key.size != PAGE_KEY_BYTES || !is_size)) {
     s->missed |= SCAN_ROWS;
+    return note_finding(s, place.at / LMDB_PAGE_BYTES, "");
+  }
+  if (strcmp(table, "log") == 0 && (key.size != LOG_KEY_BYTES || place.size != PAGE_RECORD_BYTES)) {
+    s->missed |= SCAN_LOG;
     return note_finding(s, place.at / LMDB_PAGE_BYTES, "");
   }
   if (strcmp(table, "catalog") != 0) return 0;
@@ -135,6 +142,7 @@ static void tell_snapshots_lost(salvage *s) {
 }
 
 static void tell_records_lost(salvage *s, uint64_t before) {
+  before += s->log_adopted; /* the rows know what these knew */
   if (s->chosen && before < s->audit.catalog_rows_wanted)
     findings_add(&s->lost, FINDING_DAMAGE, "compare names and snapshots with a backup",
                  "%llu records of the catalog are lost: names of instances, snapshots, layers or trash",
@@ -155,6 +163,7 @@ static int walk(salvage *s) {
                      .deep = true,
                      .explain = NO_OFFSET,
                      .page_rows_wanted = UINT64_MAX,
+                     .log_rows_wanted = UINT64_MAX,
                      .progress = s->progress,
                      .env = s->progress_env,
                      .also = &also};
@@ -250,9 +259,11 @@ static int begin(salvage *s) {
 
 /* Rows whose values were not where their leaf says may lie elsewhere. */
 static void note_missed(salvage *s) {
-  if (!s->chosen || s->audit.tables_missing) s->missed = SCAN_ROWS | SCAN_RECORDS;
+  if (!s->chosen || s->audit.tables_missing) s->missed = SCAN_ROWS | SCAN_RECORDS | SCAN_LOG;
   for (size_t i = 0; i < s->audit.kept.rows.count; i++)
     if (s->audit.kept.rows.at[i].health == KEPT_ROW_UNREADABLE) s->missed |= SCAN_ROWS;
+  for (size_t i = 0; i < s->audit.kept.log_rows.count; i++)
+    if (s->audit.kept.log_rows.at[i].health != KEPT_ROW_GOOD) s->missed |= SCAN_LOG;
 }
 
 static int run_once(salvage *s) {
@@ -267,20 +278,23 @@ static int run_once(salvage *s) {
   s->rows_wanted = s->chosen ? s->audit.page_rows_wanted : UINT64_MAX;
   note_missed(s);
   if (s->missed && (err = salvage_scan(s, s->missed, false)) != 0) return err;
-  if (s->chosen && s->rows_wanted == UINT64_MAX) s->unaccounted = salvage_unaccounted(s);
+  bool is_counted = s->rows_wanted != UINT64_MAX && !s->audit.tables_missing;
+  if (s->chosen && !is_counted) s->unaccounted = salvage_unaccounted(s);
   if (!k->has_store && k->rows.count == 0 && k->names.count == 0) return PAGESTORE_EFORMAT;
+  if ((err = salvage_settle_log(s)) != 0) return err;
   tell_records_lost(s, s->records.count);
   for (size_t i = 0; i < k->rows.count; i++) settle_row(s, &k->rows.at[i]);
   kept_sort(k);
   drop_doubles(k);
   if ((err = salvage_complete(s)) != 0) return err;
   tell_snapshots_lost(s);
-  if ((err = load_states(s)) != 0) return err;
+  if ((err = load_states(s)) != 0 || (err = salvage_resolve_log(s)) != 0) return err;
   if (s->missed && !s->exact)
     findings_add(
         &s->lost, FINDING_NOTE, "compare with a backup where it matters",
         "what is free in the file is not known: rows that had been deleted may be among those that were found");
-  return salvage_account(s);
+  err = salvage_account(s);
+  return err ? err : salvage_apply_log(s);
 }
 
 /* Fewer losses; else newer: what was superseded may be whole, too. */
@@ -328,6 +342,7 @@ void salvage_free(salvage *s) {
   free(s->records.at);
   free(s->failed.at);
   free(s->places);
+  free(s->merges.at);
   free(s->losses.at);
   free(s->lost.at);
 }

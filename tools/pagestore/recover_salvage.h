@@ -9,11 +9,13 @@
  *   mend      a record or header whose checksum proves which one byte is wrong; a page whose header alone is damaged
  *   account   each memory's stored pages against its table; where rows are missing and nobody knows which, the pages
  *             of the unmet ranges that have no row get a marker that cannot be read
+ *   log       blocks of the log that count go over their pages' rows, as rows of their own: the new store has no log
  *   emit      every row; a damaged one so that reading it fails, or replaced on demand
  *
  * Invariant: no reader of the new store gets bytes whose checksums did not match; nor zeros or older bytes for what was
  *            lost, unless that was asked for (RECOVER_OLDER, RECOVER_ZERO), or the free list is lost as well as tree
- *            pages: then rows that were found may be older than what is lost, which is told.
+ *            pages: then rows that were found may be older than what is lost, which is told. Of records of the log of
+ *            which nothing is left, neither row nor catalog, it is told that pages of unknown place may be older.
  * Thread:    one at a time (scratch records are static).
  */
 #ifndef PROGRAM_RECOVER_SALVAGE_H
@@ -23,8 +25,9 @@
 
 enum { RECOVER_OLDER = 1, RECOVER_ZERO = 2 };
 enum { MENDS_MAX = 64 };
-enum { SCAN_ROWS = 1, SCAN_RECORDS = 2 };
-enum { ORIGIN_TREE, ORIGIN_SCAN, ORIGIN_MARK }; /* kept_row.origin: MARK: put for what was lost */
+enum { SCAN_ROWS = 1, SCAN_RECORDS = 2, SCAN_LOG = 8 };
+/* kept_row.origin. MARK: put for what was lost; LOG: made of blocks of the log and the row under them */
+enum { ORIGIN_TREE, ORIGIN_SCAN, ORIGIN_MARK, ORIGIN_LOG };
 
 /* Pages of memories, both ends included. */
 typedef struct {
@@ -41,6 +44,20 @@ typedef struct {
   char instance[256], memory[256];
   uint64_t pages, unknown, replaced, version_min, version_max;
 } salvage_loss;
+
+typedef struct {
+  uint32_t record; /* of kept.log_catalog */
+  uint8_t slot;
+} salvage_slot;
+
+/* A row that is made of blocks of the log: its version is the newest of theirs. */
+typedef struct {
+  page_key key;
+  bool has_under;
+  kept_row under; /* which gives the other blocks; none: zeros */
+  uint16_t blocks; /* from the log */
+  salvage_slot from[PAGE_BLOCKS];
+} salvage_merge;
 
 typedef struct {
   int fd;
@@ -67,6 +84,9 @@ typedef struct {
   KEPT_LIST(catalog_key) failed; /* of records that the walk met and could not mend */
   uint32_t *places; /* by a hash of the key: a record's place in `records` and 1; 0: empty. At most half full */
   size_t place_room;
+  uint64_t log_adopted; /* records of the log of which the catalog knew nothing */
+  bool log_missing;     /* records of the log are lost, or may be */
+  KEPT_LIST(salvage_merge) merges; /* by key */
   KEPT_LIST(salvage_loss) losses;
   findings lost; /* damage: lost; notes: mended, replaced, put together */
   uint64_t pages_saved, pages_lost, pages_mended;
@@ -95,6 +115,21 @@ int salvage_complete(salvage *);                            /* recover_complete.
 int salvage_mend_state(salvage *, kept_state *);
 int salvage_account(salvage *); /* recover_account.c */
 salvage_loss *salvage_loss_of(salvage *, const page_key *, const kept_row *);
+
+/* Whether the keep rule (storage/layers.h) wants a row of this version beside one of version `bound`. */
+bool salvage_is_needed(const kept *, uint64_t layer, uint64_t version, uint64_t bound);
+int salvage_recount(salvage *); /* stored pages of states that were put together. ENOMEM. recover_complete.c */
+
+/* ---- recover_log.c --------------------------------------------------------------------------- */
+
+int salvage_settle_log(salvage *);  /* before records are completed: what there is of the log. ENOMEM */
+int salvage_resolve_log(salvage *); /* once states are loaded. ENOMEM */
+int salvage_apply_log(salvage *);   /* once losses are marked: rows of what is in the log. ENOMEM */
+const salvage_merge *salvage_merge_of(const salvage *, const page_key *); /* or NULL */
+typedef struct {
+  uint16_t lost, older, zeros; /* blocks: all that could not be had; of these, replaced by older bytes, by zeros */
+} merge_result;
+merge_result salvage_build(const salvage *, const salvage_merge *, uint8_t value[PAGE_RECORD_BYTES]);
 
 /* ---- recover_mend.c -------------------------------------------------------------------------- */
 

@@ -154,14 +154,41 @@ static bool is_whole(const salvage *s, const kept_row *row) {
   return page_damaged_blocks((bytes){value, row->size}, row->key.page, ALL_BLOCKS) == 0;
 }
 
+static bool is_whole_record(const salvage *s, const kept_log *row) {
+  static uint8_t value[PAGE_RECORD_BYTES];
+  if (walker_read(s->fd, (walker_place){row->at, PAGE_RECORD_BYTES}, value) != 0) return false;
+  for (unsigned slot = 0; slot < log_record_count(value); slot++) {
+    log_address at = log_record_address(value, slot);
+    if (log_block_check(value, slot, &at) != 0) return false;
+  }
+  return true;
+}
+
+/* A record of the log, likewise. false: none begins here. */
+static bool scan_log(salvage *s, const uint8_t *page, uint64_t number, uint64_t *pages, int *err) {
+  id128 store;
+  kept_log row = {.at = number * LMDB_PAGE_BYTES + LMDB_PAGE_HEADER_BYTES};
+  if (log_record_identity(page + LMDB_PAGE_HEADER_BYTES, &row.sequence, &store) != 0) return false;
+  if (!s->audit.kept.has_store && !s->audit.pages_checked) s->audit.kept.store.id = store;
+  if (memcmp(&store, &s->audit.kept.store.id, sizeof store) != 0) return false;
+  uint64_t run = walker_run_pages(PAGE_RECORD_BYTES);
+  if (is_whole_record(s, &row)) *pages = run;
+  for (uint64_t i = 0; s->exact && i < run && number + i < s->file_pages; i++) bit_set(s->reached, number + i);
+  *err = kept_add_log_row(&s->audit.kept, row);
+  return true;
+}
+
 /* The pages of the run that begins here; 0: none does, or not all of it is there: an old one may have been written over
  * in its middle, unless what is free is known. */
-static int scan_run(salvage *s, const uint8_t page[LMDB_PAGE_BYTES], uint64_t number, uint64_t *pages) {
+static int scan_run(salvage *s, const uint8_t page[LMDB_PAGE_BYTES], uint64_t number, unsigned what, uint64_t *pages) {
   id128 store;
+  int err = 0;
   kept_row row = {.at = number * LMDB_PAGE_BYTES + LMDB_PAGE_HEADER_BYTES,
                   .size = PAGE_RECORD_BYTES,
                   .origin = ORIGIN_SCAN};
   *pages = 0;
+  if (what & SCAN_LOG && scan_log(s, page, number, pages, &err)) return err;
+  if (!(what & SCAN_ROWS)) return 0;
   if (page_header_identity(page + LMDB_PAGE_HEADER_BYTES, &row.key, &store) != 0) return 0;
   if (!s->audit.kept.has_store && !s->audit.pages_checked) s->audit.kept.store.id = store;
   if (memcmp(&store, &s->audit.kept.store.id, sizeof store) != 0) return 0;
@@ -180,9 +207,9 @@ static int scan_page(salvage *s, uint64_t number, unsigned what, bool everything
   bool leaf = get_le64(page) == number && get_le16(page + LMDB_FLAGS_AT) == LMDB_LEAF;
   if (everything) return leaf ? scan_leaf(s, page, number, SCAN_RECORDS) : 0;
   if ((met && !suspect) || (s->exact && !met && bit_get(s->freed, number))) return 0;
-  if ((!met || suspect) && what & SCAN_ROWS) {
+  if ((!met || suspect) && what & (SCAN_ROWS | SCAN_LOG)) {
     uint64_t pages;
-    int err = scan_run(s, page, number, &pages);
+    int err = scan_run(s, page, number, what, &pages);
     if (err || pages) {
       *skip = max_u64(pages, 1);
       return err;
