@@ -176,6 +176,9 @@ static int fork_and_commit_all(world *w) {
   return pagestore_commit_all((pagestore_instance *[]){ w->h.instance, w->fork }, 2, 0);
 }
 
+/* What the guest has written lies in the log until here, or was merged as soon as it was there (sweep_run). */
+static int drain(world *w) { return pagestore_drain(w->h.store, PAGESTORE_FOREVER); }
+
 static int upgrade(world *w) {
   uint8_t hash[32] = {1};
   TRY(pagestore_upgrade(w->h.instance, hash));
@@ -338,11 +341,11 @@ static int later_messages(world *w) {
 typedef struct { int (*run)(world *); const char *name; } step;
 static const step steps[] = {
   { open_store, "open" },       { open_instance, "instance" },           { first_message, "message" },     { snapshot, "snapshot" },
-  { second_message, "guest" },  { views, "views" },                      { fork_and_commit_all, "fork" },  { upgrade, "upgrade" },
-  { reopen, "reopen" },         { restore, "restore" },                  { look, "look" },                 { transfer, "transfer" },
+  { second_message, "guest" },  { views, "views" },                      { fork_and_commit_all, "fork" },  { drain, "drain" },
+  { upgrade, "upgrade" },       { reopen, "reopen" },         { restore, "restore" },                  { look, "look" },                 { transfer, "transfer" },
   { delete_fork, "delete fork" }, { drop_snapshot, "drop snapshot" },    { delete_memory, "delete memory" }, { later_messages, "later" },
 };
-enum { OPEN, INSTANCE, MESSAGE, SNAPSHOT, GUEST, VIEWS, FORK, UPGRADE, REOPEN, RESTORE, LOOK, TRANSFER, DELETE_FORK, DROP, DELETE, LATER, STEPS };
+enum { OPEN, INSTANCE, MESSAGE, SNAPSHOT, GUEST, VIEWS, FORK, DRAIN, UPGRADE, REOPEN, RESTORE, LOOK, TRANSFER, DELETE_FORK, DROP, DELETE, LATER, STEPS };
 
 static bool page_of_is(pagestore_instance *i, uint64_t page, uint64_t tag) {
   static uint8_t have[PAGESTORE_PAGE];
@@ -491,6 +494,7 @@ static unsigned entries(const char *folder) {
 /* False: there were fewer calls. */
 static bool sweep_run(world *w, const injector *with, uint64_t at, bool lasting, pagestore_tracker tracker) {
   *w = (world){ .sent = w->sent, .h.options = { .tracker = tracker }, .with = with, .at = at, .lasting = lasting };
+  if (at % 2) w->h.options.log_bytes = 1;  /* merged at once, in the background */
   folder_make_in(&w->h, access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
   sweep_disarm = with->disarm;
   with->arm(at, lasting);
@@ -527,15 +531,27 @@ static bool is_another_run(world *w, const injector *with, pagestore_tracker tra
   return true;
 }
 
+/* From `first` on; how many of them were met, the last in *last. Their number is another one by turns: with the log's size. */
+static unsigned sweep_each(world *w, const injector *with, uint64_t first, uint64_t stride, bool lasting, pagestore_tracker tracker,
+                           uint64_t *last) {
+  unsigned tried = 0, missed = 0;
+  for (uint64_t at = 1 + first; stride && missed < 2; at += stride) {
+    bool met = sweep_run(w, with, at, lasting, tracker);
+    if (met) tried++, *last = at;
+    missed = met ? 0 : missed + 1;
+  }
+  return tried;
+}
+
 /* Every stride-th call once, and every lasting_stride-th and all behind it. Returns the number of calls that failed first. */
 static unsigned sweep_all(world *w, const injector *with, pagestore_tracker tracker) {
   if (is_another_run(w, with, tracker)) return 0;
-  unsigned runs = sweep_count.runs, met = sweep_count.met, tried = 0;
-  uint64_t sites = 0, at;
+  unsigned runs = sweep_count.runs, met = sweep_count.met;
+  uint64_t sites = 0, unused;
   sweep_run(w, with, 0, false, tracker); /* once undisturbed: what is made once a process is made */
   unsigned descriptors = entries("/proc/self/fd"), mappings = entries("/proc/self/map_files");
-  for (at = 1 + with->first; with->stride && sweep_run(w, with, at, false, tracker); at += with->stride) tried++, sites = at;
-  for (at = 1 + with->lasting_first; with->lasting_stride && sweep_run(w, with, at, true, tracker); at += with->lasting_stride) tried++;
+  unsigned tried = sweep_each(w, with, with->first, with->stride, false, tracker, &sites) +
+                   sweep_each(w, with, with->lasting_first, with->lasting_stride, true, tracker, &unused);
   assert_int_equal(entries("/proc/self/fd"), descriptors);
   assert_in_range(entries("/proc/self/map_files"), 0, mappings + 12);
   sweep_count.sites += (unsigned)sites;
