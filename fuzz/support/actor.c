@@ -376,6 +376,7 @@ void actor_wait_for_trash(actor *a) {
     OK(a, pagestore_store_stat(a->store, &info));
   }
   if (info.trash) BROKEN(a, "the trash is not worked off");
+  OK(a, pagestore_drain(a->store, TRASH_WAIT_MS));
   if (info.instances || info.snapshots || info.layers)
     BROKEN(a, "%llu instances, %llu snapshots, %llu layers are left of nothing", (unsigned long long)info.instances,
            (unsigned long long)info.snapshots, (unsigned long long)info.layers);
