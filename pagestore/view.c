@@ -222,9 +222,8 @@ static int report(const reporter *r, pagestore_memory *m, uint64_t page, uint16_
   return 0;
 }
 
-static int diff_memory(comparison *c, const reporter *r, pagestore_memory *m) {
-  const memory_entry *before = state_memory(c->from_version->state, m->name),
-                     *now = state_memory_by_id(c->to_version->state, m->id);
+static int diff_memory(comparison *c, const reporter *r, const memory_entry *now, pagestore_memory *m) {
+  const memory_entry *before = state_memory(c->from_version->state, now->name);
   uint16_t mask;
   const uint8_t *bytes;
   int status = 0;
@@ -234,14 +233,14 @@ static int diff_memory(comparison *c, const reporter *r, pagestore_memory *m) {
   return status == PAGESTORE_ENOTFOUND ? 0 : status;
 }
 
-/* Every memory of `to` is opened for the callback's sake; what it had open stays. */
-static int open_all(pagestore_instance *to) {
-  int status = 0;
-  for (uint32_t i = 0; i < to->view.state->memory_count && !status; i++) {
-    pagestore_memory *m;
-    status = pagestore_memory_open(to, to->view.state->memories[i].name, NULL, &m);
+/* Opened for the callback's sake. What `to` has open stays as it is, also what its private message has deleted. */
+static int handle_of(pagestore_instance *to, const char *name, pagestore_memory **out) {
+  for (pagestore_memory *m = to->memories; m; m = m->next) {
+    if (strcmp(m->name, name) != 0) continue;
+    *out = m;
+    return 0;
   }
-  return status;
+  return pagestore_memory_open(to, name, NULL, out);
 }
 
 int pagestore_diff(pagestore_instance *from, pagestore_instance *to, pagestore_range_fn each, void *env) {
@@ -255,9 +254,11 @@ int pagestore_diff(pagestore_instance *from, pagestore_instance *to, pagestore_r
   reporter r = { each, env };
   comparison c;
   if ((status = compare_open(&c, from, &from->view, to, &to->view)) != 0) return status;
-  status = open_all(to);
-  for (pagestore_memory *m = to->memories; m && !status; m = m->next)
-    if (m->id && !memory_is_volatile(m) && state_memory_by_id(to->view.state, m->id)) status = diff_memory(&c, &r, m);
+  for (uint32_t i = 0; i < to->view.state->memory_count && !status; i++) {
+    const memory_entry *entry = &to->view.state->memories[i];
+    pagestore_memory *m;
+    if ((status = handle_of(to, entry->name, &m)) == 0) status = diff_memory(&c, &r, entry, m);
+  }
   compare_close(&c);
   return status;
 }

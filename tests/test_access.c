@@ -272,6 +272,28 @@ static void comparing_views(bench *b) {
   pagestore_instance_close(to.instance);
 }
 
+/* Compared is what the views show, not what a message of their own has made of it: memories deleted in it, or made anew. */
+static void comparing_changed_views(bench *b) {
+  bench from, to;
+  bench_memory(b, 8);
+  bench_commit(b);
+  assert_ok(pagestore_snapshot_create(b->instance, "s", 0));
+  bench_put(b, 3 * PAGE, 2);
+  bench_commit(b);
+  open_view(b, &from, PAGESTORE_READ, "s");
+  open_view(b, &to, PAGESTORE_PRIVATE, NULL);
+  assert_ok(pagestore_memory_delete(to.memory));
+  for (int anew = 0; anew < 2; anew++) {
+    ranges r = {0};
+    assert_ok(pagestore_diff(from.instance, to.instance, note_range, &r));
+    assert_int_equal(r.count, 1);
+    assert_int_equal(r.offset[0], 3 * PAGE);
+    assert_ok(pagestore_memory_open(to.instance, "heap", PAGESTORE_WITH(pagestore_memory_options, .pages = 1), &to.memory));
+  }
+  pagestore_instance_close(from.instance);
+  pagestore_instance_close(to.instance);
+}
+
 static void moving_views(bench *b) {
   bench view;
   bench_memory(b, 2);
@@ -469,7 +491,7 @@ static const bench_case cases[] = {
   BENCH_CASE(dirty_blocks_come_in_runs), BENCH_CASE(loading_during_flushes),
   BENCH_CASE(a_view_cannot_be_written_to), BENCH_CASE(private_writes_stay_private),
   BENCH_CASE(advancing_over_an_old_snapshot), BENCH_CASE(durable_views_during_a_restore), BENCH_CASE(comparing_views),
-  BENCH_CASE(moving_views), BENCH_CASE(forks_and_names), BENCH_CASE(dropping_a_queued_snapshot),
+  BENCH_CASE(comparing_changed_views), BENCH_CASE(moving_views), BENCH_CASE(forks_and_names), BENCH_CASE(dropping_a_queued_snapshot),
   BENCH_CASE(a_fork_of_an_unflushed_restore), BENCH_CASE(clean_pages_are_given_back), BENCH_CASE(a_reservation_that_grows), BENCH_CASE(a_forked_child_is_refused),
 };
 

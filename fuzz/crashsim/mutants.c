@@ -51,6 +51,17 @@ static const mutant all[] = {
     {0, "page-reused-at-once", BY_PROBE, true},
     {0, "scan-forgotten", 0, false},
     {0, "keep-rule-too-wide", BY_PROBE, false},
+    {0, "log-deleted-early", BY_PROBE, false},
+    {0, "log-begins-early", BY_PROBE, false},
+    {0, "logged-dead-early", 0, false},
+    {0, "zeros-over-log", BY_PROBE, false},
+    {0, "log-not-moved", BY_PROBE, false},
+    {0, "log-shown-early", 0, false},
+    {0, "generation-dropped-early", BY_PROBE, false},
+    {0, "snapshot-not-drained", 0, false},
+    {0, "fork-without-log", 0, false},
+    {0, "log-sealed-late", BY_PROBE, false},
+    {0, "feature-unnamed", BY_PROOF, false},
 };
 
 #define COMMITS "30"

@@ -8,7 +8,7 @@
 
 #include "probes.h"
 
-enum { LOG_PAGES = 136, LOG_BLOCKS = 16, ROUNDS = 8, COMMITS = 6, WRITES = 24 };
+enum { LOG_PAGES = 136, LOG_BLOCKS = 16, ROUNDS = 12, COMMITS = 21, WRITES = 24, ZEROS = 8 };
 
 typedef struct {
   probe_host host;
@@ -95,16 +95,21 @@ static void write_scattered(logging *l, dice *d, unsigned blocks) {
     write_block(l, dice_below(d, LOG_PAGES), dice_below(d, LOG_BLOCKS), ++l->tags);
 }
 
+static void write_more(logging *l, dice *d) {
+  for (int n = 0; n < 12; n++) write_scattered(l, d, 12), commit_now(l);
+}
+
 static void look_from_before(dice *d) {
   static logging l;
   static onlooker view, kept;
   probe_folder(&l.host);
   open_log(&l, 0);
-  for (int n = 0; n < 12; n++) write_scattered(&l, d, 12), commit_now(&l);
-  open_onlooker(&l, &view, NULL);
+  write_more(&l, d);
+  open_onlooker(&l, &view, NULL); /* what it sees of the log is in no row that it could see */
+  write_more(&l, d);
   PROBE_OK(pagestore_snapshot_create(l.host.instance, "s", 0));
   open_onlooker(&l, &kept, "s");
-  for (int n = 0; n < 12; n++) write_scattered(&l, d, 12), commit_now(&l);
+  write_more(&l, d);
   PROBE_OK(pagestore_drain(l.host.store, PROBE_WAIT_MS));
   check_present(&l, "drained");
   use_freed_runs(&l);
@@ -123,7 +128,27 @@ static void zero_page(logging *l, uint64_t page) {
   for (uint64_t block = 0; block < LOG_BLOCKS; block++) write_block(l, page, block, 0);
 }
 
-/* A few records and a generation of them to be merged at each close; zeros over logged pages, and over merged ones. */
+/* Blocks for the log, some that make page records of what is in it, and a page that gives everything back. */
+static void write_mixed(logging *l, dice *d) {
+  write_scattered(l, d, WRITES);
+  for (int n = 0; n < ZEROS; n++) write_block(l, dice_below(d, LOG_PAGES), dice_below(d, LOG_BLOCKS), 0);
+  zero_page(l, dice_below(d, LOG_PAGES));
+}
+
+/* A block for the log, then a page record of each other page: of what merging has just logged anew, too. */
+static void write_over_all(logging *l, dice *d) {
+  write_block(l, 0, dice_below(d, LOG_BLOCKS), ++l->tags);
+  for (uint64_t page = 1; page < LOG_PAGES; page++) write_block(l, page, dice_below(d, LOG_BLOCKS), 0);
+}
+
+static void write_some(logging *l, dice *d, int round, int commit) {
+  if (round % 3 == 0 && commit == COMMITS - 3) write_over_all(l, d);
+  else if (commit % 3 == 0) write_mixed(l, d);
+  else write_scattered(l, d, 1);
+}
+
+/* Large commits fill the log, and small ones, along with which little is merged; the flusher has hardly a moment to itself, so
+ * that merging is not through when the store is closed. */
 static void close_in_the_middle(dice *d) {
   static logging l;
   probe_folder(&l.host);
@@ -131,10 +156,9 @@ static void close_in_the_middle(dice *d) {
     open_log(&l, FEW_RECORDS);
     check_present(&l, "opened");
     for (int n = 0; n < COMMITS; n++) {
-      write_scattered(&l, d, WRITES);
-      zero_page(&l, dice_below(d, LOG_PAGES));
-      commit_now(&l);
-      if (n % 2) check_present(&l, "while the log is merged");
+      write_some(&l, d, round, n);
+      PROBE_OK(pagestore_commit(l.host.instance, n % 2 ? PAGESTORE_ASYNC : 0, NULL));
+      if (n == COMMITS / 2 && round % 2) check_present(&l, "while the log is merged");
     }
     probe_close(&l.host);
   }

@@ -80,7 +80,11 @@ static void count_sights(const found_log *l) {
 
 const char *prove_log_end(found_log *l) {
   l->newest = l->count ? l->said[l->count - 1].sequence : 0;
-  for (uint64_t i = 0; i < l->count; i++) l->doomed += l->said[i].sequence < l->beginning;
+  uint64_t next = l->beginning ? l->beginning : LOG_BEGINNING + 1;
+  for (uint64_t i = 0; i < l->count; i++) {
+    if (l->said[i].sequence < l->beginning) l->doomed++;
+    else if (l->said[i].sequence != next++) wrong(l, "records are missing that the beginning is not behind");
+  }
   if (l->met < l->count) wrong(l, "a block record is missing");
   if (l->count && !l->has_feature) wrong(l, "the log has records, but the store does not name the feature");
   if (l->beginning < l->beginning_before) wrong(l, "the log's beginning has moved back");

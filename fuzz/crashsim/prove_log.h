@@ -1,8 +1,8 @@
 /* prove_log.h - the log in what a durable meta page reaches: whole, or a crash would find it damaged.
  *
  *   I6  each block record is sealed, of this store and under its number; the catalog says of each, and of no other, where
- *       its blocks belong, and says the same; while there is one, the store record names the feature; and the log's
- *       beginning never moves back
+ *       its blocks belong, and says the same; they follow each other without a gap from the log's beginning on, which
+ *       never moves back; while there is one, the store record names the feature
  *
  * One look: begin, then the rows of the catalog and those of `log`, in this order, then end; then the next look.
  * Thread: one.
