@@ -62,20 +62,66 @@ load support/program
   want 0 ls --json s; out '"instances": \[' '"name": "alpha"' '"name": "béta"' '"stored_bytes": 131072'
 }
 
+@test "names alone, for scripts" {
+  store
+  want 0 ls --names s; [ "$(cat out)" = $'alpha\nbéta' ] || die "not the names"
+  want 0 ls -1 s; lines 2
+  want 0 snapshot list --names s alpha; [ "$(cat out)" = $'one\ntwo' ] || die "not the names"
+  want 0 snapshot list --names s béta; lines 0
+  want 2 ls --names --json s; err 'exclude each other'
+}
+
+# completes WORDS... = what: what bash offers for the last of the words
+completes() {
+  local words=() got
+  while [ "$1" != = ]; do words+=("$1"); shift; done
+  got=$(PATH=$build/tools:$PATH bash -c 'source <(pagestore completion bash)
+    COMP_WORDS=(pagestore "$@") COMP_CWORD=$#; COMPREPLY=(); _pagestore; echo "${COMPREPLY[*]}"' - "${words[@]}" 2> /dev/null)
+  [ "$got" = "$2" ] || die "${words[*]}: $got"
+}
+
+@test "completion for bash: commands, options, words, instances, snapshots, files" {
+  store
+  completes to = top
+  completes top --int = --interval
+  completes ls '' = s
+  completes dump s '' = 'alpha béta'
+  completes dump --page 1 s a = alpha
+  completes restore s alpha '' = 'one two'
+  completes snapshot '' = 'create list drop'
+  completes snapshot drop s alpha t = two
+  completes diff s alpha one t = two
+  completes debug s m = metas
+  completes wasm '' = 'inspect native'
+  completes new-example '' = 'wasm2c wasmtime'
+  completes help snap = snapshot
+  touch image
+  completes import s alpha main i = image
+  completes ls nowhere '' = ''
+}
+
+@test "completion for zsh: it is zsh, and has every command" {
+  want 0 completion zsh
+  for command in $("$program" help --manual); do out "^ +$command\) _arguments"; done
+  out "'3:instance:_pagestore_instances'" "'2:word:\(wasm2c wasmtime\)'"
+  ! command -v zsh > /dev/null || zsh -n out || die "zsh cannot read it"
+  want 2 completion fish; err 'neither bash nor zsh'
+}
+
 @test "stat of a store, as tables, JSON and OpenMetrics" {
   store
   want 0 stat s
-  out '^format +1$' "^file bytes +$(stat -c %s s/data.mdb)\$" '^free bytes +[0-9]+$' '^instances +2$' '^snapshots +2$' '^id +[0-9a-f]{32}$'
+  out '^format +1$' "^file bytes +$(stat -c %s s/data.mdb)\$" '^free bytes +[0-9]+$' '^instances +2$' '^snapshots +2$' '^id +[0-9a-f]{32}$' '^stored bytes +131072$' '^amplification +2\.[0-9]+$' '^transaction +[0-9]+$'
   want 0 stat -j s; out '"format": 1,' '"instances": 2,' '"trash_pending": false'
   want 0 stat --json s; out '"log_bytes": 208848' '"log_records": 3' '"log_budget_bytes": 4194304' '"features_incompatible": 1'
-  want 0 stat --openmetrics s; out '^pagestore_log_bytes 208848$' '^pagestore_instances 2$' '^pagestore_instance_version\{instance="alpha"\} 3$' '^# EOF$' '^# UNIT pagestore_file_bytes bytes$'
+  want 0 stat --openmetrics s; out '^pagestore_log_bytes 208848$' '^pagestore_instances 2$' '^pagestore_transaction [0-9]+$' '^pagestore_instance_version\{instance="alpha"\} 3$' '^# EOF$' '^# UNIT pagestore_file_bytes bytes$'
   want 2 stat --openmetrics --json s; err 'exclude'
 }
 
 @test "stat of an instance" {
   store
   want 0 stat s alpha
-  out '^instance +alpha$' '^version +3$' '^heap +64 +yes +1 +1000 +0 +0$' '^main +32 +no +3 +10 +2 +131072$' '^large +5000$' \
+  out '^instance +alpha$' '^version +3$' '^zero pages +2$' '^heap +64 +yes +1 +1000 +0 +0$' '^main +32 +no +3 +10 +2 +131072$' '^large +5000$' \
     '^module.globals +8$' '^one +1 +20[0-9-]+T[0-9:.]+Z +[0-9]+$' '^two +2 '
   want 0 stat --json s alpha; out '"memory": "heap"' '"index_bits": 64' '"keep": true' '"metadata": "large"' '"snapshot": "two"' '"retained_bytes": [0-9]+'
   want 0 stat s béta; out '^m\\n +32 '

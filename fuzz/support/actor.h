@@ -23,6 +23,6 @@ void actor_step(actor *);
 void actor_end(actor *);
 /* Deletes every instance, durably; the trash is left to whoever opens the store next. The script's state follows. */
 void actor_delete_all(actor *);
-void actor_wait_for_trash(actor *); /* nothing of it may be left in the end, and of the log */
+void actor_wait_for_trash(actor *); /* and empties the log: nothing may be left of either in the end */
 
 #endif

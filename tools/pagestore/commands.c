@@ -20,10 +20,15 @@
   { "dry-run", 'n', NULL, "show what would be done, and change nothing" }
 #define OPTION_UNTRUSTED                                                                           \
   { "untrusted", 'u', NULL, "look at a sealed copy in memory, in a child that can do next to nothing" }
+#define OPTION_NAMES                                                                                               \
+  { "names", '1', NULL, "names alone, one a line" }
 #define OPTION_END                                                                                 \
   { NULL, 0, NULL, NULL }
 
 static const option listing_options[] = {OPTION_JSON, OPTION_TRUST, OPTION_HELP, OPTION_END};
+static const option ls_options[] = {
+    OPTION_NAMES, OPTION_JSON, OPTION_TRUST, OPTION_HELP, OPTION_END,
+};
 static const option help_options[] = {OPTION_HELP, OPTION_END};
 
 static const option manual_options[] = {
@@ -58,8 +63,8 @@ static const option diff_options[] = {
     OPTION_END,
 };
 
-static const option snapshot_options[] = {OPTION_YES,  OPTION_JSON, OPTION_TRUST, OPTION_HELP,
-                                          OPTION_END};
+static const option snapshot_options[] = {OPTION_YES,   OPTION_NAMES, OPTION_JSON,
+                                          OPTION_TRUST, OPTION_HELP,  OPTION_END};
 static const option delete_options[] = {OPTION_YES, OPTION_TRUST, OPTION_HELP, OPTION_END};
 static const option restore_options[] = {OPTION_DRY,   OPTION_YES,  OPTION_JSON,
                                          OPTION_TRUST, OPTION_HELP, OPTION_END};
@@ -268,19 +273,22 @@ const command commands[] = {
     {"ls", "STORE", "list the instances of a store",
      "Each instance by name: its version, memory pages, what of them is stored, its module hash.\n"
      "JSON: instances: each name, version, pages, stored_pages, stored_bytes, module (null: none).\n",
-     listing_options, 1, 1, command_ls},
+     ls_options, 1, 1, command_ls},
     {"stat", "STORE [INSTANCE]", "what a store or one of its instances is made of",
-     "A store: format, bytes in its file, free bytes, instances, snapshots. An instance: its\n"
-     "version, module, memories, metadata keys with their sizes, and its snapshots with what\n"
+     "A store: format, bytes in its file, free bytes, instances, snapshots; stored bytes are those of\n"
+     "all instances' present versions, amplification is the file's for each of them. An instance: its\n"
+     "durable version (others are not seen from outside the writing process), module, memories, pages\n"
+     "without storage (zeros), metadata keys with their sizes, and its snapshots with what\n"
      "each alone keeps from being freed. --watch prints what `top` does in a pipe, under the same\n"
      "headings, and --watch --json its objects.\n"
-     "JSON of a store: format, id, created, file_bytes, free_bytes, free_largest_run_bytes, map_bytes,\n"
-     "log_bytes, log_budget_bytes (by default; its writer may have set it), log_records, instances,\n"
-     "snapshots, layers, trash_pending; features_incompatible, features_read_only and\n"
-     "features_compatible where not 0. Of an instance: instance, version, committed, versions_kept,\n"
-     "module, pages, stored_pages, stored_bytes; memories: each memory, index_bits, keep, pages,\n"
-     "max_pages, stored_pages, stored_bytes; metadata: each metadata (its key), bytes; snapshots: each\n"
-     "snapshot, version, time, retained_bytes.\n",
+     "JSON of a store: format, id, created, file_bytes, free_bytes, free_largest_run_bytes, stored_bytes,\n"
+     "amplification (null: nothing is stored), map_bytes, log_bytes, log_budget_bytes (by default; its\n"
+     "writer may have set it), log_records, transaction, instances, snapshots, layers, trash_pending;\n"
+     "features_incompatible, features_read_only and features_compatible where not 0. Of an instance:\n"
+     "instance, version, committed, versions_kept, module, pages, stored_pages, zero_pages,\n"
+     "stored_bytes; memories: each memory, index_bits, keep, pages, max_pages, stored_pages,\n"
+     "stored_bytes; metadata: each metadata (its key), bytes; snapshots: each snapshot, version, time,\n"
+     "retained_bytes.\n",
      stat_options, 1, 2, command_stat},
     {"top", "STORE", "a store watched while it is in use", top_text, top_options, 1, 1, command_top},
     {"log", "STORE INSTANCE", "the kept versions of an instance, newest first",

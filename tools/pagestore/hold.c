@@ -22,16 +22,15 @@ bool hold_goes_on(hold *h) {
   writer_find(h->store, &w);
   h->warned = h->allowed && w.pid != 0;
   if (h->warned)
-    complain(
-        "the present is read for more than %d s now, and %s's file grows meanwhile: a snapshot does not hold it up",
-        HOLD_SECONDS, w.name);
+    complain("the present is read for more than %d s now, and the file of %s grows meanwhile: with a snapshot it would "
+             "not",
+             HOLD_SECONDS, w.name);
   if (h->allowed || w.pid == 0) {
     if (w.pid == 0) h->began_ns = now_ns(); /* somebody may open it later */
     return true;
   }
-  complain(
-      "the present was read for %d s, and longer makes the file of %s (process %d) grow: read a snapshot of it, or "
-      "give --hold",
-      HOLD_SECONDS, w.name, w.pid);
+  complain("the present was read for %d s, and longer makes the file of %s (process %d) grow: read a snapshot, or give "
+           "--hold",
+           HOLD_SECONDS, w.name, w.pid);
   return false;
 }

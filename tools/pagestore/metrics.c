@@ -45,13 +45,16 @@ int metrics_print(pagestore_store *store) {
                                          {"instance_pages", "Pages of 64 KiB in its memories."},
                                          {"instance_stored_pages", "Pages of them that are stored."}};
   pagestore_store_info info = {.size = sizeof info};
-  int status = pagestore_store_stat(store, &info);
+  uint64_t transaction = 0;
+  int status = pagestore_transaction(store, &transaction);
+  if (!status) status = pagestore_store_stat(store, &info);
   if (status) return complain_status(status, NULL);
   print_gauge("file_bytes", "bytes", "Size of data.mdb.", info.file_bytes);
   print_gauge("free_bytes", "bytes", "Free in it.", info.free_bytes);
   print_gauge("free_largest_run_bytes", "bytes", "Largest run of free pages in it.", info.free_largest_run);
   print_gauge("log_bytes", "bytes", "Block records in it, which are merged into pages in time.", info.log_bytes);
   print_gauge("log_budget_bytes", "bytes", "What they may take, unless the writer has set it.", info.log_budget_bytes);
+  print_gauge("transaction", NULL, "LMDB's newest durable transaction: one more for each flush.", transaction);
   print_gauge("instances", NULL, "Instances in the store.", info.instances);
   print_gauge("snapshots", NULL, "Snapshots of all instances.", info.snapshots);
   print_gauge("layers", NULL, "Layers that hold the rows of instances and forks.", info.layers);

@@ -116,27 +116,57 @@ enum { SCAN_MET = 4 }; /* the page is one that the walk met */
 
 /* ---- pages ----------------------------------------------------------------------------------- */
 
-/* Whether a chain of a leaf's nodes leads from upper to the page's end. */
-static bool is_chain(const uint8_t page[LMDB_PAGE_BYTES]) {
-  unsigned upper = get_le16(page + LMDB_UPPER_AT), at = upper;
-  while (upper >= LMDB_PAGE_HEADER_BYTES && at + LMDB_NODE_HEADER_BYTES <= LMDB_PAGE_BYTES) {
+/* Of a leaf's nodes from `at` to the page's end, one behind the other; 0: they do not end there. */
+static unsigned chain_nodes(const uint8_t page[LMDB_PAGE_BYTES], unsigned at) {
+  unsigned count = 0;
+  for (; at >= LMDB_PAGE_HEADER_BYTES && at + LMDB_NODE_HEADER_BYTES <= LMDB_PAGE_BYTES; count++) {
     uint64_t value = get_le16(page + at + 4) & NODE_LARGE ? sizeof(uint64_t) : get_le32(page + at);
     uint64_t size = align_up(LMDB_NODE_HEADER_BYTES + get_le16(page + at + 6) + value, 2);
-    if (size > LMDB_PAGE_BYTES) return false;
+    if (size > LMDB_PAGE_BYTES) return 0;
     at += (unsigned)size;
   }
-  return at == LMDB_PAGE_BYTES && upper < LMDB_PAGE_BYTES;
+  return at == LMDB_PAGE_BYTES ? count : 0;
 }
 
-/* From where on nodes lie: upper, if it can be believed; else the lowest offset. */
-static unsigned nodes_begin(const uint8_t page[LMDB_PAGE_BYTES]) {
+static unsigned lowest_offset(const uint8_t page[LMDB_PAGE_BYTES]) {
   unsigned lower = get_le16(page + LMDB_LOWER_AT), lowest = LMDB_PAGE_BYTES;
-  if (is_chain(page)) return get_le16(page + LMDB_UPPER_AT);
   for (unsigned i = LMDB_PAGE_HEADER_BYTES; i + 2 <= lower && lower <= LMDB_PAGE_BYTES; i += 2) {
     unsigned offset = get_le16(page + i);
     if (offset >= lower && offset < lowest) lowest = offset;
   }
   return lowest == LMDB_PAGE_BYTES ? LMDB_PAGE_HEADER_BYTES : lowest;
+}
+
+/* Whether the first offsets are the places of these nodes and of no others. */
+static bool is_listed(const uint8_t page[LMDB_PAGE_BYTES], unsigned at, unsigned nodes) {
+  uint64_t places[LMDB_PAGE_BYTES / 64] = {0};
+  if (nodes == 0) return false;
+  for (unsigned i = 0; i < nodes; i++) {
+    unsigned offset = get_le16(page + LMDB_PAGE_HEADER_BYTES + 2 * i);
+    if (offset < at || offset >= LMDB_PAGE_BYTES || bit_get(places, offset)) return false;
+    bit_set(places, offset);
+  }
+  for (unsigned i = 0; i < nodes; i++) {
+    if (!bit_get(places, at)) return false;
+    uint64_t value = get_le16(page + at + 4) & NODE_LARGE ? sizeof(uint64_t) : get_le32(page + at);
+    at += (unsigned)align_up(LMDB_NODE_HEADER_BYTES + get_le16(page + at + 6) + value, 2);
+  }
+  return true;
+}
+
+static bool is_one_byte_off(unsigned a, unsigned b) { return ((a ^ b) & 0xff) == 0 || (a ^ b) >> 8 == 0; }
+
+/* From where on nodes lie. Upper and the lowest offset are the same place; where they are not, either upper is damaged
+ * or the number of offsets, which `lower` tells. Each may be so far off that the other seems to be right: at another
+ * node's place, or where the offsets of rows once deleted are. If both seem right: rather a row too many. */
+static unsigned nodes_begin(const uint8_t page[LMDB_PAGE_BYTES]) {
+  unsigned lower = get_le16(page + LMDB_LOWER_AT), upper = get_le16(page + LMDB_UPPER_AT), lowest = lowest_offset(page);
+  unsigned from_upper = chain_nodes(page, upper), from_lowest = chain_nodes(page, lowest);
+  bool is_upper = is_listed(page, upper, from_upper) && is_one_byte_off(lower, LMDB_PAGE_HEADER_BYTES + 2 * from_upper);
+  bool is_lowest = is_listed(page, lowest, from_lowest) && is_one_byte_off(upper, lowest) &&
+                   lower == LMDB_PAGE_HEADER_BYTES + 2 * from_lowest;
+  if (is_upper && is_lowest) return (unsigned)min_u64(upper, lowest);
+  return is_upper || (!is_lowest && from_upper) ? upper : lowest;
 }
 
 static int scan_leaf(salvage *s, const uint8_t page[LMDB_PAGE_BYTES], uint64_t number, unsigned what) {
@@ -216,7 +246,7 @@ static int scan_page(salvage *s, uint64_t number, unsigned what, bool everything
     }
   }
   /* Where a branch page lies there was a leaf once, and parts of its rows are left. */
-  if (bit_get(s->branches, number) && !(leaf && is_chain(page))) return 0;
+  if (bit_get(s->branches, number) && !(leaf && chain_nodes(page, get_le16(page + LMDB_UPPER_AT)))) return 0;
   return suspect || leaf ? scan_leaf(s, page, number, what | (met ? SCAN_MET : 0)) : 0;
 }
 

@@ -1,4 +1,5 @@
 /* snapshot.c - names for versions: create, list, drop. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,9 +39,16 @@ static int list(const invocation *v) {
   kept_versions kept;
   int code = look_open(v, &store);
   if (code != EXIT_OK) return code;
-  code = versions_load(store, v->operand[1], true, &kept);
+  bool names = option_given(v, "names");
+  code = versions_load(store, v->operand[1], !names, &kept);
   pagestore_close(store);
   if (code != EXIT_OK) return code;
+  for (uint32_t i = 0; names && i < kept.count; i++)
+    if (!kept.items[i].present) puts(kept.items[i].name);
+  if (names) {
+    free(kept.items);
+    return EXIT_OK;
+  }
   report *r = report_new(option_given(v, "json"));
   if (r) report_sheet(r, "snapshots", columns, sizeof columns / sizeof *columns);
   for (uint32_t i = 0; r && i < kept.count; i++) {

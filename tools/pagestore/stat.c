@@ -15,7 +15,21 @@ static void feature(report *r, const char *key, uint64_t word) {
   if (word) report_fact(r, (column){key, CELL_NUMBER}, of_number(word));
 }
 
-static void print_store(report *r, const pagestore_store_info *i) {
+static int add_stored(void *env, const pagestore_instance_info *i) {
+  *(uint64_t *)env += i->stored_pages * PAGESTORE_PAGE;
+  return 0;
+}
+
+/* Bytes of the file for each that an instance shows: snapshots, LMDB's own pages and free ones are what is above 1,
+ * pages that forks share what is below. */
+static void print_amplification(report *r, const pagestore_store_info *i, uint64_t stored_bytes) {
+  report_fact(r, (column){"stored_bytes", CELL_BYTES}, of_number(stored_bytes));
+  cell amplification = {.none = stored_bytes == 0};
+  if (stored_bytes) amplification.real = (double)i->file_bytes / (double)stored_bytes;
+  report_fact(r, (column){"amplification", CELL_REAL}, amplification);
+}
+
+static void print_store(report *r, const pagestore_store_info *i, uint64_t transaction, uint64_t stored_bytes) {
   char id[33];
   report_fact(r, (column){"format", CELL_NUMBER}, of_number(i->format_version));
   report_fact(r, (column){"id", CELL_TEXT}, of_text(text_hash(i->id, sizeof i->id, id, sizeof id)));
@@ -26,10 +40,12 @@ static void print_store(report *r, const pagestore_store_info *i) {
   report_fact(r, (column){"file_bytes", CELL_BYTES}, of_number(i->file_bytes));
   report_fact(r, (column){"free_bytes", CELL_BYTES}, of_number(i->free_bytes));
   report_fact(r, (column){"free_largest_run_bytes", CELL_BYTES}, of_number(i->free_largest_run));
+  print_amplification(r, i, stored_bytes);
   report_fact(r, (column){"map_bytes", CELL_BYTES}, of_number(i->map_bytes));
   report_fact(r, (column){"log_bytes", CELL_BYTES}, of_number(i->log_bytes));
   report_fact(r, (column){"log_budget_bytes", CELL_BYTES}, of_number(i->log_budget_bytes));
   report_fact(r, (column){"log_records", CELL_NUMBER}, of_number(i->log_records));
+  report_fact(r, (column){"transaction", CELL_NUMBER}, of_number(transaction));
   report_fact(r, (column){"instances", CELL_NUMBER}, of_number(i->instances));
   report_fact(r, (column){"snapshots", CELL_NUMBER}, of_number(i->snapshots));
   report_fact(r, (column){"layers", CELL_NUMBER}, of_number(i->layers));
@@ -38,11 +54,14 @@ static void print_store(report *r, const pagestore_store_info *i) {
 
 static int stat_store(pagestore_store *store, bool json) {
   pagestore_store_info info = {.size = sizeof info};
-  int status = pagestore_store_stat(store, &info);
+  uint64_t transaction = 0, stored_bytes = 0;
+  int status = pagestore_transaction(store, &transaction);
+  if (!status) status = pagestore_instance_each(store, NULL, add_stored, &stored_bytes);
+  if (!status) status = pagestore_store_stat(store, &info);
   if (status) return look_failed(status);
   report *r = report_new(json);
   if (!r) return EXIT_FAILED;
-  print_store(r, &info);
+  print_store(r, &info, transaction, stored_bytes);
   return report_finish(r, EXIT_OK);
 }
 
@@ -103,6 +122,7 @@ static int print_instance(report *r, pagestore_instance *view, const kept_versio
   report_fact(r, (column){"module", CELL_TEXT}, of_text(text_hash(info.module_hash, 32, hash, sizeof hash)));
   report_fact(r, (column){"pages", CELL_NUMBER}, of_number(info.pages));
   report_fact(r, (column){"stored_pages", CELL_NUMBER}, of_number(info.stored_pages));
+  report_fact(r, (column){"zero_pages", CELL_NUMBER}, of_number(info.pages - info.stored_pages));
   report_fact(r, (column){"stored_bytes", CELL_BYTES}, of_number(info.stored_pages * PAGESTORE_PAGE));
   report_sheet(r, "memories", memory_columns, sizeof memory_columns / sizeof *memory_columns);
   if ((status = pagestore_memory_each(view, add_memory, r)) != 0) return status;

@@ -126,9 +126,8 @@ static void draw_writer(const watcher *w) {
     screen_line(SCREEN_PLAIN, "writer      none to be seen");
     return;
   }
-  number(w->change.writer_cpu_percent, cpu);
   screen_line(SCREEN_PLAIN, "writer      %s, process %d: %s %% CPU, %s resident, %s/s to the disk", who->name, who->pid,
-              w->change.writer_cpu_percent < 0 ? "-" : cpu, text_units(who->resident_bytes, resident),
+              number(w->change.writer_cpu_percent, cpu), text_units(who->resident_bytes, resident),
               units(w->change.writer_bytes_per_second, written));
 }
 
