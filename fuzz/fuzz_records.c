@@ -1,5 +1,5 @@
 /* fuzz_records.c - every decoder of small things: catalog records, keys, table of memories,
- * metadata, rows of pages.
+ * metadata, rows of pages and of the log.
  *
  *   input: one byte that chooses (kinds below; 0x80: checksums are repaired first), then the bytes
  *
@@ -29,10 +29,15 @@ enum {
   TABLE,
   METADATA,
   ROW,
+  LOG_KEY,
+  LOG_ADDRESSES,
+  LOG_BEGINS,
+  LOG_ROW,
   KINDS,
   REPAIR = 0x80
 };
 static const id128 store_id = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}};
+enum { LOG_SEQUENCE = 9, LOG_COUNT_AT = 8 };
 static const page_key row_key = {.layer = 3, .memory = 2, .page = 5, .version = 7};
 
 /* ---- seeds --------------------------------------------------------------------------------- */
@@ -88,6 +93,27 @@ static void seed_keys(fuzz_add add, void *env) {
   add_kind(add, env, "key-page", PAGE_KEY, page, sizeof page);
 }
 
+static void seed_log(fuzz_add add, void *env) {
+  static const uint8_t block[BLOCK_BYTES] = {1};
+  static uint8_t record[PAGE_RECORD_BYTES];
+  uint8_t key[LOG_KEY_BYTES];
+  catalog_record r;
+  log_addresses addresses = {.count = 2,
+                             .at = {{.layer = 3, .page = 5, .version = 7, .memory = 2, .number = 4},
+                                    {.layer = 4, .page = 1, .version = 2, .memory = 1, .number = 15}}};
+  log_addresses_encode(&addresses, &r);
+  add_kind(add, env, "log-addresses", LOG_ADDRESSES | REPAIR, r.byte, r.size);
+  log_beginning_encode(LOG_SEQUENCE, &r);
+  add_kind(add, env, "log-beginning", LOG_BEGINS | REPAIR, r.byte, r.size);
+  log_key_encode(LOG_SEQUENCE, key);
+  add_kind(add, env, "log-key", LOG_KEY, key, sizeof key);
+  log_record_init(record, LOG_SEQUENCE, store_id);
+  for (unsigned i = 0; i < addresses.count; i++)
+    log_record_add(record, i, &addresses.at[i], block, block_checksum(block, addresses.at[i].page, addresses.at[i].number));
+  log_record_seal(record, addresses.count);
+  add_kind(add, env, "log-row", LOG_ROW | REPAIR, record, 200);
+}
+
 void fuzz_seeds(fuzz_add add, void *env) {
   catalog_record r;
   uint8_t header[PAGE_HEADER_BYTES], marker[ZERO_MARKER_BYTES];
@@ -112,7 +138,10 @@ void fuzz_seeds(fuzz_add add, void *env) {
   add_kind(add, env, "row-page", ROW | REPAIR, header, 256);
   zero_marker_encode(row_key, marker);
   add_kind(add, env, "row-zero", ROW, marker, sizeof marker);
+  seed_log(add, env);
 }
+
+static bool is_catalog_record(unsigned kind) { return kind <= STATE || kind == LOG_ADDRESSES || kind == LOG_BEGINS; }
 
 /* ---- catalog records ----------------------------------------------------------------------- */
 
@@ -143,7 +172,8 @@ static void try_record(unsigned kind, bytes from) {
   store_record store;
   layer_record layer;
   trash_record trash;
-  uint64_t instance;
+  log_addresses addresses;
+  uint64_t instance, sequence;
   if (kind == STORE && store_record_decode(from, &store) == 0) {
     store_record_encode(&store, &again);
     must_be(from, &again);
@@ -155,6 +185,13 @@ static void try_record(unsigned kind, bytes from) {
     must_be(from, &again);
   } else if (kind == TRASH && trash_record_decode(from, &trash) == 0) {
     trash_record_encode(&trash, &again);
+    must_be(from, &again);
+  } else if (kind == LOG_ADDRESSES && log_addresses_decode(from, &addresses) == 0) {
+    log_addresses_encode(&addresses, &again);
+    must_be(from, &again);
+  } else if (kind == LOG_BEGINS && log_beginning_decode(from, &sequence) == 0) {
+    MUST(sequence != LOG_BEGINNING);
+    log_beginning_encode(sequence, &again);
     must_be(from, &again);
   } else if (kind == STATE) {
     try_state(from);
@@ -240,6 +277,43 @@ static void try_row(bytes from, bool repair) {
   free(record);
 }
 
+static void try_log_key(bytes from) {
+  uint64_t sequence;
+  uint8_t again[LOG_KEY_BYTES];
+  if (log_key_decode(from, &sequence) != 0) return;
+  log_key_encode(sequence, again);
+  MUST(memcmp(again, from.data, sizeof again) == 0);
+}
+
+/* Where it says that a block belongs, that block is, or it is damaged. */
+static void look_at_blocks(const uint8_t *record) {
+  unsigned count = log_record_count(record);
+  MUST(count >= 1 && count <= PAGE_BLOCKS);
+  for (unsigned i = 0; i < count; i++) {
+    log_address at = log_record_address(record, i);
+    MUST(at.number < PAGE_BLOCKS);
+    (void)log_block_check(record, i, &at);
+    at.version ^= 1;
+    MUST(log_block_check(record, i, &at) == PAGESTORE_ECORRUPT);
+  }
+}
+
+/* As with rows of pages: over the head of one that is empty. */
+static void try_log_row(bytes from, bool repair) {
+  size_t size = from.size < PAGE_RECORD_BYTES ? from.size : PAGE_RECORD_BYTES;
+  uint64_t sequence;
+  id128 store;
+  uint8_t *record = calloc(1, PAGE_RECORD_BYTES);
+  MUST(record);
+  log_record_init(record, LOG_SEQUENCE, store_id);
+  memcpy(record, from.data, size);
+  if (repair) log_record_seal(record, get_le32(record + LOG_COUNT_AT) % PAGE_BLOCKS + 1);
+  if (log_record_identity(record, &sequence, &store) == 0) look_at_blocks(record);
+  if (log_record_check((bytes){record, PAGE_RECORD_BYTES}, LOG_SEQUENCE, store_id) == 0) look_at_blocks(record);
+  MUST(size == PAGE_RECORD_BYTES || log_record_check((bytes){record, size}, LOG_SEQUENCE, store_id) == PAGESTORE_ECORRUPT);
+  free(record);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size == 0) return 0;
   unsigned kind = (data[0] & ~(unsigned)REPAIR) % KINDS;
@@ -248,11 +322,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   MUST(copy);
   memcpy(copy, data + 1, size - 1);
   bytes from = {copy, size - 1};
-  if (kind <= STATE && repair) repair_record(copy, from.size);
-  if (kind <= STATE) try_record(kind, from);
+  if (is_catalog_record(kind) && repair) repair_record(copy, from.size);
+  if (is_catalog_record(kind)) try_record(kind, from);
   else if (kind == CATALOG_KEY) try_catalog_key(from);
   else if (kind == PAGE_KEY) try_page_key(from);
   else if (kind == TABLE || kind == METADATA) try_state_part(kind, from);
+  else if (kind == LOG_KEY) try_log_key(from);
+  else if (kind == LOG_ROW) try_log_row(from, repair);
   else try_row(from, repair);
   free(copy);
   return 0;

@@ -4,6 +4,7 @@
  * ctest: WRAP malloc calloc realloc
  */
 #include "storage/block_log.h"
+#include "storage/record.h"
 
 #include "storage_fixture.h"
 
@@ -384,6 +385,43 @@ static void a_view_outlives_the_records(void **env) {
 /* ---- no memory -------------------------------------------------------------------------------------------------------------------- */
 
 /* Loading, with the first, the second ... allocation failing. */
+static void put_log_row(bench *b, uint64_t number, const catalog_record *record) {
+  catalog_key key = catalog_key_id(CATALOG_LOG, number);
+  b->w.txn = begin(&b->f);
+  assert_int_equal(record_put(b->w.txn, &key, record), 0);
+  commit(b->w.txn);
+}
+
+static void assert_not_loaded(bench *b) {
+  block_log *log;
+  db_slot *slot = reading(&b->f);
+  assert_int_equal(block_log_load((db_reader){.slot = slot}, store_id, &log), PAGESTORE_ECORRUPT);
+  db_slot_release(slot);
+}
+
+/* The next numbers would be others' or none. */
+static void numbers_that_nobody_gives(void **env) {
+  bench *b = *env;
+  catalog_record record;
+  fill_log(b, 2);
+  log_beginning_encode(UINT64_MAX, &record);
+  put_log_row(b, LOG_BEGINNING, &record);
+  assert_not_loaded(b);
+  log_beginning_encode(2, &record);
+  put_log_row(b, LOG_BEGINNING, &record);
+  log_addresses_encode(&(log_addresses){.count = 1, .at[0] = {.layer = 1, .memory = 1, .version = 1}}, &record);
+  put_log_row(b, UINT64_MAX, &record);
+  uint8_t key[LOG_KEY_BYTES], *row = calloc(1, PAGE_RECORD_BYTES);
+  void *room;
+  log_key_encode(UINT64_MAX, key);
+  b->w.txn = begin(&b->f);
+  assert_int_equal(db_put_reserve(b->w.txn, DB_LOG, (bytes){key, sizeof key}, PAGE_RECORD_BYTES, &room), 0);
+  memcpy(room, row, PAGE_RECORD_BYTES);
+  commit(b->w.txn);
+  free(row);
+  assert_not_loaded(b);
+}
+
 static void loading_without_memory(void **env) {
   bench *b = *env;
   fill_log(b, 30);
@@ -443,6 +481,7 @@ int main(void) {
       TEST(in_slices_with_reloading),
       TEST(zeros_over_merged_blocks),
       TEST(a_view_outlives_the_records),
+      TEST(numbers_that_nobody_gives),
       TEST(loading_without_memory),
       TEST(merging_without_memory),
   };

@@ -116,6 +116,7 @@ typedef struct { uint64_t layer, page, version; uint32_t memory; uint8_t number;
 typedef struct { uint64_t sequence; uint32_t count; log_address at[PAGE_BLOCKS]; } log_addresses;
 /* Number 0 of the catalog's: where the log begins. Records below it count no more, and are on their way out. */
 #define LOG_BEGINNING 0ull
+#define LOG_SEQUENCE_MAX (1ull << 62)   /* more than anybody writes: a larger one is damage */
 void log_key_encode(uint64_t sequence, uint8_t out[LOG_KEY_BYTES]);
 int log_key_decode(bytes, uint64_t *sequence);
 /* An empty one; then blocks, one after the other, sealed whenever it is to be read; at the end what is left is

@@ -129,6 +129,7 @@ static int load_beginning(batch *b) {
   int err = record_get(b->reader, &key, &copy);
   if (err == PAGESTORE_ENOTFOUND) return 0;
   if (err == 0) err = log_beginning_decode(record_bytes(&copy), &b->beginning);
+  if (err == 0 && b->beginning > LOG_SEQUENCE_MAX) err = PAGESTORE_ECORRUPT;
   if (err != 0) return fail(err, "the record of the log's beginning is damaged: run recover, or restore a backup");
   if (b->to->beginning != NULL) b->to->beginning(b->to->env, b->beginning);
   return 0;
@@ -150,7 +151,8 @@ static int load_all(batch *b) {
       if ((err = give(b)) != 0) return err;
       clear(b);
     }
-    if ((err = add_record(b, &copy, sequence)) != 0) return err;
+    err = sequence > LOG_SEQUENCE_MAX ? damaged(sequence) : add_record(b, &copy, sequence);
+    if (err != 0) return err;
     from = found;
   }
   if (err != 0 && err != PAGESTORE_ENOTFOUND) return fail(err, "the log could not be read: check the disk");
