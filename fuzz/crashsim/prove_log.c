@@ -16,10 +16,7 @@ void prove_log_forget(found_log *l) {
 }
 
 void prove_log_begin(found_log *l) {
-  found_log next = {.beginning_before = l->beginning,
-                    .first_before = l->first,
-                    .newest_before = l->newest,
-                    .doomed_before = l->doomed};
+  found_log next = {.beginning_before = l->beginning, .newest_before = l->newest, .doomed_before = l->doomed};
   free(l->said);
   *l = next;
 }
@@ -81,28 +78,16 @@ static void count_sights(const found_log *l) {
   if (l->newest_before > 0 && l->count == 0) totals_saw(SAW_EMPTIED);
 }
 
-/* Without a beginning the first record is one: that it was before, or one behind all that there were. */
-static void check_order(found_log *l) {
-  uint64_t next = l->beginning;
-  for (uint64_t i = 0; i < l->count; i++) {
-    uint64_t at = l->said[i].sequence;
-    if (at < l->beginning) l->doomed++;
-    else if (next != 0 && at != next) wrong(l, "records are missing that the beginning is not behind");
-    if (at < l->beginning) continue;
-    next = at + 1;
-    if (!l->first) l->first = at;
-  }
-  bool anew = l->beginning == 0 && (l->first == 0 || l->first > l->newest_before);
-  if (l->beginning < l->beginning_before && !anew) wrong(l, "the log's beginning has moved back");
-  if (l->beginning == 0 && l->beginning_before == 0 && l->first_before != 0 && l->first != l->first_before)
-    wrong(l, "the first records are gone, and the beginning has not moved");
-}
-
 const char *prove_log_end(found_log *l) {
   l->newest = l->count ? l->said[l->count - 1].sequence : 0;
-  check_order(l);
+  uint64_t next = l->beginning ? l->beginning : LOG_BEGINNING + 1;
+  for (uint64_t i = 0; i < l->count; i++) {
+    if (l->said[i].sequence < l->beginning) l->doomed++;
+    else if (l->said[i].sequence != next++) wrong(l, "records are missing that the beginning is not behind");
+  }
   if (l->met < l->count) wrong(l, "a block record is missing");
   if (l->count && !l->has_feature) wrong(l, "the log has records, but the store does not name the feature");
+  if (l->beginning < l->beginning_before) wrong(l, "the log's beginning has moved back");
   count_sights(l);
   return l->wrong;
 }

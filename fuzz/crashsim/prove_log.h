@@ -2,7 +2,7 @@
  *
  *   I6  each block record is sealed, of this store and under its number; the catalog says of each, and of no other, where
  *       its blocks belong, and says the same; they follow each other without a gap from the log's beginning on, which
- *       never moves back and is forgotten only when all are gone; while there is one, the store record names the feature
+ *       never moves back; while there is one, the store record names the feature
  *
  * One look: begin, then the rows of the catalog and those of `log`, in this order, then end; then the next look.
  * Thread: one.
@@ -16,8 +16,8 @@ typedef struct {
   log_addresses *said;    /* by the catalog, ascending */
   uint64_t count, room;
   uint64_t met;           /* of them, as rows */
-  uint64_t beginning, first, newest, doomed;   /* doomed: how many lie before the beginning; first: that does not */
-  uint64_t beginning_before, first_before, newest_before, doomed_before;   /* at the look before */
+  uint64_t beginning, newest, doomed;   /* doomed: how many lie before the beginning */
+  uint64_t beginning_before, newest_before, doomed_before;
   id128 store;
   bool has_feature;
   const char *wrong;      /* what is not as it must be; NULL: nothing so far */
