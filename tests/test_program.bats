@@ -111,7 +111,7 @@ completes() {
 @test "stat of a store, as tables, JSON and OpenMetrics" {
   store
   want 0 stat s
-  out '^format +1$' "^file bytes +$(stat -c %s s/data.mdb)\$" '^free bytes +[0-9]+$' '^instances +2$' '^snapshots +2$' '^id +[0-9a-f]{32}$' '^stored bytes +131072$' '^amplification +2\.[0-9]+$' '^transaction +[0-9]+$'
+  out '^format +1$' "^file bytes +$(stat -c %s s/data.mdb)\$" '^free bytes +[0-9]+$' '^instances +2$' '^snapshots +2$' '^id +[0-9a-f]{32}$' '^stored bytes +131072$' '^amplification +3\.[0-9]+$' '^transaction +[0-9]+$'
   want 0 stat -j s; out '"format": 1,' '"instances": 2,' '"trash_pending": false'
   want 0 stat --json s; out '"log_bytes": 208848' '"log_records": 3' '"log_budget_bytes": 4194304' '"features_incompatible": 1'
   want 0 stat --openmetrics s; out '^pagestore_log_bytes 208848$' '^pagestore_instances 2$' '^pagestore_transaction [0-9]+$' '^pagestore_instance_version\{instance="alpha"\} 3$' '^# EOF$' '^# UNIT pagestore_file_bytes bytes$'

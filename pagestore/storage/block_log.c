@@ -449,13 +449,6 @@ static int merge_line(block_log *l, writer *w, log_line *of, uint64_t through, u
   return err;
 }
 
-/* An empty log leaves nothing behind. */
-static int forget_beginning(db_txn *txn) {
-  catalog_key key = catalog_key_id(CATALOG_LOG, LOG_BEGINNING);
-  int err = db_delete(txn, DB_CATALOG, (bytes){key.byte, key.size});
-  return err == PAGESTORE_ENOTFOUND ? 0 : err;
-}
-
 static int put_beginning(db_txn *txn, uint64_t sequence) {
   catalog_key key = catalog_key_id(CATALOG_LOG, LOG_BEGINNING);
   catalog_record record;
@@ -467,7 +460,6 @@ int block_log_step(block_log *l, writer *w, log_goal goal, uint64_t pages) {
   l->deleted = 0;
   l->merged_all = false;
   int err = delete_doomed(l, w->txn, DELETED_MIN + pages / PAGES_DELETED);
-  if (err == 0 && l->deleted > 0 && block_log_ends_empty(l)) err = forget_beginning(w->txn);
   if (err != 0) return err;
   if (l->merging.through == 0 && is_over(l, goal)) {
     if (l->closed_count == 0 && (err = block_log_reserve(l, 0)) == 0) close_generation(l, 1);
