@@ -29,6 +29,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size == 0) return 0;
   (void)damaged_write(data, size);
   if (runs++ == 0 && getenv("FUZZ_COUNTS")) atexit(show_counts);
-  commands_run(damaged_folder(), data[0] & MODE_MANY, getenv("FUZZ_PROGRAMS") ? NULL : pagestore_main, &counts);
+  commands_run(damaged_folder(), (data[0] & (MODE_MANY | MODE_LOG)) == MODE_MANY, getenv("FUZZ_PROGRAMS") ? NULL : pagestore_main, &counts);
   return 0;
 }

@@ -49,7 +49,7 @@ static void open_instance(maker *m, const char *name) {
                              &m->instance));
 }
 
-/* ---- the two ---------------------------------------------------------------------------------- */
+/* ---- the three -------------------------------------------------------------------------------- */
 
 static void make_one(maker *m) {
   open_instance(m, "one");
@@ -97,6 +97,20 @@ static void make_rich(maker *m) {
   make_one(m);
   make_fork(m);
   make_trash(m);
+}
+
+/* What stood in the log before is in rows, so that it has a beginning; then several records, of several instances. */
+static void make_log(maker *m) {
+  make_rich(m);
+  OK(pagestore_drain(m->store, PAGESTORE_FOREVER));
+  for (int i = 0; i < 12; i++) {
+    open_instance(m, i % 3 ? "one" : "two");
+    pagestore_memory *heap = memory(m, "heap", PAGESTORE_KEEP, 3);
+    put(heap, (uint64_t)i % 3, (uint8_t)(20 + i));
+    commit(m);
+    if (i == 5) OK(pagestore_snapshot_create(m->instance, "drained", 0));
+    pagestore_instance_close(m->instance);
+  }
 }
 
 static void make_many(maker *m) {
@@ -184,8 +198,8 @@ const base *base_get(base_kind kind, const char *folder) {
   snprintf(store, sizeof store, "%s/base", folder);
   OK(pagestore_open(store, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_CREATE, .map_bytes = 1 << 30),
                     &m.store));
-  if (kind == BASE_RICH) make_rich(&m);
-  else make_many(&m);
+  static void (*const make[BASES])(maker *) = {make_rich, make_many, make_log};
+  make[kind](&m);
   OK(pagestore_close(m.store));
   snprintf(file, sizeof file, "%s/lock.mdb", store);
   unlink(file);

@@ -3,6 +3,7 @@
  *   BASE_RICH   few pages, all that a store can hold: layers by fork and restore, snapshots, a zero marker, metadata and a table of
  *               memories in pages, trash that waits
  *   BASE_MANY   many instances and snapshots: a catalog with branch pages
+ *   BASE_LOG    as the rich one, and block records behind the log's beginning, of several instances
  *
  * Thread: one.
  */
@@ -12,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { BASE_RICH, BASE_MANY, BASES } base_kind;
+typedef enum { BASE_RICH, BASE_MANY, BASE_LOG, BASES } base_kind;
 
 typedef struct {
   uint8_t *bytes;

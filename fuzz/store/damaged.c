@@ -37,7 +37,8 @@ const char *damaged_folder(void) {
   snprintf(store, sizeof store, "%s/store", folder);
   snprintf(data_file, sizeof data_file, "%s/data.mdb", store);
   snprintf(lock_file, sizeof lock_file, "%s/lock.mdb", store);
-  MUST(base_get(BASE_RICH, folder) && base_get(BASE_MANY, folder) && mkdir(store, 0755) == 0);
+  for (base_kind kind = BASE_RICH; kind < BASES; kind++) MUST(base_get(kind, folder));
+  MUST(mkdir(store, 0755) == 0);
   owner = getpid();
   atexit(remove_all);
   return folder;
@@ -51,8 +52,19 @@ const char *damaged_store(void) {
 /* ---- seeds, mutations ------------------------------------------------------------------------------ */
 
 void fuzz_seeds(fuzz_add add, void *env) {
-  static const char *const names[] = {"rich", "many", "rich-repaired", "many-repaired", "rich-written", "many-written"};
-  for (uint8_t mode = 0; mode < 6; mode++) add(env, names[mode], &mode, 1);
+  static const struct {
+    const char *name;
+    uint8_t mode;
+  } seeds[] = {{"rich", 0},
+               {"many", MODE_MANY},
+               {"log", MODE_LOG},
+               {"rich-repaired", MODE_REPAIR},
+               {"many-repaired", MODE_MANY | MODE_REPAIR},
+               {"log-repaired", MODE_LOG | MODE_REPAIR},
+               {"rich-written", MODE_WRITE},
+               {"many-written", MODE_MANY | MODE_WRITE},
+               {"log-written", MODE_LOG | MODE_WRITE}};
+  for (size_t i = 0; i < sizeof seeds / sizeof *seeds; i++) add(env, seeds[i].name, &seeds[i].mode, 1);
 }
 
 static uint64_t next(uint64_t *state) { /* splitmix64 */
@@ -67,7 +79,7 @@ size_t fuzz_mutate(uint8_t *data, size_t size, size_t max_size, unsigned seed) {
   uint64_t state = seed;
   size_t edits = size ? (size - 1) / EDIT_BYTES : 0, most = max_size ? (max_size - 1) / EDIT_BYTES : 0;
   if (max_size == 0) return 0;
-  if (size == 0 || next(&state) % 4 == 0) data[0] = (uint8_t)(next(&state) % 8);
+  if (size == 0 || next(&state) % 4 == 0) data[0] = (uint8_t)(next(&state) % MODES);
   if (next(&state) % 2) data[0] ^= MODE_REPAIR;
   if (most > EDITS_COUNT_MAX) most = EDITS_COUNT_MAX;
   for (uint64_t times = 1 + next(&state) % 3; times > 0; times--) {
@@ -94,7 +106,7 @@ static uint8_t *image_for(size_t size) {
 
 size_t damaged_write(const uint8_t *data, size_t size) {
   uint8_t mode = data[0];
-  const base *b = base_get(mode & MODE_MANY ? BASE_MANY : BASE_RICH, damaged_folder());
+  const base *b = base_get(mode & MODE_LOG ? BASE_LOG : mode & MODE_MANY ? BASE_MANY : BASE_RICH, damaged_folder());
   size_t count = (size - 1) / EDIT_BYTES, bytes = b->size;
   uint8_t *image = image_for(bytes + (GROW_PAGES_MAX + 1) * (size_t)4096);
   if (count > EDITS_COUNT_MAX) count = EDITS_COUNT_MAX;

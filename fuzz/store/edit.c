@@ -153,10 +153,29 @@ static void repair_marker(int fd, page_key key, walker_place value) {
   MUST(pwrite(fd, marker, sizeof marker, (off_t)value.at) == sizeof marker);
 }
 
+/* The header says which block lies where; without a count that can be one, one of all sixteen. */
+static void repair_blocks(int fd, walker_place value) {
+  static uint8_t record[PAGE_RECORD_BYTES];
+  enum { COUNT_AT = 8 };
+  if (walker_read(fd, value, record) != 0) return;
+  uint32_t count = get_le32(record + COUNT_AT);
+  if (count == 0 || count > PAGE_BLOCKS) count = PAGE_BLOCKS;
+  for (unsigned i = 0; i < count; i++) {
+    log_address at = log_record_address(record, i);
+    static uint8_t block[BLOCK_BYTES];
+    memcpy(block, log_record_block(record, i), sizeof block);
+    at.number %= PAGE_BLOCKS;
+    log_record_add(record, i, &at, block, block_checksum(block, at.page, at.number));
+  }
+  log_record_seal(record, count);
+  MUST(pwrite(fd, record, PAGE_HEADER_BYTES, (off_t)value.at) == PAGE_HEADER_BYTES);
+}
+
 static int repair_row(void *env, const char *table, bytes key, walker_place value) {
   int fd = *(int *)env;
   page_key at;
   if (strcmp(table, "catalog") == 0) repair_record(fd, key, value);
+  if (strcmp(table, "log") == 0 && value.size == PAGE_RECORD_BYTES) repair_blocks(fd, value);
   if (strcmp(table, "pages") != 0 || page_key_decode(key, &at) != 0) return 0;
   if (value.size == PAGE_RECORD_BYTES) repair_page(fd, at, value);
   if (value.size == ZERO_MARKER_BYTES) repair_marker(fd, at, value);

@@ -1,6 +1,6 @@
 /* edit.h - an input of fuzz_store: what is done to a whole store's file.
  *
- *   byte 0     bit 0: the other base; bit 1: checksums are repaired afterwards; bit 2: opened for writing, too
+ *   byte 0     bit 3: BASE_LOG, else bit 0: BASE_MANY; bit 1: checksums are repaired afterwards; bit 2: opened for writing, too
  *   then       edits of 8 bytes:
  *     0   1    which page (bits 6, 7: any; tree; of a catalog record; first of an overflow run), and modulo EDITS what is done to it
  *     1   1    the page, among those
@@ -14,7 +14,7 @@
 
 #include "base.h"
 
-enum { MODE_MANY = 1, MODE_REPAIR = 2, MODE_WRITE = 4, EDIT_BYTES = 8, EDITS_COUNT_MAX = 32, GROW_PAGES_MAX = 64 };
+enum { MODE_MANY = 1, MODE_REPAIR = 2, MODE_WRITE = 4, MODE_LOG = 8, MODES = 16, EDIT_BYTES = 8, EDITS_COUNT_MAX = 32, GROW_PAGES_MAX = 64 };
 typedef enum {
   EDIT_FLIP,
   EDIT_BYTE,
@@ -32,7 +32,7 @@ typedef enum {
 
 /* `image` has room for GROW_PAGES_MAX more pages; *size changes. */
 void edit_apply(const base *, const uint8_t edit[EDIT_BYTES], uint8_t *image, size_t *size);
-/* As far as the walker finds rows in the file: checksums and lengths of catalog records, of page headers, blocks, zero markers. */
+/* As far as the walker finds rows in the file: checksums and lengths of catalog records, of page headers, blocks, zero markers, block records. */
 void edit_repair(int fd);
 
 #endif
