@@ -215,6 +215,9 @@ static uint64_t finish(run *r) {
   return hash;
 }
 
+/* The last choice of the first record: where in the row of sizes that the log has from opening to opening it begins. */
+static uint64_t first_log(const uint8_t *data, size_t size) { return 1 + (size < RECORD_BYTES ? 0 : data[RECORD_BYTES - 1]); }
+
 static uint64_t play(run *r, pagestore_tracker tracker, const uint8_t *data, size_t size) {
   char path[4200];
   volatile size_t at = 0;
@@ -222,7 +225,7 @@ static uint64_t play(run *r, pagestore_tracker tracker, const uint8_t *data, siz
   snprintf(path, sizeof path, "%s/store", r->folder);
   now = r;
   stage_begin();
-  world_open(&r->w, path, tracker, 1);
+  world_open(&r->w, path, tracker, first_log(data, size));
   r->w.hooks = (world_hooks){stage_enter, stage_leave, made_again, sealed, give_up};
   timeline_note(&r->t, &r->w, true);
   if (setjmp(r->lost)) recover(r);

@@ -186,7 +186,8 @@ static group new_group(const flusher *f, work *first) {
   return (group){
     .store = f->store, .works = first, .merge_pages = merge_along(f, first),
     .as_rows = f->goal == LOG_EVERYTHING,
-    .writer = { .layers = f->store->layers, .store = f->store->record.id, .scratch = f->scratch },
+    .writer = { .layers = f->store->layers, .store = f->store->record.id, .scratch = f->scratch,
+                .is_logged = block_log_has_page, .log = f->store->log },
   };
 }
 

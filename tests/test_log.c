@@ -105,6 +105,41 @@ static void test_deep_fork(void **state) {
   fork_with_log(true);
 }
 
+static void commit_page(pagestore_instance *i, uint8_t *base, uint64_t page, uint64_t tag) {
+  fill_page(base + page * PAGESTORE_PAGE, page, tag);
+  assert_ok(pagestore_commit(i, 0, NULL));
+}
+
+/* A page is in its source's log alone, and zeros in the fork, over and over: merging what the source has writes a row
+ * that the fork could see. */
+static void test_zeros_over_the_source(void **state) {
+  (void)state;
+  host h;
+  pagestore_instance *fork;
+  pagestore_memory *m;
+  start(&h, LOG_NEVER_FULL);
+  assert_ok(pagestore_memory_grow(h.memory, 2, NULL));
+  put_block(h.base, PAGES, 5, 2), put_block(h.base, PAGES + 1, 5, 2);
+  host_commit(&h);
+  assert_ok(pagestore_fork(h.instance, "fork", NULL, &fork));
+  assert_ok(pagestore_memory_open(fork, "m", PAGESTORE_WITH(pagestore_memory_options, .guard_bytes = MIB), &m));
+  uint8_t *base = pagestore_memory_base(m);
+  for (uint64_t tag = 3; tag < 6; tag++) commit_page(fork, base, PAGES, 0), commit_page(fork, base, PAGES, tag);
+  commit_page(fork, base, PAGES, 0);
+  commit_page(fork, base, PAGES + 1, 0);
+  pagestore_instance_close(fork);
+  for (int drained = 0; drained < 2; drained++) {
+    pagestore_instance_info info = { .size = sizeof info };
+    fork = open_named(&h, "fork", NULL, &base);
+    for (uint64_t page = PAGES; page < PAGES + 2; page++) assert_true(page_is(base + page * PAGESTORE_PAGE, page, 0));
+    assert_ok(pagestore_instance_stat(fork, &info));
+    assert_int_equal(info.stored_pages, PAGES);
+    pagestore_instance_close(fork);
+    assert_ok(pagestore_drain(h.store, 10000));
+  }
+  finish(&h);
+}
+
 /* ---- merging ----------------------------------------------------------------------------------------------------------------- */
 
 static bool is_merged_within(const host *h, int ms) {
@@ -176,6 +211,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_fork),
     cmocka_unit_test(test_deep_fork),
+    cmocka_unit_test(test_zeros_over_the_source),
     cmocka_unit_test(test_nothing_stays),
     cmocka_unit_test(test_others_commit),
   };

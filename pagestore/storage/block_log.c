@@ -282,6 +282,15 @@ const unflushed *block_log_sees(const log_line *line) {
   return line->is_pending ? line->pending : atomic_load(&line->blocks);
 }
 
+bool block_log_has_page(const void *log, uint64_t layer, uint32_t memory, uint64_t page) {
+  block_log *l = (block_log *)log;
+  pthread_mutex_lock(&l->lock);
+  const log_line *line = find_line(l, layer);
+  bool has = line != NULL && unflushed_has(block_log_sees(line), memory, page);
+  pthread_mutex_unlock(&l->lock);
+  return has;
+}
+
 int block_log_note(block_log *l, log_line *line, packer *p) {
   if (p->block_count == 0) return 0;
   uint64_t first = delta_sequence(p->blocks[0].record), last = delta_sequence(p->blocks[p->block_count - 1].record);

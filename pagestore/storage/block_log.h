@@ -69,6 +69,8 @@ bool block_log_ends_empty(const block_log *); /* so, once the slice that is bein
 uint64_t block_log_sequence(const block_log *);                    /* the next record's */
 /* What the transaction that is being built sees of the line. */
 const unflushed *block_log_sees(const log_line *);
+/* For writer.is_logged: blocks that count no more included. */
+bool block_log_has_page(const void *log, uint64_t layer, uint32_t memory, uint64_t page);
 /* The packer's blocks since the last packer_forget are the line's. ENOMEM */
 int block_log_note(block_log *, log_line *, packer *);
 int block_log_reserve(block_log *, uint64_t records); /* room for the packer's records: before the commit */

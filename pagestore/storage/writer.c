@@ -214,6 +214,13 @@ static int put_page(pass *p, page_key key) {
   return err != 0 ? err : prune_older(p->w, key);
 }
 
+/* What is in the log of the layers below may be merged into rows of versions that this line shows, or is about to be. */
+static bool is_logged_below(const pass *p, page_key key) {
+  for (uint32_t i = 1; p->w->is_logged != NULL && i < p->line->depth; i++)
+    if (p->w->is_logged(p->w->log, p->line->steps[i].layer, key.memory, key.page)) return true;
+  return false;
+}
+
 /* The row of this version goes, if there was one; a marker comes only if a lookup would now find an older page, or
  * logged blocks, such that count no more included: the rows that they were merged into are gone. */
 static int put_zeros(pass *p, page_key key) {
@@ -224,7 +231,8 @@ static int put_zeros(pass *p, page_key key) {
   row_place place;
   bytes row;
   if ((err = pagemap_row(&p->map, key.memory, key.page, &place, &row)) != 0) return err;
-  if (!is_page_record(row) && !unflushed_has(p->map.logged, key.memory, key.page)) return 0;
+  bool is_shown = is_page_record(row) || unflushed_has(p->map.logged, key.memory, key.page) || is_logged_below(p, key);
+  if (!is_shown) return 0;
   uint8_t marker[ZERO_MARKER_BYTES];
   zero_marker_encode(key, marker);
   return put_row(p->w, key, marker, sizeof marker);
