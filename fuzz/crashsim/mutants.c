@@ -55,6 +55,7 @@ static const mutant all[] = {
     {0, "log-begins-early", BY_PROBE, false},
     {0, "logged-dead-early", 0, false},
     {0, "zeros-over-log", BY_PROBE, false},
+    {0, "zeros-over-source", BY_PROBE, false},
     {0, "log-not-moved", BY_PROBE, false},
     {0, "log-shown-early", 0, false},
     {0, "generation-dropped-early", BY_PROBE, false},

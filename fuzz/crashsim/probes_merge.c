@@ -168,7 +168,29 @@ static void close_in_the_middle(dice *d) {
   probe_close(&l.host);
 }
 
+/* Pages that are in the source's log alone, and zeros in the fork, which had bytes of its own there in between. */
+static void fork_with_zeros(dice *d) {
+  static logging l;
+  static onlooker fork;
+  probe_folder(&l.host);
+  open_log(&l, 0);
+  write_scattered(&l, d, WRITES);
+  commit_now(&l);
+  PROBE_OK(pagestore_fork(l.host.instance, "fork", NULL, &fork.instance));
+  open_log_memory(fork.instance, &fork.memory, &fork.base);
+  for (uint64_t tag = 2; tag-- > 0;) {
+    probe_fill(fork.base, (uint64_t)LOG_PAGES * PAGESTORE_PAGE, tag);
+    PROBE_OK(pagestore_commit(fork.instance, 0, NULL));
+  }
+  PROBE_OK(pagestore_drain(l.host.store, PROBE_WAIT_MS));
+  PROBE_OK(pagestore_instance_trim(fork.instance, 0));
+  close_onlooker(&fork, "a fork of zeros");
+  check_present(&l, "its source");
+  probe_close(&l.host);
+}
+
 void probe_merging(dice *d) {
+  fork_with_zeros(d);
   look_from_before(d);
   close_in_the_middle(d);
 }

@@ -231,8 +231,8 @@ static int put_zeros(pass *p, page_key key) {
   row_place place;
   bytes row;
   if ((err = pagemap_row(&p->map, key.memory, key.page, &place, &row)) != 0) return err;
-  bool is_shown = is_page_record(row) || unflushed_has(p->map.logged, key.memory, key.page) || is_logged_below(p, key);
-  if (!is_shown) return 0;
+  bool is_logged = unflushed_has(p->map.logged, key.memory, key.page) || is_logged_below(p, key);
+  if (!is_page_record(row) && !is_logged) return 0;
   uint8_t marker[ZERO_MARKER_BYTES];
   zero_marker_encode(key, marker);
   return put_row(p->w, key, marker, sizeof marker);

@@ -24,8 +24,8 @@ typedef struct {
   /* Blocks that merging may log anew instead, of pages of which the log has few: they are written so often that a page
    * record for each is dear, or so seldom that they can wait. Counts down. */
   uint64_t relocate_blocks;
-  /* Whether a layer's log has blocks of a page: rows that they become may show through a layer over it. NULL: there is no
-   * log. */
+  /* Whether a layer's log has blocks of a page: rows that they become may show through a layer over it. NULL: there is
+   * no log. */
   bool (*is_logged)(const void *log, uint64_t layer, uint32_t memory, uint64_t page);
   const void *log;
   layers *layers;
