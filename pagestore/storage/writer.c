@@ -214,7 +214,7 @@ static int put_page(pass *p, page_key key) {
   return err != 0 ? err : prune_older(p->w, key);
 }
 
-/* What is in the log of the layers below may be merged into rows of versions that this line shows, or is about to be. */
+/* What is in the log of the layers below may be merged into rows of versions that this line shows. */
 static bool is_logged_below(const pass *p, page_key key) {
   for (uint32_t i = 1; p->w->is_logged != NULL && i < p->line->depth; i++)
     if (p->w->is_logged(p->w->log, p->line->steps[i].layer, key.memory, key.page)) return true;
