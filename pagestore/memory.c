@@ -246,5 +246,6 @@ int memory_can_follow(pagestore_memory *m, const state *to) {
   if (memory_is_volatile(m)) return 0;
   const memory_entry *entry = state_memory(to, m->name);
   if (!entry || entry->pages <= region_max(m->region)) return 0;
-  return region_extend(m->region, entry->max_pages, memory_default_guard(entry->flags, entry->max_pages));
+  uint64_t max = memory_max_of(entry);
+  return region_extend(m->region, max, memory_default_guard(entry->flags, max));
 }

@@ -39,6 +39,8 @@ int memory_touch(pagestore_memory *, uint64_t offset, uint64_t length, bool to_w
 bool memory_is_touched(const pagestore_memory *, uint64_t offset, bool to_write);
 void memory_mark_range(pagestore_memory *, uint64_t offset, uint64_t length);   /* if it is EXPLICIT */
 uint64_t memory_default_guard(uint32_t flags, uint64_t max_pages);
+/* What to reserve for a memory that is stored: its maximum. A table that names none is not ours; its size is then. */
+uint64_t memory_max_of(const memory_entry *);
 
 /* ---- the page map under the region ----------------------------------------------------------- */
 

@@ -15,15 +15,19 @@ static pagestore_memory *find_open(const pagestore_instance *i, const char *name
   return NULL;
 }
 
+#define PAGES_MAX_32 65536ull
+#define PAGES_MAX_64 (500ull << 30 >> 16)   /* 500 GiB */
+
+uint64_t memory_max_of(const memory_entry *e) {
+  return e->max_pages ? e->max_pages : max_u64(e->pages, PAGES_MAX_32);
+}
+
 /* Unchecked 32-bit code adds a constant offset to its address, both below 4 GiB, and accesses up to 16 bytes
  * from there on. */
 uint64_t memory_default_guard(uint32_t flags, uint64_t max_pages) {
   if (flags & PAGESTORE_MEMORY64) return 32ull << 20;
-  return (8ull << 30) + PAGE_BYTES - max_pages * PAGE_BYTES;
+  return (8ull << 30) + PAGE_BYTES - min_u64(max_pages, PAGES_MAX_32) * PAGE_BYTES;
 }
-
-#define PAGES_MAX_32 65536ull
-#define PAGES_MAX_64 (500ull << 30 >> 16)   /* 500 GiB */
 
 uint64_t memory_pages_most(uint32_t flags) { return flags & PAGESTORE_MEMORY64 ? PAGES_MAX_64 : PAGES_MAX_32; }
 
@@ -102,7 +106,7 @@ static int open_handle(pagestore_instance *i, const char *name, const memory_ent
   m->flags = entry ? entry->flags | (o->flags & PAGESTORE_EXPLICIT) : o->flags;
   memcpy(m->name, name, strlen(name) + 1);
   uint64_t pages = entry ? entry->pages : o->pages;
-  uint64_t max = o->max_pages ? o->max_pages : entry ? entry->max_pages : PAGES_MAX_32;
+  uint64_t max = o->max_pages ? o->max_pages : entry ? memory_max_of(entry) : PAGES_MAX_32;
   int status = open_region(m, o, pages, max);
   if (status) {
     free(m);
@@ -162,7 +166,7 @@ static int reopen(pagestore_memory *m, const pagestore_memory_options *o, bool g
     return fail(PAGESTORE_ETYPE,
                 "memory '%s' is open with other flags: close the instance to change EXPLICIT or VOLATILE", m->name);
   }
-  uint64_t max = given ? max_pages_of(o) : entry->max_pages;
+  uint64_t max = given ? max_pages_of(o) : memory_max_of(entry);
   if (max > region_max(m->region)) {
     int status = region_extend(m->region, max, o->guard_bytes ? o->guard_bytes : memory_default_guard(o->flags, max));
     if (status) return status;

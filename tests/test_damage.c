@@ -506,11 +506,57 @@ static void cut_under_a_live_store(void **state) {
   folder_remove(&h);
 }
 
+/* A table of memories, right by itself, with limits that the library never writes: no maximum for a size, or one that a
+ * 32-bit memory cannot have. Opened, or refused with a text. */
+static void limits_that_cannot_be(void **state) {
+  (void)state;
+  static const struct { uint64_t pages, max_pages; } limits[] = {
+    { PAGES, 0 }, { 8826115, 0 }, { 1ull << 48, 0 }, { PAGES, 8826115 }, { 8826115, 8826115 }, { 0, 1ull << 48 },
+  };
+  for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+    host h = {0};
+    db *d;
+    db_txn *txn;
+    store_record store_is;
+    state_record record;
+    catalog_record bytes_of;
+    catalog_key key = catalog_key_id(CATALOG_INSTANCE, 1);
+    pagestore_instance *instance;
+    pagestore_memory *m;
+    stored(&h);
+    assert_ok(db_open(h.path, &(db_options){ .map_bytes = 1ull << 32 }, &d));
+    assert_ok(db_begin(d, &txn));
+    assert_ok(record_get((db_reader){ .txn = txn }, &key, &bytes_of));
+    assert_ok(state_record_decode(record_bytes(&bytes_of), &record));
+    record.state->memories[0].pages = limits[i].pages;
+    record.state->memories[0].max_pages = limits[i].max_pages;
+    state_record_encode(&record, &bytes_of);
+    assert_ok(record_put(txn, &key, &bytes_of));
+    assert_ok(catalog_store((db_reader){ .txn = txn }, &store_is));
+    store_is.flush_txn_id = db_txn_id(txn);
+    assert_ok(catalog_put_store(txn, &store_is));
+    assert_ok(db_commit(txn));
+    db_close(d);
+    state_release(record.state);
+    assert_ok(pagestore_open(h.path, PAGESTORE_WITH(pagestore_options, .map_bytes = 1ull << 32), &h.store));
+    int status = pagestore_instance_open(h.store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ), &instance);
+    if (status == 0) {
+      status = pagestore_memory_open(instance, "m", NULL, &m);
+      pagestore_instance_close(instance);
+    }
+    if (i == 0) assert_ok(status);
+    else if (status) assert_true(strlen(pagestore_detail()) > 20);
+    assert_ok(pagestore_close(h.store));
+    folder_remove(&h);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(damaged_pages),     cmocka_unit_test(trap_hook),       cmocka_unit_test(no_laundering),
     cmocka_unit_test(writing_mends),     cmocka_unit_test(damaged_catalog), cmocka_unit_test(stale_meta_raised),
     cmocka_unit_test(ids_given_again),  cmocka_unit_test(a_snapshot_without_its_layer),
+    cmocka_unit_test(limits_that_cannot_be),
     cmocka_unit_test(other_files),       cmocka_unit_test(cut_under_a_live_store),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
