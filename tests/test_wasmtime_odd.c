@@ -310,8 +310,8 @@ static void odd_modules_live_on(void **state) {
 /* What lives in the engine's own collected heap: refused with a reason, before the engine could panic. */
 static void what_needs_a_collector_is_refused(void **state) {
   static const char *const wats[] = {
-      "(module (tag $e (param i64)) (memory (export \"memory\") 1) (func (block $b (result i64) (try_table (catch $e $b) "
-      "(throw $e (i64.const 3))) (i64.const 1)) drop))",
+      ("(module (tag $e (param i64)) (memory (export \"memory\") 1) (func (block $b (result i64) (try_table (catch $e $b) "
+       "(throw $e (i64.const 3))) (i64.const 1)) drop))"),
       "(module (tag $e) (memory (export \"memory\") 1) (func (throw $e)))",
       "(module (type $s (struct (field (mut i32)))) (memory (export \"memory\") 1) (func (drop (struct.new_default $s))))",
       "(module (type $a (array i8)) (memory (export \"memory\") 1) (func (param (ref null $a))))",
