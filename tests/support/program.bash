@@ -85,10 +85,13 @@ kill_writer() {
   writer=
 }
 
+# Nobody types, and nobody hangs up, unless $KEYS names a file of what is typed: script(1) types an end of file behind that, and then
+# may wait for somebody to read it.
 typed() {
   command -v script > /dev/null || skip "no script: apt-get install bsdutils"
   shown="on a terminal: $*"
-  TERM=${TERM_WANTED:-xterm} script -qec "$*" /dev/null > out 2> err < "${KEYS:-/dev/null}" 3>&-
+  [ -p no-keys ] || mkfifo no-keys
+  TERM=${TERM_WANTED:-xterm} timeout -k 5 100 script -qec "$*" /dev/null > out 2> err <> "${KEYS:-no-keys}" 3>&-
 }
 image() { "$program" export "$@" - 2> /dev/null | sha256sum; }
 raw() { "$program" dump --raw "$@" 2> /dev/null | sha256sum; }
