@@ -387,7 +387,7 @@ static void every_kind_of_byte(void **state) {
       if (every_byte || i == bit) flip(at, (uint8_t)(1u << i));
     uint64_t page = at / LMDB_PAGE_BYTES, step = is_tree(page) ? 260 : is_in_use(page) ? 4000 : 20000;
     uint64_t next = at + 1 + next_random(&random) % (step * sparse);
-    for (at++; at < next && !every_byte && !is_dense(at);) at++;
+    for (at++; at < next && at < image_bytes && !every_byte && !is_dense(at);) at++;
   }
   print_message("%llu bytes changed: %llu not noticed, and the library reads as before; %llu damaged, of which recover "
                 "lost something in %llu\n",

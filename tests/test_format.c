@@ -206,7 +206,7 @@ static void test_zero_marker(void **state) {
 enum { LOG_EXAMPLE = 3 };
 static const uint64_t sequence_example = 0x0a0b0c0d0e0f1011;
 static const log_address log_example[LOG_EXAMPLE] = {
-    {.layer = 0x0102030405060708, .page = 0x2122232425262728, .version = 0x3132333435363738, .memory = 0x11121314, .number = 5},
+    {.layer = 0x0102030405060708, .page = 0x212223242526, .version = 0x0132333435363738, .memory = 0x11121314, .number = 5},
     {.layer = 1, .page = 2, .version = 3, .memory = 4, .number = 15},
     {.layer = 1, .page = 2, .version = 3, .memory = 4, .number = 0}};
 
@@ -290,10 +290,16 @@ static void test_log_header_sealed_lies(void **state) {
   make_log_record(LOG_EXAMPLE);
   log_record_seal(record, LOG_EXAMPLE - 1); /* an entry behind the count */
   assert_int_equal(log_record_check(record_value(), sequence_example, test_store_id), PAGESTORE_ECORRUPT);
-  make_log_record(LOG_EXAMPLE);
-  put_le32(record + 64 + 36, PAGE_BLOCKS);
-  log_record_seal(record, LOG_EXAMPLE);
-  assert_int_equal(log_record_check(record_value(), sequence_example, test_store_id), PAGESTORE_ECORRUPT);
+  static const struct { size_t at; unsigned bytes; uint64_t lie; } lies[] = {
+      {36, 4, PAGE_BLOCKS}, {32, 4, SYSTEM_MEMORY}, {32, 4, UINT32_MAX}, {8, 8, PAGES_LIMIT}, {8, 8, UINT64_MAX}, {16, 8, LOG_VERSION_LIMIT}};
+  for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
+    make_log_record(LOG_EXAMPLE);
+    uint8_t *at = record + 64 + lies[i].at;
+    if (lies[i].bytes == 4) put_le32(at, (uint32_t)lies[i].lie);
+    else put_le64(at, lies[i].lie);
+    log_record_seal(record, LOG_EXAMPLE);
+    assert_int_equal(log_record_check(record_value(), sequence_example, test_store_id), PAGESTORE_ECORRUPT);
+  }
   make_log_record(LOG_EXAMPLE);
   assert_int_equal(log_record_check(record_value(), sequence_example + 1, test_store_id), PAGESTORE_ECORRUPT);
   assert_int_equal(log_record_check(record_value(), sequence_example, (id128){{9}}), PAGESTORE_ECORRUPT);

@@ -55,6 +55,8 @@ enum {
 
 /* Memory 0 of every instance is the library's own: what a catalog record has no room for. */
 #define SYSTEM_MEMORY 0u
+/* Of a 64-bit memory; keeps pages * PAGE_BYTES from wrapping, but for the limit itself. */
+#define PAGES_LIMIT (1ull << 48)
 #define SYSTEM_METADATA_PAGE 0ull           /* metadata, from this page on */
 #define SYSTEM_TABLE_PAGE (1ull << 32)      /* the table of memories, from this page on */
 
@@ -117,6 +119,9 @@ typedef struct { uint64_t sequence; uint32_t count; log_address at[PAGE_BLOCKS];
 /* Number 0 of the catalog's: where the log begins. Records below it count no more, and are on their way out. */
 #define LOG_BEGINNING 0ull
 #define LOG_SEQUENCE_MAX (1ull << 62)   /* more than anybody writes: a larger one is damage */
+#define LOG_VERSION_LIMIT (1ull << 60)  /* likewise; a slot's number goes beside a version */
+/* Whether anybody writes a block for that place. */
+bool log_address_is_possible(const log_address *);
 void log_key_encode(uint64_t sequence, uint8_t out[LOG_KEY_BYTES]);
 int log_key_decode(bytes, uint64_t *sequence);
 /* An empty one; then blocks, one after the other, sealed whenever it is to be read; at the end what is left is

@@ -298,6 +298,7 @@ int log_addresses_decode(bytes from, log_addresses *out) {
                                .version = get_le64(at[i].version),
                                .memory = get_le32(at[i].memory),
                                .number = (uint8_t)get_le32(at[i].number)};
+    if (!log_address_is_possible(&out->at[i])) return PAGESTORE_ECORRUPT;
   }
   out->count = count;
   return 0;

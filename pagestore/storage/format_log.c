@@ -81,7 +81,7 @@ void log_record_init(uint8_t record[PAGE_RECORD_BYTES], uint64_t sequence, id128
 
 void log_record_add(uint8_t record[PAGE_RECORD_BYTES], unsigned slot, const log_address *at, const uint8_t *block,
                     uint64_t checksum) {
-  ASSERT(slot < PAGE_BLOCKS && at->number < PAGE_BLOCKS);
+  ASSERT(slot < PAGE_BLOCKS && at->number < PAGE_BLOCKS && log_address_is_possible(at));
   log_entry *e = &((log_header *)record)->entries[slot];
   put_le64(e->layer, at->layer);
   put_le64(e->page, at->page);
@@ -107,9 +107,24 @@ static bool all_zero(const uint8_t *at, size_t count) {
   return count == 0 || (at[0] == 0 && memcmp(at, at + 1, count - 1) == 0);
 }
 
+bool log_address_is_possible(const log_address *at) {
+  return at->memory != SYSTEM_MEMORY && at->memory != UINT32_MAX && at->page < PAGES_LIMIT &&
+         at->version < LOG_VERSION_LIMIT;
+}
+
+static log_address address_of(const log_entry *e) {
+  return (log_address){.layer = get_le64(e->layer),
+                       .page = get_le64(e->page),
+                       .version = get_le64(e->version),
+                       .memory = get_le32(e->memory),
+                       .number = (uint8_t)get_le32(e->number)};
+}
+
 static bool entries_are_valid(const log_header *h, unsigned count) {
-  for (unsigned i = 0; i < count; i++)
-    if (get_le32(h->entries[i].number) >= PAGE_BLOCKS) return false;
+  for (unsigned i = 0; i < count; i++) {
+    log_address at = address_of(&h->entries[i]);
+    if (get_le32(h->entries[i].number) >= PAGE_BLOCKS || !log_address_is_possible(&at)) return false;
+  }
   return all_zero((const uint8_t *)&h->entries[count], sizeof *h - offsetof(log_header, entries) -
                                                              count * sizeof *h->entries);
 }
@@ -139,12 +154,7 @@ int log_record_check(bytes value, uint64_t sequence, id128 store) {
 unsigned log_record_count(const uint8_t *record) { return get_le32(((const log_header *)record)->count); }
 
 log_address log_record_address(const uint8_t *record, unsigned slot) {
-  const log_entry *e = &((const log_header *)record)->entries[slot];
-  return (log_address){.layer = get_le64(e->layer),
-                       .page = get_le64(e->page),
-                       .version = get_le64(e->version),
-                       .memory = get_le32(e->memory),
-                       .number = (uint8_t)get_le32(e->number)};
+  return address_of(&((const log_header *)record)->entries[slot]);
 }
 
 uint64_t log_record_checksum(const uint8_t *record, unsigned slot) {

@@ -24,8 +24,6 @@
 
 enum { TABLE_HEAD_BYTES = 8, ENTRY_HEAD_BYTES = 34, METADATA_HEAD_BYTES = 6 };
 enum { FLAGS_KNOWN = PAGESTORE_MEMORY64 | PAGESTORE_KEEP | PAGESTORE_EXPLICIT | PAGESTORE_VOLATILE };
-/* Of a 64-bit memory; keeps pages * PAGE_BYTES from wrapping, but for the limit itself. */
-#define PAGES_LIMIT (1ull << 48)
 
 typedef struct {
   uint8_t id[4], flags[4], pages[8], max_pages[8], stored_pages[8], name_length[2];
