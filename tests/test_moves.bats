@@ -184,14 +184,21 @@ follows() {
   done
   follows "([0-9]+), \"total_bytes\": \1" compact --progress=json wide
   [ "$(image wide wide main)" = "$(bytes wide.img)" ] || die "the compact store differs"
+  follows "85196800, \"total_bytes\": 85196800" dump --raw -P json wide wide main
+  follows "85196800, \"total_bytes\": 85196800" dump -P json wide wide main
+  "$program" snapshot create wide wide before
+  "$program" snapshot create wide wide again
+  follows "([0-9]+), \"total_bytes\": \1" diff -P json wide wide
+  follows "255590400, \"total_bytes\": 255590400" plot -P json -o p.gp wide wide main
 }
 
 @test "--progress of another word: wrong use, and nothing is made" {
   store
   "$host" wide wide
   "$program" export wide wide main wide.img; "$program" send wide wide -o wide.stream
-  for command in 'export s alpha main n.img' 'import -c n a m wide.img' 'send s alpha -o n.stream' 'receive -c n a wide.stream' 'backup s n' 'compact s'; do
+  for command in 'export s alpha main n.img' 'import -c n a m wide.img' 'send s alpha -o n.stream' 'receive -c n a wide.stream' 'backup s n' 'compact s' \
+    'dump s alpha main' 'diff s alpha' 'plot -o n.gp s alpha'; do
     want 2 ${command%% *} --progress=often ${command#* }; err 'auto, never or json'
   done
-  [ ! -e n ] && [ ! -e n.img ] && [ ! -e n.stream ] || die "wrong use left something"
+  [ ! -e n ] && [ ! -e n.img ] && [ ! -e n.stream ] && [ ! -e n.gp ] || die "wrong use left something"
 }

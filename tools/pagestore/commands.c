@@ -48,6 +48,7 @@ static const option dump_options[] = {
     {"snapshot", 's', "NAME", "as of this snapshot instead of the present"},
     OPTION_VERSION,
     OPTION_HOLD,
+    OPTION_PROGRESS,
     OPTION_TRUST,
     OPTION_HELP,
     OPTION_END,
@@ -57,6 +58,7 @@ static const option diff_options[] = {
     {"hex", 'x', NULL, "the bytes that differ, in lines of 16: - before, + after"},
     {"with", 'w', "OTHER", "TO is of this instance, a fork or what it was forked from"},
     OPTION_HOLD,
+    OPTION_PROGRESS,
     OPTION_JSON,
     OPTION_TRUST,
     OPTION_HELP,
@@ -112,6 +114,7 @@ static const option show_options[] = {
 };
 static const option plot_options[] = {
     {"output", 'o', "FILE", "a picture, .svg or .png; or .gp, or -: what gnuplot is to draw"},
+    OPTION_PROGRESS,
     OPTION_TRUST,
     OPTION_HELP,
     OPTION_END,

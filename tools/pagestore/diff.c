@@ -18,9 +18,22 @@
 
 enum { STOP_MEMORY = 1, STOP_HOLD = 2 };
 
+static int add_size(void *env, const pagestore_memory_info *info) {
+  progress *p = env;
+  p->total += info->pages * PAGESTORE_PAGE;
+  return 0;
+}
+
+static void tell_progress(comparison *c, pagestore_memory *memory, uint64_t end) {
+  if (c->at && c->at != memory) c->before += pagestore_memory_pages(c->at) * PAGESTORE_PAGE;
+  c->at = memory;
+  progress_step(&c->progress, c->before + end - c->progress.done);
+}
+
 static int add_run(void *env, pagestore_memory *memory, uint64_t offset, uint64_t length) {
   comparison *c = env;
   if (!hold_goes_on(&c->hold)) return c->stopped = STOP_HOLD;
+  tell_progress(c, memory, offset + length);
   run *last = c->run_count ? &c->runs[c->run_count - 1] : NULL;
   if (last && last->memory == memory && last->offset + last->length == offset) {
     last->length += length;
@@ -83,7 +96,10 @@ static void show_side(report *r, const char *key, const char *key_version, const
 /* ---- comparing ------------------------------------------------------------------------------- */
 
 static int compare(const invocation *v, comparison *c, const char *from, const char *to) {
+  pagestore_memory_each(c->to, add_size, &c->progress);
   int status = pagestore_diff(c->from, c->to, add_run, c);
+  if (!status) progress_step(&c->progress, c->progress.total - c->progress.done);
+  progress_end(&c->progress);
   bool damaged = status == PAGESTORE_ECORRUPT, hex = option_given(v, "hex");
   if (status == PAGESTORE_EABORTED) return c->stopped == STOP_MEMORY ? complain_memory() : EXIT_FAILED;
   if (status && !damaged) return complain_status(status, NULL);
@@ -112,6 +128,7 @@ static int open_and_compare(const invocation *v, pagestore_store *store) {
   if (code == EXIT_OK) code = look_view(store, v->operand[1], from, &c.from);
   const char *other = option_given(v, "with") ? option_value(v, "with") : v->operand[1];
   hold_begin(&c.hold, v, !from || !to);
+  if (code == EXIT_OK) code = progress_begin(&c.progress, v, "diff", 0);
   if (code == EXIT_OK && (code = look_view(store, other, to, &c.to)) == EXIT_OK) {
     code = compare(v, &c, from, to);
     pagestore_instance_close(c.to);

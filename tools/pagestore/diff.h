@@ -9,6 +9,7 @@
 #include <pagestore.h>
 
 #include "hold.h"
+#include "progress.h"
 #include "report.h"
 
 typedef struct {
@@ -21,6 +22,9 @@ typedef struct {
   run *runs;
   size_t run_count, run_room;
   hold hold;
+  progress progress;        /* over the sizes of the memories of `to` */
+  pagestore_memory *at;     /* the memory that is compared */
+  uint64_t before;          /* the sizes of those before it */
   int stopped; /* why blocks were compared no further: complained about, or for want of memory */
 } comparison;
 

@@ -14,6 +14,8 @@
 #include "hex.h"
 #include "hold.h"
 #include "look.h"
+#include "progress.h"
+#include "text.h"
 #include "versions.h"
 #include "view.h"
 
@@ -28,6 +30,7 @@ typedef struct {
   uint64_t pages_read, pages_damaged;
   bool failed; /* and has complained */
   hold hold;
+  progress progress; /* over the range */
   uint8_t page[PAGESTORE_PAGE];
 } dump;
 
@@ -62,22 +65,29 @@ static int take_range(const invocation *v, uint64_t bytes, dump *d) {
   d->zeros = by_page || by_offset || by_length;
   d->at = offset;
   d->end = offset + length;
-  return EXIT_OK;
+  int code = progress_begin(&d->progress, v, "dump", length);
+  if (text_terminal() && d->progress.how == PROGRESS_BAR) d->progress.how = PROGRESS_NEVER; /* the lines show it */
+  return code;
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
+static void go_to(dump *d, uint64_t at) {
+  progress_step(&d->progress, at - d->at);
+  d->at = at;
+}
+
 static void put(dump *d, const uint8_t *bytes, size_t length) {
   if (d->raw) fwrite(bytes, 1, length, stdout);
   else hex_print(d->at, bytes, length, d->zeros);
-  d->at += length;
+  go_to(d, d->at + length);
 }
 
 /* What has no storage. Non-zero: the output takes no more. */
 static int put_zeros_until(dump *d, uint64_t until) {
   static const uint8_t zeros[PAGESTORE_PAGE];
   if (until > d->end) until = d->end;
-  if (!d->raw && !d->zeros && d->at < until) d->at = until;
+  if (!d->raw && !d->zeros && d->at < until) go_to(d, until);
   while (d->at < until && !ferror(stdout)) {
     uint64_t step = PAGESTORE_PAGE - d->at % PAGESTORE_PAGE, left = until - d->at;
     put(d, zeros, (size_t)(step < left ? step : left));
@@ -105,7 +115,7 @@ static int put_page(dump *d) {
     tell_damage(d);
     memset(d->page, 0, sizeof d->page);
   }
-  if (status && !d->raw) d->at += length;
+  if (status && !d->raw) go_to(d, d->at + length);
   else put(d, d->page, (size_t)length);
   if (++d->pages_read % TRIM_EVERY_PAGES == 0) pagestore_instance_trim(d->view, 0);
   return ferror(stdout);
@@ -125,9 +135,11 @@ static int put_stored(void *env, pagestore_memory *memory, uint64_t offset, uint
 
 static int write_all(dump *d) {
   int status = pagestore_memory_blocks(d->memory, PAGESTORE_BLOCKS_STORED, put_stored, d);
+  bool written = !d->failed && (!status || status == PAGESTORE_EABORTED); /* aborted: the output takes no more */
+  if (written) put_zeros_until(d, d->end);
+  progress_end(&d->progress);
   if (d->failed) return EXIT_FAILED;
-  if (status && status != PAGESTORE_EABORTED) return look_failed(status); /* aborted: the output takes no more */
-  put_zeros_until(d, d->end);
+  if (!written) return look_failed(status);
   return d->pages_damaged ? EXIT_FOUND : EXIT_OK;
 }
 

@@ -15,6 +15,7 @@
 
 #include "complain.h"
 #include "look.h"
+#include "progress.h"
 #include "text.h"
 #include "versions.h"
 #include "view.h"
@@ -27,6 +28,7 @@ typedef struct {
   uint32_t cells, row;
   uint32_t *changed; /* per cell: 1 + the place of the kept version; 0: never stored */
   uint32_t now;
+  progress progress; /* over the memory at each kept version */
 } map;
 
 /* ---- ages ------------------------------------------------------------------------------------ */
@@ -64,7 +66,11 @@ static int find_ages(map *m, pagestore_store *store, const char *instance, const
   if (!status) status = pagestore_memory_blocks(memory, PAGESTORE_BLOCKS_STORED, note, m);
   pagestore_instance_close(oldest);
   if (status && status != PAGESTORE_ENOTFOUND) return look_failed(status); /* it came later: no page is that old */
-  for (uint32_t i = 1; i < kept->count && code == EXIT_OK; i++) code = compare(m, store, instance, kept, i);
+  progress_step(&m->progress, m->pages * PAGESTORE_PAGE);
+  for (uint32_t i = 1; i < kept->count && code == EXIT_OK; i++) {
+    code = compare(m, store, instance, kept, i);
+    progress_step(&m->progress, m->pages * PAGESTORE_PAGE);
+  }
   return code;
 }
 
@@ -191,7 +197,9 @@ static int plot(const invocation *v, pagestore_store *store) {
   size_t length = strlen(file);
   int code = measure(v, store, &m, &name);
   if (code == EXIT_OK) code = versions_load(store, v->operand[1], false, &kept);
+  if (code == EXIT_OK) code = progress_begin(&m.progress, v, "plot", kept.count * m.pages * PAGESTORE_PAGE);
   if (code == EXIT_OK) code = find_ages(&m, store, v->operand[1], &kept);
+  progress_end(&m.progress);
   if (code == EXIT_OK && (strcmp(file, "-") == 0 || (length > 3 && strcmp(file + length - 3, ".gp") == 0))) {
     FILE *out = strcmp(file, "-") == 0 ? stdout : fopen(file, "we");
     if (out) draw(out, "plot.svg", &m, &kept);
