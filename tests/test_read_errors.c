@@ -152,6 +152,7 @@ static void reading(void **state) {
   (void)state;
   host h = {0};
   make_store(&h);
+  let_upkeep_end(&h);
   mapping m = find_mapping(&h);
   unsigned met = 0;
   for (uint64_t page = 0; page < m.pages; page++) {

@@ -253,7 +253,9 @@ static int create_absent(const char *path, const directory_options *o, int *fd) 
   struct stat st;
   char base[NAME_MAX + 1];
   creation c = {.path = path, .fd = -1};
-  if (lstat(path, &st) == 0)
+  *fd = -1;
+  if (stat(path, &st) == 0) return 0; /* somebody else was faster */
+  if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
     return fail(PAGESTORE_ENOTFOUND, "%s: a symbolic link to nothing: create what it points to, or remove it", path);
   int err = split_path(path, &c.parent_path, base);
   if (err) return err;
