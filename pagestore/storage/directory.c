@@ -159,22 +159,31 @@ static int new_name(creation *c) {
   return 0;
 }
 
+/* 0, or an error number. *unlocked: it could not be locked. */
+static int lock_new(creation *c, bool *unlocked) {
+  struct stat st;
+  *unlocked = false;
+  c->fd = openat(c->parent, c->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (c->fd < 0) return errno;
+  *unlocked = flock(c->fd, LOCK_EX | LOCK_NB) != 0;
+  if (*unlocked || fstat(c->fd, &st) != 0) return errno;
+  return st.st_nlink > 0 ? 0 : ENOENT;
+}
+
 /* Makes and locks the new directory. Between the two another creator may take it for a leftover: then once more. */
 static int creation_begin(creation *c) {
-  struct stat st;
+  bool unlocked = false;
   int errnum = 0;
   for (int tries = 0; tries < CREATIONS_TRIED_MAX; tries++) {
     int err = new_name(c);
     if (err) return err;
     if (mkdirat(c->parent, c->name, 0777) != 0) return directory_failed(errno, c->path, "creation");
-    c->fd = openat(c->parent, c->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    errnum = c->fd < 0 ? errno : 0;
-    if (c->fd >= 0 && flock(c->fd, LOCK_EX | LOCK_NB) == 0 && fstat(c->fd, &st) == 0 && st.st_nlink > 0) return 0;
+    if ((errnum = lock_new(c, &unlocked)) == 0) return 0;
     if (c->fd >= 0) close(c->fd);
     c->fd = -1;
     unlinkat(c->parent, c->name, AT_REMOVEDIR);
   }
-  if (errnum) return directory_failed(errnum, c->path, "creation");
+  if (!unlocked) return directory_failed(errnum, c->path, "creation");
   return fail(PAGESTORE_EUNSUPPORTED, "%s: directories cannot be locked there (flock): use another file system",
       c->path);
 }
