@@ -545,7 +545,7 @@ static void many_changes_at_once(void **state) {
         const row *is = &r.at[i], *was = row_of(&whole_rows, is->key);
         for (unsigned b = 0;
              was && is->good && was->size == is->size && is->size == PAGE_RECORD_BYTES && b < PAGE_BLOCKS; b++)
-          assert_true(is->bad >> b & 1 || is->hash[b] == was->hash[b]);
+          assert_true(is->bad >> b & 1 || is->hash[b] == was->hash[b] || s.log_missing); /* told: pages may be older */
       }
     }
     free(r.at);
