@@ -4,7 +4,7 @@
  *
  * Runs the target's own seeds, every file, and then N mutations of these, or as many as begin within T seconds; files alone: just
  * these. An input that takes longer than two minutes counts as a crash.
- * Mutations follow from the seed alone; without one it is made from the clock. The last line is
+ * Mutations follow from the seed alone; without one PAGESTORE_SEED counts, or the clock. The last line is
  * "seed=S executions=N". A crash leaves its input in ./crash-S-N and names it: run that file to see
  * it again.
  *
@@ -270,7 +270,8 @@ int main(int argc, char **argv) {
   uint64_t count = 0;
   const char *folder = NULL;
   bool must_crash = false;
-  seed = (uint64_t)time(NULL) * 1000003u ^ (uint64_t)getpid();
+  const char *given = getenv("PAGESTORE_SEED");
+  seed = given && *given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL) * 1000003u ^ (uint64_t)getpid();
   for (int i = 1; i < argc; i++) {
     bool more = i + 1 < argc;
     if (strcmp(argv[i], "--random") == 0 && more) count = strtoull(argv[++i], NULL, 10);
