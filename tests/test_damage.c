@@ -376,13 +376,22 @@ static int ignore_snapshot(void *env, const char *name, uint64_t version, uint64
   return 0;
 }
 
+/* What the library would have done at its commit. */
+static void end_edit(db *d, db_txn *txn) {
+  store_record store_is;
+  assert_ok(catalog_store((db_reader){ .txn = txn }, &store_is));
+  store_is.flush_txn_id = db_txn_id(txn);
+  assert_ok(catalog_put_store(txn, &store_is));
+  assert_ok(db_commit(txn));
+  db_close(d);
+}
+
 /* The record of a snapshot, right by itself, names a layer that is not there. */
 static void a_snapshot_without_its_layer(void **state) {
   (void)state;
   host h = {0};
   db *d;
   db_txn *txn;
-  store_record store_is;
   state_record record;
   catalog_record bytes_of;
   catalog_key key = catalog_key_snapshot(1, "kept");
@@ -398,11 +407,7 @@ static void a_snapshot_without_its_layer(void **state) {
   record.layer = 77;
   state_record_encode(&record, &bytes_of);
   assert_ok(record_put(txn, &key, &bytes_of));
-  assert_ok(catalog_store((db_reader){ .txn = txn }, &store_is));
-  store_is.flush_txn_id = db_txn_id(txn);
-  assert_ok(catalog_put_store(txn, &store_is));
-  assert_ok(db_commit(txn));
-  db_close(d);
+  end_edit(d, txn);
   state_release(record.state);
   assert_status(pagestore_open(h.path, PAGESTORE_WITH(pagestore_options, .map_bytes = 1ull << 32), &store), PAGESTORE_ECORRUPT);
   assert_non_null(strstr(pagestore_detail(), "'kept' lies in layer 77"));
@@ -517,7 +522,6 @@ static void limits_that_cannot_be(void **state) {
     host h = {0};
     db *d;
     db_txn *txn;
-    store_record store_is;
     state_record record;
     catalog_record bytes_of;
     catalog_key key = catalog_key_id(CATALOG_INSTANCE, 1);
@@ -532,11 +536,7 @@ static void limits_that_cannot_be(void **state) {
     record.state->memories[0].max_pages = limits[i].max_pages;
     state_record_encode(&record, &bytes_of);
     assert_ok(record_put(txn, &key, &bytes_of));
-    assert_ok(catalog_store((db_reader){ .txn = txn }, &store_is));
-    store_is.flush_txn_id = db_txn_id(txn);
-    assert_ok(catalog_put_store(txn, &store_is));
-    assert_ok(db_commit(txn));
-    db_close(d);
+    end_edit(d, txn);
     state_release(record.state);
     assert_ok(pagestore_open(h.path, PAGESTORE_WITH(pagestore_options, .map_bytes = 1ull << 32), &h.store));
     int status = pagestore_instance_open(h.store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ), &instance);
