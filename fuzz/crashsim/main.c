@@ -83,8 +83,8 @@ static void run_all(const arguments *a) {
   clock_gettime(CLOCK_MONOTONIC, &from);
   do {
     printf("seed %" PRIu64 "\n", options.seed);
+    if (probes_run) probes_run(options.seed); /* first: crash states may find enough to stop, and then these would not be asked */
     run_seed(&options);
-    if (probes_run && !enough_violations()) probes_run(options.seed);
     options.seed = seed_of(options.seed, 1);
     clock_gettime(CLOCK_MONOTONIC, &now);
   } while ((double)(now.tv_sec - from.tv_sec) < a->hours * 3600 && !violations());
