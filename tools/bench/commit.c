@@ -1,12 +1,13 @@
 /* commit.c - durable messages: how many a second, how long one waits, what is written and computed for them.
  *
- * A message writes eight blocks in eight pages of 512 MiB: anywhere, or nine in ten of them in a hundredth of the
- * memory. Ours, each in a store of its own, since what is merged in one's turn was logged in its earlier ones: an
- * instance that waits for each commit; one that does not (pipelined: the last one is waited for); one that gets 500
- * messages a second and waits, its latency counted from when the message was due; and 64 instances of 8 MiB, a thread
- * each, that wait. Against: LMDB used plainly, SQLite, RocksDB (peers.h) and the
- * floor. All are filled before, each in a process of its own (worker.h), and take turns. Written is what was given
- * to write calls; what the file system adds is not in it.
+ * A message writes eight blocks in eight pages of 512 MiB: anywhere (uniform), or nine in ten of them in a hundredth of
+ * the memory (skewed). Ours, each in a store of its own, since what is merged in one's turn was logged in its earlier
+ * ones: an instance that waits for each commit; one that does not (pipelined: the last one is waited for); the same
+ * with a host that marks what it writes, as the others below are told it, too; one that gets 500 messages a second and
+ * waits, its latency counted from when the message was due; and 64 instances of 8 MiB, a thread each, that wait.
+ * Against: LMDB used plainly, SQLite, RocksDB (peers.h) and the floor. All are filled before each pattern, each in a
+ * process of its own (worker.h), and take turns. Written is what was given to write calls; what the file system adds is
+ * not in it.
  */
 #include <math.h>
 #include <pthread.h>
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,9 +28,10 @@ enum { GROUP = 64, PACE_NS = 2000000, CONTESTANTS_MAX = 16, SUPPLY_BLOCKS = 256 
 
 typedef struct {
   const bench *b;
-  const char *store_name;
+  char store_name[32];
   unsigned instances;
   uint64_t pages; /* of each */
+  bool marks;     /* EXPLICIT memories */
 
   pagestore_store *store;
   subject *subjects;
@@ -61,7 +64,7 @@ static void *ours_open(void *env) {
   dice_fill(&o->dice, o->supply, SUPPLY_BLOCKS * PAGESTORE_BLOCK);
   for (unsigned i = 0; i < o->instances; i++) {
     snprintf(name, sizeof name, "instance %u", i);
-    o->subjects[i] = subject_open(o->store, name, o->pages, 0);
+    o->subjects[i] = subject_open(o->store, name, o->pages, o->marks ? PAGESTORE_EXPLICIT : 0);
     subject_fill(&o->subjects[i], 1, true, &o->dice);
   }
   return o;
@@ -80,8 +83,11 @@ static const uint8_t *new_bytes(const uint8_t *supply, dice *d) {
 static void write_message(ours *o, subject *s, bool skewed, dice *d) {
   uint64_t blocks[MESSAGE_BLOCKS];
   worker_blocks(blocks, o->pages, skewed, d);
-  for (unsigned i = 0; i < MESSAGE_BLOCKS; i++)
-    memcpy(s->base + blocks[i] * PAGESTORE_BLOCK, new_bytes(o->supply, d), PAGESTORE_BLOCK);
+  for (unsigned i = 0; i < MESSAGE_BLOCKS; i++) {
+    uint64_t at = blocks[i] * PAGESTORE_BLOCK;
+    if (o->marks) need(pagestore_memory_mark(s->memory, at, PAGESTORE_BLOCK), "memory_mark");
+    memcpy(s->base + at, new_bytes(o->supply, d), PAGESTORE_BLOCK);
+  }
 }
 
 static double ms_since(uint64_t begin) { return (double)(now_ns() - begin) / 1e6; }
@@ -165,6 +171,7 @@ static void ours_run(void *contestant, const turn *t, double *latencies_ms) {
 typedef struct {
   const bench *b;
   const peer_kind *kind;
+  const char *pattern;
   unsigned number;
   uint64_t pages;
   peer *peer;
@@ -175,7 +182,7 @@ typedef struct {
 static void *theirs_open(void *env) {
   theirs *o = env;
   char path[PATH_MAX + 16];
-  snprintf(path, sizeof path, "%s/peer-%u", o->b->folder, o->number);
+  snprintf(path, sizeof path, "%s/%s/peer-%u", o->b->folder, o->pattern, o->number);
   o->dice = (dice){29};
   o->supply = need_memory(SUPPLY_BLOCKS * PAGESTORE_BLOCK);
   dice_fill(&o->dice, o->supply, SUPPLY_BLOCKS * PAGESTORE_BLOCK);
@@ -223,34 +230,49 @@ static void take_turn(void *env) {
   else series_add(e->written, o.written_bytes / (messages * MESSAGE_BLOCKS * PAGESTORE_BLOCK));
 }
 
+enum { WAITING, PIPELINED, MARKED, PACED, TOGETHER, OURS };
+
 typedef struct {
   bench *b;
-  worker waiting, pipelined, paced, group, peers[CONTESTANTS_MAX];
+  bool skewed;
+  const char *pattern; /* its name, and that of the folder of all stores */
+  char folder[PATH_MAX + 16];
+  worker ours[OURS], peers[CONTESTANTS_MAX];
   const peer_kind *kinds[CONTESTANTS_MAX];
   size_t peer_count;
 } contest;
 
-static void start_all(contest *c, uint64_t bytes) {
-  static ours waiting, pipelined, paced, group;
+static worker start_ours(const contest *c, int which, uint64_t pages) {
+  static const char *const names[OURS] = {"waiting", "pipelined", "marked", "paced", "together"};
+  static ours all[OURS];
+  ours *o = &all[which];
+  *o = (ours){.b = c->b, .instances = which == TOGETHER ? GROUP : 1, .pages = pages, .marks = which == MARKED};
+  snprintf(o->store_name, sizeof o->store_name, "%s/%s", c->pattern, names[which]);
+  if (which == TOGETHER) o->pages = pages / GROUP < 16 ? 16 : pages / GROUP;
+  return worker_start(&(worker_role){ours_open, ours_run, ours_close, o});
+}
+
+static void start_all(contest *c, uint64_t pages) {
   static theirs others[CONTESTANTS_MAX];
-  uint64_t pages = bytes / PAGESTORE_PAGE;
-  bench_say(c->b, "filling");
-  waiting = (ours){.b = c->b, .store_name = "waiting", .instances = 1, .pages = pages};
-  pipelined = (ours){.b = c->b, .store_name = "pipelined", .instances = 1, .pages = pages};
-  paced = (ours){.b = c->b, .store_name = "paced", .instances = 1, .pages = pages};
-  group = (ours){.b = c->b, .store_name = "group", .instances = GROUP, .pages = pages / GROUP};
-  if (group.pages < 16) group.pages = 16;
-  c->waiting = worker_start(&(worker_role){ours_open, ours_run, ours_close, &waiting});
-  c->pipelined = worker_start(&(worker_role){ours_open, ours_run, ours_close, &pipelined});
-  c->paced = worker_start(&(worker_role){ours_open, ours_run, ours_close, &paced});
-  c->group = worker_start(&(worker_role){ours_open, ours_run, ours_close, &group});
+  snprintf(c->folder, sizeof c->folder, "%s/%s", c->b->folder, c->pattern);
+  need_os(mkdir(c->folder, 0700) == 0, c->folder);
+  for (int i = 0; i < OURS; i++) {
+    bench_say(c->b, "%s: filling our stores, %d of %d", c->pattern, i + 1, OURS);
+    c->ours[i] = start_ours(c, i, pages);
+  }
   for (unsigned i = 0; i < peers_kinds; i++) {
     if (peers_all[i]->only_asked && !c->b->peers) continue;
-    bench_say(c->b, "filling %s", peers_all[i]->name);
-    others[i] = (theirs){.b = c->b, .kind = peers_all[i], .number = i, .pages = pages};
+    bench_say(c->b, "%s: filling %s", c->pattern, peers_all[i]->name);
+    others[i] = (theirs){.b = c->b, .kind = peers_all[i], .pattern = c->pattern, .number = i, .pages = pages};
     c->kinds[c->peer_count] = peers_all[i];
     c->peers[c->peer_count++] = worker_start(&(worker_role){theirs_open, theirs_run, theirs_close, &others[i]});
   }
+}
+
+static void stop_all(contest *c) {
+  for (int i = 0; i < OURS; i++) worker_stop(&c->ours[i]);
+  for (size_t i = 0; i < c->peer_count; i++) worker_stop(&c->peers[i]);
+  bench_remove(c->folder);
 }
 
 static void make_series(bench *b, entry *e) {
@@ -262,24 +284,23 @@ static void make_series(bench *b, entry *e) {
   e->cpu = bench_series(b, "us", "%s, %s: processor time a message", e->name, pattern);
 }
 
-/* The entries of one pattern: LMDB's place is told, the others are compared with it. */
-static size_t make_entries(contest *c, bool skewed, entry *entries, size_t *lmdb) {
+/* LMDB's place is told, the others are compared with it. */
+static size_t make_entries(contest *c, entry *entries, size_t *lmdb) {
   bench *b = c->b;
-  size_t count = 0;
-  uint64_t waiting = bench_size(b, 400, 20), pipelined = bench_size(b, 4000, 200), paced = bench_size(b, 1500, 50);
-  entries[count++] = (entry){.name = "ours, one that waits",
-                             .worker = &c->waiting,
-                             .turn = {TURN_WAITING, skewed, waiting}};
-  entries[count++] = (entry){.name = "ours, pipelined",
-                             .worker = &c->pipelined,
-                             .turn = {TURN_PIPELINED, skewed, pipelined}};
-  entries[count++] = (entry){.name = "ours, 500 a second", .worker = &c->paced, .turn = {TURN_PACED, skewed, paced}};
-  entries[count++] = (entry){.name = "ours, 64 that wait",
-                             .worker = &c->group,
-                             .turn = {TURN_WAITING, skewed, bench_size(b, 1600, 128)}};
+  uint64_t few = bench_size(b, 400, 20), many = bench_size(b, 4000, 200);
+  const entry ours[OURS] = {
+      [WAITING] = {.name = "ours, one that waits", .turn = {TURN_WAITING, c->skewed, few}},
+      [PIPELINED] = {.name = "ours, pipelined", .turn = {TURN_PIPELINED, c->skewed, many}},
+      [MARKED] = {.name = "ours, pipelined, marked", .turn = {TURN_PIPELINED, c->skewed, many}},
+      [PACED] = {.name = "ours, 500 a second", .turn = {TURN_PACED, c->skewed, bench_size(b, 1500, 50)}},
+      [TOGETHER] = {.name = "ours, 64 that wait", .turn = {TURN_WAITING, c->skewed, bench_size(b, 1600, 128)}},
+  };
+  size_t count = OURS;
+  memcpy(entries, ours, sizeof ours);
+  for (size_t i = 0; i < OURS; i++) entries[i].worker = &c->ours[i];
   for (size_t i = 0; i < c->peer_count; i++) {
     entry *e = &entries[count];
-    *e = (entry){.worker = &c->peers[i], .turn = {TURN_WAITING, skewed, waiting}};
+    *e = (entry){.worker = &c->peers[i], .turn = {TURN_WAITING, c->skewed, few}};
     snprintf(e->name, sizeof e->name, "%s", c->kinds[i]->name);
     if (c->kinds[i] == &peer_lmdb) *lmdb = count;
     count++;
@@ -293,38 +314,45 @@ static size_t make_entries(contest *c, bool skewed, entry *entries, size_t *lmdb
   return count;
 }
 
-static void measure(contest *c, bool skewed) {
+static void tell_figure(bench *b, const char *name, const char *pattern, double value) {
+  char text[48];
+  snprintf(text, sizeof text, "%s_%s", name, pattern);
+  bench_figure(b, text, value);
+}
+
+static void tell_figures(const contest *c, const entry *entries, const entry *lmdb) {
   bench *b = c->b;
-  static entry entries[CONTESTANTS_MAX];
-  bench_case cases[CONTESTANTS_MAX];
-  size_t lmdb = 0, count = make_entries(c, skewed, entries, &lmdb);
-  bench_say(b, "%s", skewed ? "skewed" : "uniform");
-  for (size_t i = 0; i < count; i++) cases[i] = (bench_case){take_turn, &entries[i]};
-  bench_interleave(b, cases, count, bench_repetitions(b, 5), 1);
-  double pipelined = series_ratio(entries[1].rate, entries[lmdb].rate);
-  bench_figure(b, skewed ? "pipelined_over_lmdb_skewed" : "pipelined_over_lmdb_uniform", pipelined);
-  bench_figure(b, skewed ? "written_per_dirty_skewed" : "written_per_dirty_uniform", series_median(entries[1].written));
-  if (skewed) return;
-  bench_figure(b, "groups64_over_lmdb", series_ratio(entries[3].rate, entries[lmdb].rate));
-  bench_figure(b, "sync_latency_over_lmdb", series_ratio(entries[0].p50, entries[lmdb].p50));
-  bench_figure(b, "sync_p99_ms_at_500", series_median(entries[2].p99));
-  if (series_median(entries[2].rate) < 0.99e9 / PACE_NS)
+  tell_figure(b, "pipelined_over_lmdb", c->pattern, series_ratio(entries[PIPELINED].rate, lmdb->rate));
+  tell_figure(b, "marked_over_lmdb", c->pattern, series_ratio(entries[MARKED].rate, lmdb->rate));
+  tell_figure(b, "written_per_dirty", c->pattern, series_median(entries[PIPELINED].written));
+  if (c->skewed) return;
+  bench_figure(b, "groups64_over_lmdb", series_ratio(entries[TOGETHER].rate, lmdb->rate));
+  bench_figure(b, "sync_latency_over_lmdb", series_ratio(entries[WAITING].p50, lmdb->p50));
+  bench_figure(b, "sync_p99_ms_at_500", series_median(entries[PACED].p99));
+  if (series_median(entries[PACED].rate) < 0.99e9 / PACE_NS)
     bench_note(b, "500 messages a second were due and %.0f were done: their latency is that of a growing backlog",
-               series_median(entries[2].rate));
+               series_median(entries[PACED].rate));
+}
+
+static void measure(bench *b, bool skewed, uint64_t bytes) {
+  contest c = {.b = b, .skewed = skewed, .pattern = skewed ? "skewed" : "uniform"};
+  entry entries[OURS + CONTESTANTS_MAX];
+  bench_case cases[OURS + CONTESTANTS_MAX];
+  size_t lmdb = 0;
+  start_all(&c, bytes / PAGESTORE_PAGE);
+  size_t count = make_entries(&c, entries, &lmdb);
+  for (size_t i = 0; i < count; i++) cases[i] = (bench_case){take_turn, &entries[i]};
+  bench_say(b, "%s", c.pattern);
+  bench_interleave(b, cases, count, bench_repetitions(b, 5), 1);
+  tell_figures(&c, entries, &entries[lmdb]);
+  stop_all(&c);
 }
 
 void bench_commit(bench *b) {
   uint64_t bytes = bench_size(b, 512 * MIB, 16 * MIB);
-  contest c = {.b = b};
-  bench_disk_needed(b, bytes * (b->peers ? 20 : 10) + GIB / 4);
-  start_all(&c, bytes);
-  measure(&c, false);
-  measure(&c, true);
+  bench_disk_needed(b, bytes * (b->peers ? 22 : 12) + GIB / 4);
+  measure(b, false, bytes);
+  measure(b, true, bytes);
   if (b->peers)
     bench_note(b, "RocksDB compacts after more messages than a turn has: what it writes then is counted in part only");
-  worker_stop(&c.waiting);
-  worker_stop(&c.pipelined);
-  worker_stop(&c.paced);
-  worker_stop(&c.group);
-  for (size_t i = 0; i < c.peer_count; i++) worker_stop(&c.peers[i]);
 }

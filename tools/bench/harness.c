@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <ftw.h>
 #include <math.h>
 #include <pagestore.h>
 #include <stdarg.h>
@@ -189,6 +190,16 @@ void bench_disk_needed(const bench *b, uint64_t bytes) {
   if (free_bytes < bytes)
     die("%s: %.1f GiB are free, %.1f GiB are needed: name another place with --store, or take --quick", b->folder,
         (double)free_bytes / (double)GIB, (double)bytes / (double)GIB);
+}
+
+static int remove_one(const char *path, const struct stat *s, int kind, struct FTW *place) {
+  (void)s, (void)kind, (void)place;
+  return remove(path);
+}
+
+void bench_remove(const char *folder) {
+  if (nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS))
+    fprintf(stderr, "bench: %s: could not be removed: %s\n", folder, strerror(errno));
 }
 
 bool bench_memory_free(uint64_t bytes) {

@@ -88,6 +88,7 @@ void bench_say(const bench *, const char *format, ...) __attribute__((format(pri
 
 /* Dies where the folder's file system has less room. */
 void bench_disk_needed(const bench *, uint64_t bytes);
+void bench_remove(const char *folder); /* with all that is in it; what cannot be removed is told */
 bool bench_memory_free(uint64_t bytes); /* without pushing others out */
 void text_size(uint64_t bytes, char text[24]);
 

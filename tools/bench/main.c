@@ -7,7 +7,6 @@
  * parent removes however the child ends. Exit: 0 measured, 2 usage, 3 not measured.
  */
 #include <errno.h>
-#include <ftw.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -79,11 +78,6 @@ static bool settings_of(int count, char **words, bench *b, const char **store) {
   return optind == count;
 }
 
-static int remove_one(const char *path, const struct stat *s, int kind, struct FTW *place) {
-  (void)s, (void)kind, (void)place;
-  return remove(path);
-}
-
 static pid_t child;
 
 static void pass_on(int sig) { kill(child, sig); }
@@ -94,8 +88,7 @@ static int wait_and_remove(const char *folder) {
     if (errno != EINTR) return EXIT_FAILED;
   /* Contestants die with the child, and would go on writing until then. */
   while (wait(NULL) > 0 || errno == EINTR) continue;
-  if (nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS))
-    fprintf(stderr, "bench: %s: could not be removed: %s\n", folder, strerror(errno));
+  bench_remove(folder);
   if (WIFEXITED(status)) return WEXITSTATUS(status);
   fprintf(stderr, "bench: ended by signal %d (%s)\n", WTERMSIG(status), strsignal(WTERMSIG(status)));
   return EXIT_FAILED;

@@ -38,7 +38,7 @@ pagestore_store *subject_store(const bench *b, const char *name, const pagestore
 }
 
 subject subject_open(pagestore_store *store, const char *name, uint64_t pages, uint32_t memory_flags) {
-  subject s = {.store = store, .pages = pages};
+  subject s = {.store = store, .pages = pages, .is_marked = (memory_flags & PAGESTORE_EXPLICIT) != 0};
   pagestore_memory_options o = {.size = sizeof o,
                                 .flags = memory_flags,
                                 .pages = pages,
@@ -60,6 +60,8 @@ void subject_close(subject *s) {
 void subject_fill(subject *s, uint64_t step, bool keep, dice *d) {
   uint64_t written = 0;
   for (uint64_t page = 0; page < s->pages; page += step) {
+    if (s->is_marked)
+      need(pagestore_memory_mark(s->memory, page * PAGESTORE_PAGE, PAGESTORE_PAGE), "memory_mark");
     dice_fill(d, s->base + page * PAGESTORE_PAGE, PAGESTORE_PAGE);
     written += PAGESTORE_PAGE;
     if (written < STEP_BYTES) continue;

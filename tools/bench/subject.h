@@ -26,6 +26,7 @@ typedef struct {
   pagestore_memory *memory;
   uint8_t *base;
   uint64_t pages;
+  bool is_marked; /* EXPLICIT */
 } subject;
 
 /* The instance with a memory "main", made where it is not there; memory_flags as for memory_open. */

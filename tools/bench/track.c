@@ -9,9 +9,12 @@
  * What the limit of mappings refuses is told as refused; the mprotect tracker is never refused, but widens its windows.
  */
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "baseline.h"
 #include "subject.h"
@@ -192,6 +195,55 @@ static void measure_most(bench *b, uint64_t bytes) {
   close_all(all);
 }
 
+/* ---- processors that have to forget ------------------------------------------------------------------------------ */
+
+enum { PROTECTED = 512 };
+
+typedef struct {
+  region *plain;
+  series *cost;
+  bool is_beside;
+  _Atomic bool is_over;
+} protecting;
+
+static void *compute(void *env) {
+  protecting *p = env;
+  while (!atomic_load(&p->is_over)) continue;
+  return NULL;
+}
+
+static void run_protecting(void *env) {
+  protecting *p = env;
+  pthread_t thread;
+  atomic_store(&p->is_over, !p->is_beside);
+  need_os(pthread_create(&thread, NULL, compute, p) == 0, "pthread_create");
+  if (p->is_beside) usleep(2000);
+  else pthread_join(thread, NULL);
+  for (uint64_t i = 0; i < PROTECTED; i++) ++*(volatile uint8_t *)(p->plain->base + i * 7 * PAGESTORE_BLOCK);
+  uint64_t begin = now_ns();
+  for (uint64_t i = 0; i < PROTECTED; i++) floor_arm(p->plain, &(uint64_t){i * 7}, 1);
+  series_add(p->cost, (double)(now_ns() - begin) / 1e3 / PROTECTED);
+  atomic_store(&p->is_over, true);
+  if (p->is_beside) pthread_join(thread, NULL);
+}
+
+/* What the kernel takes to protect one block: every processor that runs the process has to forget its translation, and
+ * is interrupted for it. So do `fault` and `mprotect` twice a block, and a flusher at work makes them dearer. */
+static void measure_protecting(bench *b) {
+  region r = region_new(PROTECTED * 7 * PAGESTORE_BLOCK, 1);
+  protecting alone = {.plain = &r}, beside = {.plain = &r, .is_beside = true};
+  if (floor_register(&r)) {
+    alone.cost = bench_series(b, "us", "the kernel protects a block");
+    beside.cost = bench_series(b, "us", "the kernel protects a block while another thread computes");
+    series_against(beside.cost, alone.cost);
+    bench_case cases[] = {{run_protecting, &alone}, {run_protecting, &beside}};
+    bench_interleave(b, cases, 2, bench_repetitions(b, 9), 1);
+  } else {
+    bench_note(b, "what the kernel takes to protect a block: not measured, userfaultfd is not to be had");
+  }
+  region_free(&r);
+}
+
 void bench_track(bench *b) {
   static const uint64_t counts[] = {64, 256, 1024, 4096, 16384, 65536};
   tracked all[WAYS] = {0};
@@ -202,4 +254,5 @@ void bench_track(bench *b) {
       if (counts[i] <= bytes / PAGESTORE_BLOCK) measure(b, all, p, counts[i]);
   close_all(all);
   measure_most(b, 2 * bytes);
+  measure_protecting(b);
 }
