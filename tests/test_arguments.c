@@ -112,6 +112,13 @@ static void module_hashes(void **state) {
   pagestore_instance_close(out);
   REFUSED(pagestore_instance_open(f->store, "hashed", PAGESTORE_WITH(pagestore_instance_options, .module_hash = second), &out),
           PAGESTORE_EMODULE);
+  assert_ok(pagestore_instance_open(f->store, "hashed", NULL, &out));
+  pagestore_instance *fork;
+  REFUSED(pagestore_fork(out, "other", PAGESTORE_WITH(pagestore_instance_options, .module_hash = second), &fork), PAGESTORE_EMODULE);
+  pagestore_instance_close(out);
+  /* where none is held, any fits */
+  assert_ok(pagestore_instance_open(f->store, "one", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ, .module_hash = first), &out));
+  pagestore_instance_close(out);
   INVALID(pagestore_upgrade(f->instance, NULL));
   REFUSED(pagestore_upgrade(f->view, first), PAGESTORE_EREADONLY);
 }
@@ -190,6 +197,8 @@ static void an_upgraded_memory(void **state) {
   pagestore_memory *out;
   assert_ok(pagestore_upgrade(f->instance, second));
 #define OPEN(...) pagestore_memory_open(f->instance, "heap", PAGESTORE_WITH(pagestore_memory_options, __VA_ARGS__), &out)
+  assert_ok(pagestore_memory_open(f->instance, "heap", NULL, &out)); /* as it is: emptied */
+  assert_int_equal(pagestore_memory_pages(out), 0);
   REFUSED(OPEN(.flags = PAGESTORE_EXPLICIT, .pages = 1, .max_pages = 8), PAGESTORE_ETYPE);
   REFUSED(OPEN(.flags = PAGESTORE_VOLATILE, .pages = 1, .max_pages = 8), PAGESTORE_ETYPE);
   assert_ok(OPEN(.pages = 1, .max_pages = 8));
@@ -303,6 +312,7 @@ static void stores(void **state) {
   INVALID(pagestore_open("", NULL, &out));
   INVALID(pagestore_open(longest, NULL, &out));
   INVALID(pagestore_open(path, NULL, NULL));
+  INVALID(pagestore_open(path, &(pagestore_options){.size = 3}, &out));
   INVALID(OPEN(.flags = 1u << 20));
   INVALID(OPEN(.flags = PAGESTORE_READ | PAGESTORE_CREATE));
   INVALID(OPEN(.flags = PAGESTORE_EXCLUSIVE));
@@ -343,6 +353,11 @@ static void two_stores(void **state) {
   assert_ok(pagestore_close(store));
 }
 
+static int no_history(void *env, const pagestore_history_info *info) {
+  (void)env, (void)info;
+  return 7;
+}
+
 /* A store that is open for reading has views alone, of the present and of snapshots. */
 static void a_store_for_reading(void **state) {
   fixture *f = begin(state);
@@ -368,6 +383,7 @@ static void a_store_for_reading(void **state) {
   REFUSED(pagestore_instance_delete(f->store, "one", 0), PAGESTORE_EREADONLY);
   REFUSED(pagestore_sync(f->store, 0), PAGESTORE_EREADONLY);
   REFUSED(pagestore_drain(f->store, 0), PAGESTORE_EREADONLY);
+  REFUSED(pagestore_history_each(f->store, "none", no_history, NULL), PAGESTORE_ENOTFOUND);
   pagestore_instance_close(out);
 }
 

@@ -87,6 +87,16 @@ static void memories_are_those_of_the_open_message(void **state) {
   assert_int_equal(s.b[0], 3);
   pagestore_instance_close(view);
 
+  assert_ok(pagestore_snapshot_create(h.instance, "one page", 0));
+  put(&h, 2, 6);
+  assert_ok(pagestore_commit(h.instance, 0, NULL));
+  assert_ok(pagestore_restore(h.instance, "one page"));
+  s = (seen){0};
+  assert_ok(pagestore_memory_each(h.instance, note_memory, &s));
+  assert_int_equal(s.count, 1);
+  assert_int_equal(s.c[0], 1); /* the snapshot's */
+  assert_ok(pagestore_rollback(h.instance));
+
   s = (seen){.stop_at = 1};
   assert_status(pagestore_memory_each(h.instance, note_memory, &s), PAGESTORE_EABORTED);
   assert_int_equal(s.count, 1);

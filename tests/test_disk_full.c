@@ -304,6 +304,7 @@ static void queue_waits_for_room(uint64_t at) {
   assert_int_equal(stats.failure, PAGESTORE_ENOSPC);
   assert_true(stats.queue_commits >= OTHERS);
   assert_status(pagestore_sync(h.store, 10000), PAGESTORE_ENOSPC);
+  assert_status(pagestore_sync(h.store, 0), PAGESTORE_ENOSPC);
 
   /* A synchronous one behind them is refused alone, also of an instance that has some in the queue. */
   uint64_t sealed = pagestore_committed_version(others[0].instance);

@@ -178,8 +178,7 @@ static char reader_asked(const reader *r) {
   return reader_says(r);
 }
 
-static void snapshot_reader(void **state) {
-  (void)state;
+static void snapshot_is_dropped(bool made_anew) {
   host h = {0};
   int status;
   folder_make(&h);
@@ -199,6 +198,7 @@ static void snapshot_reader(void **state) {
   }
   assert_in_range(file_bytes(&h), before, before + 20 * PAGES * PAGESTORE_PAGE);
   assert_ok(pagestore_snapshot_drop(h.store, "i", "s", 0));
+  if (made_anew) assert_ok(pagestore_snapshot_create(h.instance, "s", 0)); /* another one */
   commit_all_pages(&h, 10);
   pause_ms(220);
   assert_int_equal(reader_asked(&r), 'd');
@@ -211,7 +211,18 @@ static void snapshot_reader(void **state) {
   fault_row_count(ROW_READERS, 1);
 }
 
+static void snapshot_reader(void **state) {
+  (void)state;
+  snapshot_is_dropped(false);
+}
+
+static void reader_of_an_old_namesake(void **state) {
+  (void)state;
+  snapshot_is_dropped(true);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = { cmocka_unit_test(long_reader), cmocka_unit_test(killed_reader), cmocka_unit_test(snapshot_reader) };
+  const struct CMUnitTest tests[] = { cmocka_unit_test(long_reader), cmocka_unit_test(killed_reader), cmocka_unit_test(snapshot_reader),
+                                      cmocka_unit_test(reader_of_an_old_namesake) };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
