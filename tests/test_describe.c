@@ -105,6 +105,31 @@ static void memories_are_those_of_the_open_message(void **state) {
   host_end(&h);
 }
 
+/* Metadata and tables that their records do not hold, of snapshots, too. */
+static void history_of_large_states(void **state) {
+  (void)state;
+  static uint8_t large[5000];
+  host h;
+  host_start(&h, 1);
+  for (unsigned n = 0; n < 60; n++) {
+    pagestore_memory *m;
+    char name[64];
+    snprintf(name, sizeof name, "a memory of which there are many %u", n);
+    assert_ok(pagestore_memory_open(h.instance, name, PAGESTORE_WITH(pagestore_memory_options, .max_pages = 1, .guard_bytes = PAGESTORE_PAGE), &m));
+  }
+  host_commit(&h);
+  assert_ok(pagestore_snapshot_create(h.instance, "many memories", 0));
+  assert_ok(pagestore_metadata_set(h.instance, "large", large, sizeof large));
+  host_commit(&h);
+  assert_ok(pagestore_snapshot_create(h.instance, "large metadata, too", 0));
+  seen s = {0};
+  assert_ok(pagestore_history_each(h.store, "i", note_history, &s));
+  assert_int_equal(s.count, 3);
+  assert_string_equal(s.name[0], "many memories");
+  assert_string_equal(s.name[1], "large metadata, too");
+  host_end(&h);
+}
+
 /* The callback may delete what it is told of: the walk goes on behind it. */
 static int delete_memory(void *env, const pagestore_memory_info *info) {
   pagestore_instance *i = env;
@@ -327,6 +352,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(memories_are_those_of_the_open_message),
       cmocka_unit_test(memories_may_go_during_the_walk),
+      cmocka_unit_test(history_of_large_states),
       cmocka_unit_test(stored_blocks_are_those_of_the_last_boundary),
       cmocka_unit_test(stored_blocks_callback_may_commit),
       cmocka_unit_test(history_is_by_version_with_the_present_last),

@@ -18,7 +18,7 @@ typedef struct {
   pagestore_instance *view, *then, *fork;
   uint8_t *sent;
   size_t sent_bytes, sent_at;
-  uint64_t version;
+  uint64_t version, tag;
 } bench;
 
 static const uint8_t hash[32] = {7};
@@ -301,6 +301,45 @@ static void commits_of_new_layers(void **env) {
   }
 }
 
+/* A fork of the deepest layer there may be: what it stands on is copied, with what is logged of it. */
+static void a_fork_that_is_too_deep(void **env) {
+  bench *b = *env;
+  for (unsigned depth = 1; depth < 32; depth++) {
+    assert_ok(snapshot(b));
+    assert_ok(pagestore_restore(b->h.instance, "t"));
+    b->version = host_commit(&b->h);
+    assert_ok(drop(b));
+  }
+  write_block(b->h.memory, LOGGED, 5);
+  write_block(b->h.memory, 1, 6);
+  b->version = host_commit(&b->h);
+  for (uint64_t at = 1, met = 1; met != 0; at++) {
+    assert_ok(pagestore_sync(b->h.store, PAGESTORE_FOREVER));
+    faults_arm(FAULT_ALLOCATION, at, false);
+    int status = fork_and_commit(b);
+    faults_disarm();
+    met = fault_plan.failed;
+    assert_true(status == 0 || (met && status == PAGESTORE_ENOMEM));
+    if (status && b->fork) assert_ok(pagestore_commit(b->fork, 0, NULL));
+    assert_ok(forget_fork(b));
+    assert_true(at < CALLS_MAX);
+  }
+}
+
+static int drain(bench *b) { return pagestore_drain(b->h.store, PAGESTORE_FOREVER); }
+
+static int log_more(bench *b) {
+  for (uint64_t page = 0; page < PAGES; page++)
+    if (page != LOGGED) write_block(b->h.memory, page, ++b->tag);
+  return commit(b);
+}
+
+static void draining(void **env) {
+  bench *b = *env;
+  log_more(b);
+  each_allocation(b, drain, log_more);
+}
+
 /* ---- sending -------------------------------------------------------------------------------------------------------------------------- */
 
 static int keep_sent(void *env, const void *bytes, size_t length) {
@@ -338,10 +377,49 @@ static void sending(void **env) {
   each_allocation(b, receive, forget_fork);
 }
 
+/* ---- a store for reading -------------------------------------------------------------------------------------------------------------- */
+
+static int look(bench *b) {
+  pagestore_memory *m;
+  uint64_t word;
+  int status = pagestore_open(b->h.path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_READ), &b->h.store);
+  if (status) return status;
+  status = view_of_snapshot(b);
+  if (!status) status = close_view(b);
+  if (!status) status = pagestore_instance_open(b->h.store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ), &b->fork);
+  if (!status) status = pagestore_memory_open(b->fork, "m", NULL, &m);
+  if (!status) status = pagestore_memory_read(m, LOGGED * PAGESTORE_PAGE + 5 * PAGESTORE_BLOCK, &word, sizeof word);
+  if (!status) assert_int_equal(word, 5);
+  if (!status) status = pagestore_instance_advance(b->fork, PAGESTORE_LATEST);
+  if (!status) status = history(b);
+  if (!status) status = snapshots(b);
+  close_view(b);
+  int closed = pagestore_close(b->h.store);
+  return status ? status : closed;
+}
+
+static void looking_only(void **env) {
+  bench *b = *env;
+  assert_ok(host_close(&b->h));
+  unsigned refused = 0;
+  for (uint64_t at = 1, met = 1; met != 0; at++) {
+    faults_arm(FAULT_ALLOCATION, at, false);
+    int status = look(b);
+    faults_disarm();
+    met = fault_plan.failed;
+    assert_true(status == 0 || (met && (status == PAGESTORE_ENOMEM || status == PAGESTORE_EIO)));
+    refused += status != 0;
+    assert_true(at < 2 * CALLS_MAX);
+  }
+  assert_true(refused > 10);
+  host_open(&b->h, PAGES);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
-    TEST(looking), TEST(changing), TEST(a_table_of_pages), TEST(versions), TEST(commits_of_new_layers), TEST(sending),
+    TEST(looking), TEST(changing), TEST(a_table_of_pages), TEST(versions), TEST(commits_of_new_layers), TEST(a_fork_that_is_too_deep),
+    TEST(draining), TEST(sending), TEST(looking_only),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
