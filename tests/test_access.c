@@ -117,6 +117,10 @@ static void dirty_blocks_come_in_runs(bench *b) {
   assert_status(pagestore_memory_blocks(b->memory, PAGESTORE_BLOCKS_DIRTY, note_range, &r), PAGESTORE_EABORTED);
   assert_status(pagestore_memory_blocks(b->memory, 7, note_range, &r), PAGESTORE_EINVAL);
   assert_int_equal(bench_commit(b), 3);
+  assert_ok(pagestore_instance_trim(b->instance, 0));
+  for (uint64_t page = 0; page < 8; page += 2) (void)*(volatile uint8_t *)(b->base + page * PAGE);
+  r.count = 7; /* with more to come */
+  assert_status(pagestore_memory_blocks(b->memory, PAGESTORE_BLOCKS_RESIDENT, note_range, &r), PAGESTORE_EABORTED);
 }
 
 /* Pages that are given back at once are loaded while their blocks move from the index into rows. */

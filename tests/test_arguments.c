@@ -209,6 +209,22 @@ static void an_upgraded_memory(void **state) {
   assert_int_equal(pagestore_memory_pages(out), MEMORY_PAGES);
 }
 
+/* A handle of a memory that was deleted, and is there again. */
+static void a_revived_memory(void **state) {
+  fixture *f = begin(state);
+  pagestore_memory *out;
+  assert_ok(pagestore_memory_delete(f->memory));
+  assert_ok(pagestore_commit(f->instance, 0, NULL));
+  REFUSED(pagestore_memory_open(f->instance, "heap", NULL, &out), PAGESTORE_ENOTFOUND);
+  assert_ok(pagestore_restore(f->instance, "first"));
+  assert_ok(pagestore_memory_open(f->instance, "heap", NULL, &out));
+  assert_ptr_equal(out, f->memory);
+  assert_int_equal(pagestore_memory_pages(out), MEMORY_PAGES);
+  assert_int_equal(pagestore_memory_base(out)[5], 1);
+  pagestore_instance_close(f->instance);
+  f->instance = NULL; /* it has changed more than the others leave */
+}
+
 /* ---- using --------------------------------------------------------------------------------------------------- */
 
 static int stop_range(void *env, pagestore_memory *m, uint64_t offset, uint64_t length) {
@@ -261,6 +277,9 @@ static void metadata(void **state) {
   size_t length = 99;
   INVALID(pagestore_metadata_set(NULL, "key", "v", 1));
   INVALID(pagestore_metadata_set(f->instance, "", "v", 1));
+  INVALID(pagestore_metadata_set(f->instance, "\xc2\x85", "v", 1)); /* a control character, and none */
+  assert_ok(pagestore_metadata_set(f->instance, "\xc2\xa9", "v", 1));
+  assert_ok(pagestore_rollback(f->instance));
   REFUSED(pagestore_metadata_set(f->view, "key", "v", 1), PAGESTORE_EREADONLY);
   INVALID(pagestore_metadata_get(NULL, "key", room, sizeof room, &length));
   INVALID(pagestore_metadata_get(f->instance, NULL, room, sizeof room, &length));
@@ -514,7 +533,7 @@ static void snapshots_and_forks(void **state) {
 int main(void) {
 #define CASE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
   const struct CMUnitTest tests[] = {
-    CASE(instances), CASE(module_hashes), CASE(memories), CASE(a_volatile_memory_comes_back), CASE(a_stored_memory_has_its_type), CASE(an_upgraded_memory), CASE(access_and_blocks), CASE(metadata),
+    CASE(instances), CASE(module_hashes), CASE(memories), CASE(a_volatile_memory_comes_back), CASE(a_stored_memory_has_its_type), CASE(an_upgraded_memory), CASE(a_revived_memory), CASE(access_and_blocks), CASE(metadata),
     CASE(messages), CASE(stores), CASE(two_stores), CASE(a_store_for_reading), CASE(polls_and_moving_back), CASE(listings), CASE(sizes_of_structs), CASE(snapshots_and_forks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -189,8 +189,12 @@ static int upgrade(bench *b) {
   return status ? status : pagestore_memory_open(b->h.instance, "m", PAGESTORE_WITH(pagestore_memory_options, .pages = 3, .guard_bytes = MIB), &m);
 }
 
+static int grow(bench *b) { return pagestore_memory_grow(b->h.memory, 20000, NULL); }
+
 static void changing(void **env) {
   bench *b = *env;
+  each_allocation(b, grow, roll_back);
+  assert_ok(roll_back(b));
   each_allocation(b, set_metadata, roll_back);
   assert_ok(roll_back(b));
   each_allocation(b, upgrade, roll_back);

@@ -99,8 +99,9 @@ static void test_metadata_prefix(void **unused) {
   state *s;
   assert_ok(state_new(&s));
   for (int i = 0; i < 8; i++) assert_ok(state_metadata_set(s, keys[i], keys[i], strlen(keys[i])));
+  state_metadata_remove_prefix(s, "module.a");
+  assert_value(s, "module.b", "module.b");
   state_metadata_remove_prefix(s, "module.");
-  state_metadata_remove_prefix(s, "module.b");
   for (int i = 0; i < 8; i++) assert_value(s, keys[i], i >= 2 && i <= 4 ? NULL : keys[i]);
   state_metadata_remove_prefix(s, "zz");
   state_metadata_remove_prefix(s, "");
