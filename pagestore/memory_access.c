@@ -85,7 +85,6 @@ int memory_touch(pagestore_memory *m, uint64_t offset, uint64_t length, bool to_
   if (status || length == 0) return status;
   uint64_t first = offset / PAGE_BYTES, count = (offset + length - 1) / PAGE_BYTES - first + 1;
   status = region_touch(m->region, first, count, to_write);
-  if (status == PAGESTORE_EREADONLY) return status;
   if (status) return describe_one_of(m, status, first, count);
   if (to_write) memory_mark_range(m, offset, length);
   return 0;

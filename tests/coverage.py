@@ -1,4 +1,4 @@
-"""coverage.py [--propose] COVERAGE.json UNCOVERED.txt - the figures, and what was not reached against what is listed.
+"""coverage.py [--propose] COVERAGE.json LIST... - the figures, and what was not reached against what the lists have.
 
 A list has one entry a line; '#' begins a comment:
 
@@ -52,9 +52,9 @@ def read(path):
     return figures, missed
 
 
-def read_list(path):
+def read_lists(paths):
     entries, reasons, used, bad = {}, {}, set(), []
-    for number, text in enumerate(open(path), 1):
+    for path, number, text in [(path, number, text) for path in paths for number, text in enumerate(open(path), 1)]:
         text = text.strip()
         if not text or text.startswith("#"):
             continue
@@ -70,8 +70,8 @@ def read_list(path):
         if " " not in reason and reason not in reasons:
             bad.append(f"{path}:{number}: no such reason: {reason}")
         used.add(reason)
-        entries[match.group(1, 2, 3)] = (reasons.get(reason, reason), number)
-    bad.extend(f"{path}: nothing has the reason {name}" for name in reasons if name not in used)
+        entries[match.group(1, 2, 3)] = (reasons.get(reason, reason), f"{path}:{number}")
+    bad.extend(f"{paths[0]}: nothing has the reason {name}" for name in reasons if name not in used)
     return entries, bad
 
 
@@ -101,9 +101,9 @@ def print_figures(figures):
 
 def main(arguments):
     propose = "--propose" in arguments
-    coverage, listed = [a for a in arguments if not a.startswith("--")]
+    coverage, *lists = [a for a in arguments if not a.startswith("--")]
     figures, missed = read(coverage)
-    entries, bad = read_list(listed)
+    entries, bad = read_lists(lists)
     total = print_figures(figures)
     used = set()
     unlisted = []
@@ -120,9 +120,9 @@ def main(arguments):
             print(f"{file} {function}: {text} -- ?{what}")
         else:
             bad.append(f"{file}:{places[0][0]}: {what} not reached, not listed: {function}: {text}")
-    for key, (reason, number) in sorted(entries.items(), key=lambda e: e[1][1]):
+    for key, (reason, where) in entries.items():
         if key not in used and not reason.startswith("sometimes"):
-            bad.append(f"{listed}:{number}: listed, but it was reached, or is not there: {key[0]} {key[1]}: {key[2]}")
+            bad.append(f"{where}: listed, but it was reached, or is not there: {key[0]} {key[1]}: {key[2]}")
     for text in bad:
         print(text)
     print(f"coverage: lines {share(total[0], total[1])}, branches {share(total[2], total[3])}, "

@@ -494,7 +494,7 @@ static unsigned entries(const char *folder) {
 /* False: there were fewer calls. */
 static bool sweep_run(world *w, const injector *with, uint64_t at, bool lasting, pagestore_tracker tracker) {
   *w = (world){ .sent = w->sent, .h.options = { .tracker = tracker }, .with = with, .at = at, .lasting = lasting };
-  if (at % 2) w->h.options.log_bytes = 1;  /* merged at once, in the background */
+  if ((at + lasting) % 2) w->h.options.log_bytes = 1;  /* merged at once, in the background */
   folder_make_in(&w->h, access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
   sweep_disarm = with->disarm;
   with->arm(at, lasting);

@@ -70,6 +70,7 @@ static void marks_are_what_counts(bench *b) {
   assert_ok(pagestore_instance_open(b->store, "one", NULL, &b->instance));
   b->options.flags = PAGESTORE_EXPLICIT;
   bench_memory(b, 2);
+  assert_ok(pagestore_memory_mark(b->memory, BLOCK, 0));
   assert_int_equal(bench_dirty(b), 0);
   assert_ok(pagestore_memory_mark(b->memory, BLOCK - 1, 2));
   assert_int_equal(bench_dirty(b), 2);
@@ -112,8 +113,14 @@ static void dirty_blocks_come_in_runs(bench *b) {
   for (uint64_t n = 0; n < 8; n++) bench_put(b, n * PAGE + n % 2 * BLOCK, 2);
   r.count = 0;
   assert_status(pagestore_memory_blocks(b->memory, PAGESTORE_BLOCKS_DIRTY, note_range, &r), PAGESTORE_EABORTED);
+  r.count = 5; /* with more to come */
+  assert_status(pagestore_memory_blocks(b->memory, PAGESTORE_BLOCKS_DIRTY, note_range, &r), PAGESTORE_EABORTED);
   assert_status(pagestore_memory_blocks(b->memory, 7, note_range, &r), PAGESTORE_EINVAL);
   assert_int_equal(bench_commit(b), 3);
+  assert_ok(pagestore_instance_trim(b->instance, 0));
+  for (uint64_t page = 0; page < 8; page += 2) (void)*(volatile uint8_t *)(b->base + page * PAGE);
+  r.count = 7; /* with more to come */
+  assert_status(pagestore_memory_blocks(b->memory, PAGESTORE_BLOCKS_RESIDENT, note_range, &r), PAGESTORE_EABORTED);
 }
 
 /* Pages that are given back at once are loaded while their blocks move from the index into rows. */
@@ -264,6 +271,9 @@ static void comparing_views(bench *b) {
   for (int i = 0; i < r.count; i++) blocks += r.length[i] / BLOCK;
   assert_int_equal(blocks, 3);
   assert_int_equal(r.offset[0], 3 * PAGE + BLOCK);
+  r.count = 7; /* its first call ends it */
+  assert_status(pagestore_diff(from.instance, to.instance, note_range, &r), PAGESTORE_EABORTED);
+  assert_int_equal(r.count, 8);
   r.count = 0;
   assert_ok(pagestore_diff(from.instance, from.instance, note_range, &r));
   assert_int_equal(r.count, 0);

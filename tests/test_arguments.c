@@ -112,6 +112,13 @@ static void module_hashes(void **state) {
   pagestore_instance_close(out);
   REFUSED(pagestore_instance_open(f->store, "hashed", PAGESTORE_WITH(pagestore_instance_options, .module_hash = second), &out),
           PAGESTORE_EMODULE);
+  assert_ok(pagestore_instance_open(f->store, "hashed", NULL, &out));
+  pagestore_instance *fork;
+  REFUSED(pagestore_fork(out, "other", PAGESTORE_WITH(pagestore_instance_options, .module_hash = second), &fork), PAGESTORE_EMODULE);
+  pagestore_instance_close(out);
+  /* where none is held, any fits */
+  assert_ok(pagestore_instance_open(f->store, "one", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ, .module_hash = first), &out));
+  pagestore_instance_close(out);
   INVALID(pagestore_upgrade(f->instance, NULL));
   REFUSED(pagestore_upgrade(f->view, first), PAGESTORE_EREADONLY);
 }
@@ -190,6 +197,8 @@ static void an_upgraded_memory(void **state) {
   pagestore_memory *out;
   assert_ok(pagestore_upgrade(f->instance, second));
 #define OPEN(...) pagestore_memory_open(f->instance, "heap", PAGESTORE_WITH(pagestore_memory_options, __VA_ARGS__), &out)
+  assert_ok(pagestore_memory_open(f->instance, "heap", NULL, &out)); /* as it is: emptied */
+  assert_int_equal(pagestore_memory_pages(out), 0);
   REFUSED(OPEN(.flags = PAGESTORE_EXPLICIT, .pages = 1, .max_pages = 8), PAGESTORE_ETYPE);
   REFUSED(OPEN(.flags = PAGESTORE_VOLATILE, .pages = 1, .max_pages = 8), PAGESTORE_ETYPE);
   assert_ok(OPEN(.pages = 1, .max_pages = 8));
@@ -198,6 +207,22 @@ static void an_upgraded_memory(void **state) {
   assert_int_equal(pagestore_memory_pages(out), 1);
   assert_ok(pagestore_rollback(f->instance));
   assert_int_equal(pagestore_memory_pages(out), MEMORY_PAGES);
+}
+
+/* A handle of a memory that was deleted, and is there again. */
+static void a_revived_memory(void **state) {
+  fixture *f = begin(state);
+  pagestore_memory *out;
+  assert_ok(pagestore_memory_delete(f->memory));
+  assert_ok(pagestore_commit(f->instance, 0, NULL));
+  REFUSED(pagestore_memory_open(f->instance, "heap", NULL, &out), PAGESTORE_ENOTFOUND);
+  assert_ok(pagestore_restore(f->instance, "first"));
+  assert_ok(pagestore_memory_open(f->instance, "heap", NULL, &out));
+  assert_ptr_equal(out, f->memory);
+  assert_int_equal(pagestore_memory_pages(out), MEMORY_PAGES);
+  assert_int_equal(pagestore_memory_base(out)[5], 1);
+  pagestore_instance_close(f->instance);
+  f->instance = NULL; /* it has changed more than the others leave */
 }
 
 /* ---- using --------------------------------------------------------------------------------------------------- */
@@ -252,6 +277,9 @@ static void metadata(void **state) {
   size_t length = 99;
   INVALID(pagestore_metadata_set(NULL, "key", "v", 1));
   INVALID(pagestore_metadata_set(f->instance, "", "v", 1));
+  INVALID(pagestore_metadata_set(f->instance, "\xc2\x85", "v", 1)); /* a control character, and none */
+  assert_ok(pagestore_metadata_set(f->instance, "\xc2\xa9", "v", 1));
+  assert_ok(pagestore_rollback(f->instance));
   REFUSED(pagestore_metadata_set(f->view, "key", "v", 1), PAGESTORE_EREADONLY);
   INVALID(pagestore_metadata_get(NULL, "key", room, sizeof room, &length));
   INVALID(pagestore_metadata_get(f->instance, NULL, room, sizeof room, &length));
@@ -303,6 +331,7 @@ static void stores(void **state) {
   INVALID(pagestore_open("", NULL, &out));
   INVALID(pagestore_open(longest, NULL, &out));
   INVALID(pagestore_open(path, NULL, NULL));
+  INVALID(pagestore_open(path, &(pagestore_options){.size = 3}, &out));
   INVALID(OPEN(.flags = 1u << 20));
   INVALID(OPEN(.flags = PAGESTORE_READ | PAGESTORE_CREATE));
   INVALID(OPEN(.flags = PAGESTORE_EXCLUSIVE));
@@ -343,6 +372,11 @@ static void two_stores(void **state) {
   assert_ok(pagestore_close(store));
 }
 
+static int no_history(void *env, const pagestore_history_info *info) {
+  (void)env, (void)info;
+  return 7;
+}
+
 /* A store that is open for reading has views alone, of the present and of snapshots. */
 static void a_store_for_reading(void **state) {
   fixture *f = begin(state);
@@ -368,6 +402,7 @@ static void a_store_for_reading(void **state) {
   REFUSED(pagestore_instance_delete(f->store, "one", 0), PAGESTORE_EREADONLY);
   REFUSED(pagestore_sync(f->store, 0), PAGESTORE_EREADONLY);
   REFUSED(pagestore_drain(f->store, 0), PAGESTORE_EREADONLY);
+  REFUSED(pagestore_history_each(f->store, "none", no_history, NULL), PAGESTORE_ENOTFOUND);
   pagestore_instance_close(out);
 }
 
@@ -498,7 +533,7 @@ static void snapshots_and_forks(void **state) {
 int main(void) {
 #define CASE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
   const struct CMUnitTest tests[] = {
-    CASE(instances), CASE(module_hashes), CASE(memories), CASE(a_volatile_memory_comes_back), CASE(a_stored_memory_has_its_type), CASE(an_upgraded_memory), CASE(access_and_blocks), CASE(metadata),
+    CASE(instances), CASE(module_hashes), CASE(memories), CASE(a_volatile_memory_comes_back), CASE(a_stored_memory_has_its_type), CASE(an_upgraded_memory), CASE(a_revived_memory), CASE(access_and_blocks), CASE(metadata),
     CASE(messages), CASE(stores), CASE(two_stores), CASE(a_store_for_reading), CASE(polls_and_moving_back), CASE(listings), CASE(sizes_of_structs), CASE(snapshots_and_forks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -204,7 +204,7 @@ static void unchanged_blocks_fill_nothing(void **env) {
 
 static void an_abandoned_flush_leaves_nothing(void **env) {
   bench *b = *env;
-  fill_log(b, 3);
+  fill_log(b, 4); /* the next one's block is merged with two older runs of the index */
   for (uint64_t at = 1;; at++) {
     uint64_t sequence = block_log_sequence(b->log);
     fail_in = at;
@@ -213,11 +213,11 @@ static void an_abandoned_flush_leaves_nothing(void **env) {
     if (err == 0) break;
     assert_int_equal(err, PAGESTORE_ENOMEM);
     assert_int_equal(block_log_sequence(b->log), sequence);
-    assert_int_equal(count_records(b), 3);
+    assert_int_equal(count_records(b), 4);
     assert_all(b);
     assert_true(at < 1000);
   }
-  assert_int_equal(count_records(b), 4);
+  assert_int_equal(count_records(b), 5);
   assert_all(b);
 }
 
@@ -382,9 +382,6 @@ static void a_view_outlives_the_records(void **env) {
   layers_unretain(b->layers, 1, version);
 }
 
-/* ---- no memory -------------------------------------------------------------------------------------------------------------------- */
-
-/* Loading, with the first, the second ... allocation failing. */
 static void put_log_row(bench *b, uint64_t number, const catalog_record *record) {
   catalog_key key = catalog_key_id(CATALOG_LOG, number);
   b->w.txn = begin(&b->f);
@@ -422,9 +419,78 @@ static void numbers_that_nobody_gives(void **env) {
   assert_not_loaded(b);
 }
 
-static void loading_without_memory(void **env) {
+/* ---- damage ------------------------------------------------------------------------------------------------------------------------ */
+
+/* A row of the log in a transaction that goes on. */
+static void get_log_row(bench *b, uint64_t sequence, uint8_t key[LOG_KEY_BYTES], uint8_t *copy) {
+  bytes value;
+  log_key_encode(sequence, key);
+  b->w.txn = begin(&b->f);
+  assert_int_equal(db_get(b->w.txn, DB_LOG, (bytes){key, LOG_KEY_BYTES}, &value), 0);
+  assert_int_equal(value.size, PAGE_RECORD_BYTES);
+  memcpy(copy, value.data, value.size);
+}
+
+static uint8_t record[PAGE_RECORD_BYTES];
+
+/* A block that is written again as it was, over damage, is written: it mends it. */
+static void the_same_bytes_over_damage(void **env) {
   bench *b = *env;
-  fill_log(b, 30);
+  uint8_t key[LOG_KEY_BYTES];
+  assert_int_equal(flush_page(b, 3, 0x0010, 7), 0);
+  unload(b);
+  get_log_row(b, 1, key, record);
+  record[64 + 24] ^= 1; /* the checksum of its first block */
+  assert_int_equal(db_put(b->w.txn, DB_LOG, (bytes){key, sizeof key}, (bytes){record, sizeof record}), 0);
+  commit(b->w.txn);
+  load(b);
+  assert_int_equal(flush_page(b, 3, 0x0010, 7), 0);
+  assert_int_equal(b->w.blocks_unchanged, 0);
+  assert_int_equal(count_records(b), 2);
+  assert_all(b);
+}
+
+static void a_record_of_another_size(void **env) {
+  bench *b = *env;
+  uint8_t key[LOG_KEY_BYTES];
+  fill_log(b, 2);
+  get_log_row(b, 2, key, record);
+  assert_int_equal(db_put(b->w.txn, DB_LOG, (bytes){key, sizeof key}, (bytes){record, sizeof record - 1}), 0);
+  commit(b->w.txn);
+  assert_not_loaded(b);
+}
+
+/* What is no record of the log ends it, whatever it is: check tells. */
+static void a_key_of_nothing(void **env) {
+  bench *b = *env;
+  static const uint8_t key[1] = {0xff};
+  fill_log(b, 2);
+  b->w.txn = begin(&b->f);
+  assert_int_equal(db_put(b->w.txn, DB_CATALOG, (bytes){key, sizeof key}, (bytes){key, sizeof key}), 0);
+  commit(b->w.txn);
+  unload(b);
+  load(b);
+  assert_int_equal(count_records(b), 2);
+  assert_all(b);
+}
+
+static void a_record_is_gone(void **env) {
+  bench *b = *env;
+  uint8_t key[LOG_KEY_BYTES];
+  fill_log(b, 10);
+  step(b, LOG_EVERYTHING, 100, true); /* merged: its rows are to be deleted */
+  get_log_row(b, 2, key, record);
+  assert_int_equal(db_delete(b->w.txn, DB_LOG, (bytes){key, sizeof key}), 0);
+  assert_int_equal(block_log_step(b->log, &b->w, LOG_EVERYTHING, 100), PAGESTORE_ECORRUPT);
+  db_abort(b->w.txn);
+  block_log_stepped(b->log, b->f.db, false);
+  assert_reads(b, atomic_load(&b->of->blocks), BOUND_OPEN, b->tags);
+}
+
+/* ---- no memory -------------------------------------------------------------------------------------------------------------------- */
+
+/* Loading, with the first, the second ... allocation failing. */
+static void assert_loads_without_memory(bench *b) {
   int err;
   uint64_t at = 1;
   do {
@@ -439,7 +505,47 @@ static void loading_without_memory(void **env) {
     assert_true(++at < 10000);
   } while (err != 0);
   assert_true(at > 30);
+  at = 0;
+  do {
+    unflushed *index;
+    db_slot *slot = reading(&b->f);
+    fail_in = ++at;
+    err = block_log_index((db_reader){.slot = slot}, store_id, 1, &index);
+    fail_in = 0;
+    db_slot_release(slot);
+    assert_true(err == 0 || (err == PAGESTORE_ENOMEM && index == NULL));
+    unflushed_release(index);
+  } while (err != 0);
   assert_all(b);
+}
+
+/* Also with records before the log's beginning, which are a batch of their own. */
+static void loading_without_memory(void **env) {
+  bench *b = *env;
+  fill_log(b, 30);
+  assert_loads_without_memory(b);
+  step(b, LOG_EVERYTHING, 100, true);
+  assert_int_equal(count_records(b), 30);
+  fill_log(b, 20);
+  assert_loads_without_memory(b);
+}
+
+/* What lines show is let go of when there is memory again. */
+static void letting_go_without_memory(void **env) {
+  bench *b = *env;
+  for (uint64_t at = 1; at < 4; at++) {
+    fill_log(b, 9);
+    for (unsigned n = 0; !block_log_is_empty(b->log); n++, assert_true(n < 100)) {
+      b->w.txn = begin(&b->f);
+      assert_int_equal(block_log_step(b->log, &b->w, LOG_EVERYTHING, 4), 0);
+      commit(b->w.txn);
+      fail_in = n % 2 ? at : 0;
+      block_log_stepped(b->log, b->f.db, true);
+      fail_in = 0;
+      assert_all(b);
+    }
+  }
+  assert_int_equal(count_rows(&b->f, 0), stored_pages(b));
 }
 
 /* A slice that fails changes nothing; one that cannot let go of the index afterwards is tried again. */
@@ -482,7 +588,12 @@ int main(void) {
       TEST(zeros_over_merged_blocks),
       TEST(a_view_outlives_the_records),
       TEST(numbers_that_nobody_gives),
+      TEST(the_same_bytes_over_damage),
+      TEST(a_record_of_another_size),
+      TEST(a_key_of_nothing),
+      TEST(a_record_is_gone),
       TEST(loading_without_memory),
+      TEST(letting_go_without_memory),
       TEST(merging_without_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -325,6 +325,38 @@ static void test_map_full_inside(void **state) {
   db_close(d);
 }
 
+static void delete_rows(db *d, uint64_t count) {
+  for (uint64_t i = 0; i < count; i++) {
+    db_txn *txn;
+    assert_ok(db_begin(d, &txn));
+    assert_ok(delete_page(txn, (page_key){1, 1, i, 1}));
+    assert_ok(db_commit(txn));
+  }
+}
+
+static uint64_t fill(db *d, uint64_t from, uint64_t commits_max) {
+  uint64_t commits = 0;
+  while (commits < commits_max && commit_pages(d, from + 8 * commits, 8, 1) == 0) commits++;
+  return commits;
+}
+
+/* Rows that are deleted while somebody reads give no room as long as he does. */
+static void test_an_old_reader_keeps_room(void **state) {
+  (void)state;
+  db *d = open_with(&(db_options){.map_bytes = 16 << 20});
+  uint64_t all = fill(d, 0, UINT64_MAX), half = all / 2;
+  delete_rows(d, 8 * all);
+  assert_int_equal(fill(d, 0, half), half);
+  db_slot *slot = db_slot_take(d);
+  assert_ok(db_slot_renew(slot));
+  delete_rows(d, 8 * half);
+  uint64_t held = fill(d, 1000, UINT64_MAX);
+  assert_in_range(held, 1, all - half);
+  db_slot_release(slot);
+  assert_in_range(held + fill(d, 2000, UINT64_MAX), all - 2, all + 1);
+  db_close(d);
+}
+
 static void test_disk_bytes(void **state) {
   (void)state;
   fill_and_empty(&(db_options){.disk_bytes = 16 << 20}, PAGESTORE_ENOSPC);
@@ -370,6 +402,7 @@ int main(int argc, char **argv) {
       TEST(test_map_full),
       TEST(test_map_full_can_be_raised),
       TEST(test_map_full_inside),
+      TEST(test_an_old_reader_keeps_room),
       TEST(test_disk_bytes),
       TEST(test_full_disk),
   };

@@ -87,11 +87,46 @@ static void memories_are_those_of_the_open_message(void **state) {
   assert_int_equal(s.b[0], 3);
   pagestore_instance_close(view);
 
+  assert_ok(pagestore_snapshot_create(h.instance, "one page", 0));
+  put(&h, 2, 6);
+  assert_ok(pagestore_commit(h.instance, 0, NULL));
+  assert_ok(pagestore_restore(h.instance, "one page"));
+  s = (seen){0};
+  assert_ok(pagestore_memory_each(h.instance, note_memory, &s));
+  assert_int_equal(s.count, 1);
+  assert_int_equal(s.c[0], 1); /* the snapshot's */
+  assert_ok(pagestore_rollback(h.instance));
+
   s = (seen){.stop_at = 1};
   assert_status(pagestore_memory_each(h.instance, note_memory, &s), PAGESTORE_EABORTED);
   assert_int_equal(s.count, 1);
   assert_status(pagestore_memory_each(h.instance, NULL, NULL), PAGESTORE_EINVAL);
   assert_status(pagestore_memory_each(NULL, note_memory, &s), PAGESTORE_EINVAL);
+  host_end(&h);
+}
+
+/* Metadata and tables that their records do not hold, of snapshots, too. */
+static void history_of_large_states(void **state) {
+  (void)state;
+  static uint8_t large[5000];
+  host h;
+  host_start(&h, 1);
+  for (unsigned n = 0; n < 60; n++) {
+    pagestore_memory *m;
+    char name[64];
+    snprintf(name, sizeof name, "a memory of which there are many %u", n);
+    assert_ok(pagestore_memory_open(h.instance, name, PAGESTORE_WITH(pagestore_memory_options, .max_pages = 1, .guard_bytes = PAGESTORE_PAGE), &m));
+  }
+  host_commit(&h);
+  assert_ok(pagestore_snapshot_create(h.instance, "many memories", 0));
+  assert_ok(pagestore_metadata_set(h.instance, "large", large, sizeof large));
+  host_commit(&h);
+  assert_ok(pagestore_snapshot_create(h.instance, "large metadata, too", 0));
+  seen s = {0};
+  assert_ok(pagestore_history_each(h.store, "i", note_history, &s));
+  assert_int_equal(s.count, 3);
+  assert_string_equal(s.name[0], "many memories");
+  assert_string_equal(s.name[1], "large metadata, too");
   host_end(&h);
 }
 
@@ -317,6 +352,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(memories_are_those_of_the_open_message),
       cmocka_unit_test(memories_may_go_during_the_walk),
+      cmocka_unit_test(history_of_large_states),
       cmocka_unit_test(stored_blocks_are_those_of_the_last_boundary),
       cmocka_unit_test(stored_blocks_callback_may_commit),
       cmocka_unit_test(history_is_by_version_with_the_present_last),

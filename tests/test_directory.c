@@ -279,22 +279,35 @@ static void test_killed_anywhere(void **state) {
   print_message("%d whole, %d none\n", whole, none);
 }
 
+/* A file system of its own is as good as empty. */
+static void test_lost_and_found(void **state) {
+  (void)state;
+  char found[400];
+  mkdir(path, 0700);
+  snprintf(found, sizeof found, "%s/lost+found", path);
+  mkdir(found, 0700);
+  assert_ok(try_open(&creating));
+  assert_int_equal(access(found, F_OK), 0);
+}
+
 /* A living creator's directory is left alone. */
 static void test_living_creator(void **state) {
   (void)state;
-  char alive[400], dead[400], foreign[400];
+  char alive[400], dead[400], foreign[400], other[400];
   snprintf(alive, sizeof alive, "%s.new-0123456789abcdef", path);
   snprintf(dead, sizeof dead, "%s.new-fedcba9876543210", path);
   snprintf(foreign, sizeof foreign, "%s.new-name-of-a-user", path);
   mkdir(alive, 0700);
   mkdir(dead, 0700);
+  snprintf(other, sizeof other, "%s.new-0123456789abcdeg", path);
   mkdir(foreign, 0700);
+  mkdir(other, 0700);
   int fd = open(alive, O_RDONLY | O_DIRECTORY);
   assert_int_equal(flock(fd, LOCK_EX), 0);
   assert_ok(try_open(&creating));
   assert_int_equal(access(alive, F_OK), 0);
   assert_int_equal(access(dead, F_OK), -1);
-  assert_int_equal(access(foreign, F_OK), 0);
+  assert_int_equal(access(foreign, F_OK) | access(other, F_OK), 0);
   close(fd);
 }
 
@@ -437,7 +450,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_create), TEST(test_create_in_empty_directory), TEST(test_create_on_a_mount_point), TEST(test_refused_places),
       TEST(test_symbolic_links), TEST(test_failed_creation_leaves_nothing), TEST(test_no_permission),
-      TEST(test_killed_in_make), TEST(test_killed_anywhere), TEST(test_living_creator), TEST(test_creators_race),
+      TEST(test_killed_in_make), TEST(test_killed_anywhere), TEST(test_living_creator), TEST(test_lost_and_found), TEST(test_creators_race),
       TEST(test_one_writer), TEST(test_other_path), TEST(test_fork), TEST(test_exec_inherits_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

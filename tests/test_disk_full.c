@@ -304,6 +304,7 @@ static void queue_waits_for_room(uint64_t at) {
   assert_int_equal(stats.failure, PAGESTORE_ENOSPC);
   assert_true(stats.queue_commits >= OTHERS);
   assert_status(pagestore_sync(h.store, 10000), PAGESTORE_ENOSPC);
+  assert_status(pagestore_sync(h.store, 0), PAGESTORE_ENOSPC);
 
   /* A synchronous one behind them is refused alone, also of an instance that has some in the queue. */
   uint64_t sealed = pagestore_committed_version(others[0].instance);
@@ -475,12 +476,17 @@ static void really_full(void **state) {
   host_open(&h, 4096);
   uint64_t last = commit_until(&h, PAGESTORE_ENOSPC);
   check_tags(&h, last + 1);
+  assert_ok(pagestore_metadata_set(h.instance, "key", "refused", 7));
   assert_status(pagestore_commit(h.instance, 0, NULL), PAGESTORE_ENOSPC);
+  assert_ok(pagestore_metadata_set(h.instance, "key", "changed", 7)); /* the message goes on */
   close(fd);
   unlink(ballast);
   host_commit(&h);
   assert_ok(host_close(&h));
   host_open(&h, 0);
+  char value[7];
+  assert_ok(pagestore_metadata_get(h.instance, "key", value, sizeof value, NULL));
+  assert_memory_equal(value, "changed", 7);
   check_tags(&h, last + 1);
   assert_ok(host_close(&h));
   assert_int_equal(umount(h.folder), 0);

@@ -300,6 +300,13 @@ static void test_log_header_sealed_lies(void **state) {
     log_record_seal(record, LOG_EXAMPLE);
     assert_int_equal(log_record_check(record_value(), sequence_example, test_store_id), PAGESTORE_ECORRUPT);
   }
+  for (uint32_t count = 0; count <= PAGE_BLOCKS + 1; count += PAGE_BLOCKS + 1) {
+    make_log_record(LOG_EXAMPLE);
+    put_le32(record + 8, count);
+    memset(record + 56, 0, 8);
+    put_le64(record + 56, XXH3_64bits(record, PAGE_HEADER_BYTES));
+    assert_int_equal(log_record_check(record_value(), sequence_example, test_store_id), PAGESTORE_ECORRUPT);
+  }
   make_log_record(LOG_EXAMPLE);
   assert_int_equal(log_record_check(record_value(), sequence_example + 1, test_store_id), PAGESTORE_ECORRUPT);
   assert_int_equal(log_record_check(record_value(), sequence_example, (id128){{9}}), PAGESTORE_ECORRUPT);

@@ -81,12 +81,27 @@ static void the_oldest_go_first_and_whole(void **unused) {
   history_free(&h);
 }
 
+/* More than there is room for at one serial: nothing of it is covered, and what comes later is. */
+static void one_serial_that_is_too_large(void **unused) {
+  (void)unused;
+  history h = {0};
+  for (uint64_t page = 0; page < HISTORY_ENTRIES_MAX + 10; page++) history_add(&h, 1, 7, page, 1);
+  assert_int_equal(h.count, 0);
+  assert_false(history_covers(&h, 0));
+  for (uint64_t page = 0; page <= HISTORY_ENTRIES_MAX / 2; page++) history_add(&h, 2, 7, page, 1);
+  assert_int_equal(pages_between(&h, 1, 2, 7), HISTORY_ENTRIES_MAX / 2 + 1);
+  assert_false(history_repeat(&h, 1, 2, 3)); /* twice as much would not fit */
+  assert_true(h.count == 0 && !history_covers(&h, 2) && history_covers(&h, 3));
+  history_free(&h);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(each_tells_serials_and_memories_apart),
     cmocka_unit_test(repeats_do_not_multiply),
     cmocka_unit_test(a_repeat_has_all_blocks),
     cmocka_unit_test(the_oldest_go_first_and_whole),
+    cmocka_unit_test(one_serial_that_is_too_large),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

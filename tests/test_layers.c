@@ -81,6 +81,7 @@ static void children_are_points_of_their_parent(void **env) {
   add(t, 2, 1, 3);
   assert_int_equal(layers_needed(t, 1, 3, 4), ROW_RETAINED);
   assert_true(layers_has_points(t, 1, &only_pins) && !only_pins);
+  assert_false(layers_has_points(t, 77, &only_pins));
   assert_true(layers_get(t, 2, &r) && r.parent == 1 && r.depth == 2);
   layers_reroot(t, 2);
   assert_true(layers_get(t, 2, &r) && r.parent == 0 && r.depth == 1);

@@ -67,10 +67,12 @@ static void go_deep(host *h) {
 
 static void check_fork(host *h) {
   uint8_t *base;
+  uint64_t last = PAGES; /* logged, and no page record under it */
   pagestore_instance *fork = open_named(h, "fork", NULL, &base);
   for (uint64_t page = 0; page < LOGGED_PAGES; page++) assert_page_with_block(base, page, 1, 5, 2);
   assert_page_with_block(base, LOGGED_PAGES, 1, 7, 3);
   for (uint64_t page = LOGGED_PAGES + 1; page < PAGES; page++) assert_true(page_is(base + page * PAGESTORE_PAGE, page, 1));
+  assert_page_with_block(base, last, 0, 5, 2);
   pagestore_instance_close(fork);
 }
 
@@ -80,7 +82,9 @@ static void fork_with_log(bool deep) {
   pagestore_memory *m;
   start(&h, LOG_NEVER_FULL);
   if (deep) go_deep(&h);
+  assert_ok(pagestore_memory_grow(h.memory, 1, NULL));
   for (uint64_t page = 0; page < LOGGED_PAGES; page++) put_block(h.base, page, 5, 2);
+  put_block(h.base, PAGES, 5, 2);
   host_commit(&h);
   assert_true(host_stats(&h).log_bytes > 0);
   assert_ok(pagestore_fork(h.instance, "fork", NULL, &fork));
@@ -140,6 +144,48 @@ static void test_zeros_over_the_source(void **state) {
   finish(&h);
 }
 
+/* ---- snapshots ---------------------------------------------------------------------------------------------------------------- */
+
+static uint64_t stored_pages(const host *h, const char *snapshot) {
+  uint8_t *base;
+  pagestore_instance_info info = { .size = sizeof info };
+  pagestore_instance *view = open_named((host *)h, "i", snapshot, &base);
+  for (uint64_t page = 0; page < PAGES - 1; page++) assert_page_with_block(base, page, 1, page < LOGGED_PAGES ? 5u : 16u, 2);
+  assert_true(page_is(base + (PAGES - 1) * PAGESTORE_PAGE, PAGES - 1, 0));
+  assert_page_with_block(base, PAGES, 0, 5, 2);
+  assert_true(page_is(base + (PAGES + 1) * PAGESTORE_PAGE, PAGES + 1, 0));
+  assert_ok(pagestore_instance_stat(view, &info));
+  pagestore_instance_close(view);
+  return info.stored_pages;
+}
+
+/* A view of what is in the log becomes a snapshot when the present has gone on: pages with a record and logged blocks, with logged
+ * blocks alone, with a marker, with nothing. */
+static void test_snapshot_of_an_old_view(void **state) {
+  (void)state;
+  host h;
+  pagestore_instance *view;
+  start(&h, LOG_NEVER_FULL);
+  assert_ok(pagestore_snapshot_create(h.instance, "full", 0));
+  assert_ok(pagestore_memory_grow(h.memory, 2, NULL));
+  put(&h, PAGES - 1, 0);
+  for (uint64_t page = 0; page < LOGGED_PAGES; page++) put_block(h.base, page, 5, 2);
+  put_block(h.base, PAGES, 5, 2);
+  host_commit(&h);
+  assert_ok(pagestore_instance_open(h.store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ), &view));
+  for (uint64_t page = 0; page < PAGES + 2; page++) put_block(h.base, page, 7, 3), put_block(h.base, page, 5, 3);
+  host_commit(&h);
+  assert_ok(pagestore_snapshot_create(view, "then", 0));
+  pagestore_instance_close(view);
+  assert_int_equal(stored_pages(&h, "then"), PAGES);
+  assert_ok(pagestore_drain(h.store, 10000));
+  assert_int_equal(stored_pages(&h, "then"), PAGES);
+  assert_ok(host_close(&h));
+  host_open(&h, PAGES);
+  assert_int_equal(stored_pages(&h, "then"), PAGES);
+  finish(&h);
+}
+
 /* ---- merging ----------------------------------------------------------------------------------------------------------------- */
 
 static bool is_merged_within(const host *h, int ms) {
@@ -162,6 +208,13 @@ static void test_nothing_stays(void **state) {
 }
 
 /* One instance's record is damaged on disk; what is logged of it cannot be merged. */
+static _Atomic unsigned told_of;
+
+static void note_log(void *env, int level, const char *text) {
+  (void)env;
+  if (level == 1 && strlen(text) > 10) told_of++;
+}
+
 static const char marked[] = "metadata in the record of an instance";
 
 static void damage_marked(const host *h) {
@@ -192,6 +245,7 @@ static void test_others_commit(void **state) {
   assert_ok(host_close(&h));
   damage_marked(&h);
   h.options.log_bytes = 1;
+  h.options.on_log = note_log;
   assert_ok(host_open_store(&h));
   pagestore_instance *other;
   pagestore_memory *m;
@@ -202,6 +256,7 @@ static void test_others_commit(void **state) {
     assert_ok(pagestore_commit(other, 0, NULL));
   }
   assert_true(host_stats(&h).log_bytes > 0);
+  assert_true(told_of > 0);
   pagestore_instance_close(other);
   assert_ok(pagestore_close(h.store));
   folder_remove(&h);
@@ -212,6 +267,7 @@ int main(void) {
     cmocka_unit_test(test_fork),
     cmocka_unit_test(test_deep_fork),
     cmocka_unit_test(test_zeros_over_the_source),
+    cmocka_unit_test(test_snapshot_of_an_old_view),
     cmocka_unit_test(test_nothing_stays),
     cmocka_unit_test(test_others_commit),
   };

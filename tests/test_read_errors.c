@@ -7,7 +7,8 @@
  * - reading: every public function that reads gives what it should or EIO with a text; guest loads are right or trap as SIGSEGV; some of
  *   them do meet the page; with the page back, after a rollback, all is right again and commits go on;
  * - writing: a commit that meets it is refused or FAILED; what was durable is there when the store is opened again, and a commit that
- *   returned 0 is, too.
+ *   returned 0 is, too;
+ * - merging: a log that meets it is merged or is told not to be, and loses nothing.
  */
 #include "fault_rows.h"
 #include "flusher_inside.h"
@@ -56,7 +57,23 @@ static void give_back(const mapping *m, uint64_t page) {
 
 /* ---- reading --------------------------------------------------------------------------------------------------------------------------- */
 
-/* Branch and leaf pages, some history, a snapshot, a fork, large metadata. */
+static uint64_t tag_of(uint64_t page) { return page % 3 ? 1 : 2; }
+
+/* One block of a page, of another tag than the others. */
+static void put_block(const host *h, uint64_t page, unsigned block, uint64_t tag) {
+  static uint8_t bytes[PAGESTORE_PAGE];
+  fill_page(bytes, page, tag);
+  memcpy(h->base + page * PAGESTORE_PAGE + block * PAGESTORE_BLOCK, bytes + block * PAGESTORE_BLOCK, PAGESTORE_BLOCK);
+}
+
+static uint64_t another_tag(uint64_t page) { return tag_of(page) + 8; }
+
+static void log_blocks(host *h, uint64_t (*tag)(uint64_t page)) {
+  for (uint64_t p = 1; p < PAGES; p += 3) put_block(h, p, 5, tag(p));
+  host_commit(h);
+}
+
+/* Branch and leaf pages, some history, a snapshot, a fork, large metadata; blocks of pages 1, 4 and 7 in the log. */
 static void make_store(host *h) {
   static uint8_t large[3000];
   pagestore_instance *fork;
@@ -65,6 +82,7 @@ static void make_store(host *h) {
   host_open(h, PAGES);
   engine_install();
   for (uint64_t p = 0; p < PAGES; p++) put(h, p, 1);
+  for (uint64_t p = 1; p < PAGES; p += 3) put_block(h, p, 5, another_tag(p));
   assert_ok(pagestore_metadata_set(h->instance, "large", large, sizeof large));
   host_commit(h);
   assert_ok(pagestore_snapshot_create(h->instance, "s", 0));
@@ -74,6 +92,8 @@ static void make_store(host *h) {
   assert_ok(pagestore_metadata_set(fork, "key", "value", 5));
   assert_ok(pagestore_commit(fork, 0, NULL));
   pagestore_instance_close(fork);
+  log_blocks(h, tag_of);
+  assert_true(host_stats(h).log_bytes > 0);
 }
 
 /* Until the flusher has nothing left to do: it would find the lost page while it writes, and that ends a store. */
@@ -90,8 +110,6 @@ static void let_upkeep_end(host *h) {
     pthread_mutex_unlock(&h->store->lock);
   }
 }
-
-static uint64_t tag_of(uint64_t page) { return page % 3 ? 1 : 2; }
 
 static unsigned errors, traps;
 
@@ -255,7 +273,51 @@ static void writing(void **state) {
   folder_remove(&h);
 }
 
+/* ---- merging -------------------------------------------------------------------------------------------------------------------------- */
+
+static void drain_without(host *h, uint64_t page) {
+  for (int signal = 1; signal < 32; signal++) sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
+  if (host_open_store(h) != 0) _exit(1);
+  mapping m = find_mapping(h);
+  if (page >= m.pages) _exit(0);
+  lose(&m, page);
+  int status = pagestore_drain(h->store, 20000);
+  if (status && strlen(pagestore_detail()) < 10) _exit(2);
+  _exit(status == 0 ? COMMITTED : status == PAGESTORE_EIO ? REFUSED : status == PAGESTORE_EFAILED ? UNKNOWN : 3);
+}
+
+/* What is in the log is merged into pages, or told that it cannot be; nothing of it is lost or changed. */
+static void merging(void **state) {
+  (void)state;
+  host h = {0};
+  unsigned outcomes[UNKNOWN + 1] = {0};
+  make_store(&h);
+  for (uint64_t page = 0;; page++) {
+    int status;
+    assert_ok(host_close(&h));
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) drain_without(&h, page);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (!WIFEXITED(status)) fail_msg("page %llu: the child ended with %#x", (unsigned long long)page, status);
+    int outcome = WEXITSTATUS(status);
+    host_open(&h, 0);
+    for (uint64_t p = 0; p < PAGES; p++) assert_page(&h, p, tag_of(p));
+    if (outcome == 0) break;
+    if (outcome < COMMITTED || outcome > UNKNOWN) fail_msg("page %llu: the child ended with %d", (unsigned long long)page, outcome);
+    outcomes[outcome]++;
+    if (host_stats(&h).log_bytes > 0) continue;
+    log_blocks(&h, another_tag);
+    log_blocks(&h, tag_of);
+  }
+  print_message("%u logs were merged, %u were refused, %u were unknown\n", outcomes[COMMITTED], outcomes[REFUSED], outcomes[UNKNOWN]);
+  assert_true(outcomes[COMMITTED] > 0 && outcomes[REFUSED] + outcomes[UNKNOWN] > 0);
+  fault_row_count(ROW_READ, outcomes[REFUSED] + outcomes[UNKNOWN]);
+  assert_ok(host_close(&h));
+  folder_remove(&h);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = { cmocka_unit_test(reading), cmocka_unit_test(writing) };
+  const struct CMUnitTest tests[] = { cmocka_unit_test(reading), cmocka_unit_test(writing), cmocka_unit_test(merging) };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

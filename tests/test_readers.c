@@ -66,6 +66,24 @@ static void read_snapshot(const char *path, int wake, int answer) {
   _exit(pagestore_close(store) == 0 ? 0 : 6);
 }
 
+/* Moves its view to the present when it is woken: 'y', 'd' if the instance is gone, 'n' anything else. */
+static void read_on(const char *path, int wake, int answer) {
+  pagestore_store *store;
+  pagestore_instance *view;
+  char byte;
+  for (int signal = 1; signal < 32; signal++) sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
+  if (pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_READ), &store) != 0) _exit(1);
+  if (pagestore_instance_open(store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ), &view) != 0) _exit(2);
+  if (write(answer, "y", 1) != 1) _exit(4);
+  while (read(wake, &byte, 1) == 1) {
+    int status = pagestore_instance_advance(view, PAGESTORE_LATEST);
+    byte = status == 0 ? 'y' : status == PAGESTORE_ENOTFOUND && strstr(pagestore_detail(), "made anew") ? 'd' : 'n';
+    if (write(answer, &byte, 1) != 1) _exit(5);
+  }
+  pagestore_instance_close(view);
+  _exit(pagestore_close(store) == 0 ? 0 : 6);
+}
+
 /* Forked while the store is not open: what the child sees is its own. */
 static reader reader_fork(const char *path, void (*read_it)(const char *path, int wake, int answer)) {
   int wake[2], answer[2];
@@ -178,8 +196,7 @@ static char reader_asked(const reader *r) {
   return reader_says(r);
 }
 
-static void snapshot_reader(void **state) {
-  (void)state;
+static void snapshot_is_dropped(bool made_anew) {
   host h = {0};
   int status;
   folder_make(&h);
@@ -199,6 +216,7 @@ static void snapshot_reader(void **state) {
   }
   assert_in_range(file_bytes(&h), before, before + 20 * PAGES * PAGESTORE_PAGE);
   assert_ok(pagestore_snapshot_drop(h.store, "i", "s", 0));
+  if (made_anew) assert_ok(pagestore_snapshot_create(h.instance, "s", 0)); /* another one */
   commit_all_pages(&h, 10);
   pause_ms(220);
   assert_int_equal(reader_asked(&r), 'd');
@@ -211,7 +229,46 @@ static void snapshot_reader(void **state) {
   fault_row_count(ROW_READERS, 1);
 }
 
+static void snapshot_reader(void **state) {
+  (void)state;
+  snapshot_is_dropped(false);
+}
+
+static void reader_of_an_old_namesake(void **state) {
+  (void)state;
+  snapshot_is_dropped(true);
+}
+
+/* A view of an instance does not become one of another that has its name. */
+static void reader_of_another_instance(void **state) {
+  (void)state;
+  host h = {0};
+  int status;
+  folder_make(&h);
+  host_open(&h, PAGES);
+  commit_all_pages(&h, 2);
+  assert_ok(host_close(&h));
+  reader r = reader_fork(h.path, read_on);
+  assert_int_equal(reader_says(&r), 'y');
+  host_open(&h, 0);
+  commit_all_pages(&h, 1);
+  assert_int_equal(reader_asked(&r), 'y');
+  pagestore_instance_close(h.instance);
+  assert_ok(pagestore_instance_delete(h.store, "i", 0));
+  host_open_instance(&h, PAGES);
+  commit_all_pages(&h, 1);
+  assert_int_equal(reader_asked(&r), 'd');
+  close(r.wake);
+  assert_int_equal(waitpid(r.pid, &status, 0), r.pid);
+  assert_int_equal(status, 0);
+  close(r.answer);
+  assert_ok(host_close(&h));
+  folder_remove(&h);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = { cmocka_unit_test(long_reader), cmocka_unit_test(killed_reader), cmocka_unit_test(snapshot_reader) };
+  const struct CMUnitTest tests[] = { cmocka_unit_test(long_reader), cmocka_unit_test(killed_reader), cmocka_unit_test(snapshot_reader),
+                                      cmocka_unit_test(reader_of_an_old_namesake),
+                                      cmocka_unit_test(reader_of_another_instance) };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -357,6 +357,9 @@ static void views_read_and_keep_nothing(void **state) {
   assert_int_equal(heap[63], 0x11);
   assert_int_equal(pagestore_stable64_write(view.calls, 1000, 0, 64), PAGESTORE_STABLE_READONLY);
   assert_int_equal(pagestore_stable64_grow(view.calls, 1, &old), PAGESTORE_STABLE_READONLY);
+  uint32_t small = 5;
+  assert_int_equal(pagestore_stable_grow(view.calls, 1, &small), PAGESTORE_STABLE_READONLY);
+  assert_int_equal(small, 5);
   pagestore_stable_close(view.calls);
   pagestore_instance_close(view.h.instance);
   assert_ptr_equal(writer_calls, g.calls);

@@ -95,12 +95,14 @@ static void test_metadata(void **unused) {
 
 static void test_metadata_prefix(void **unused) {
   (void)unused;
-  const char *keys[] = {"m", "module", "module.", "module.a", "module.b", "modulf", "n"};
+  const char *keys[] = {"m", "module", "module.", "module.a", "module.b", "modulf", "n", "nothing of a module"};
   state *s;
   assert_ok(state_new(&s));
-  for (int i = 0; i < 7; i++) assert_ok(state_metadata_set(s, keys[i], keys[i], strlen(keys[i])));
+  for (int i = 0; i < 8; i++) assert_ok(state_metadata_set(s, keys[i], keys[i], strlen(keys[i])));
+  state_metadata_remove_prefix(s, "module.a");
+  assert_value(s, "module.b", "module.b");
   state_metadata_remove_prefix(s, "module.");
-  for (int i = 0; i < 7; i++) assert_value(s, keys[i], i >= 2 && i <= 4 ? NULL : keys[i]);
+  for (int i = 0; i < 8; i++) assert_value(s, keys[i], i >= 2 && i <= 4 ? NULL : keys[i]);
   state_metadata_remove_prefix(s, "zz");
   state_metadata_remove_prefix(s, "");
   assert_int_equal(s->metadata_bytes, 0);

@@ -269,12 +269,33 @@ static int disarm(void **state) {
   return 0;
 }
 
+/* A host that gives no callback is told by its next call. */
+static void nobody_to_tell(void **state) {
+  (void)state;
+  host h = {0};
+  folder_make(&h);
+  assert_ok(pagestore_open(h.path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_CREATE), &h.store));
+  pagestore_handlers();
+  host_open_instance(&h, 1);
+  put(&h, 0, 1);
+  io_arm(IO_SYNC, 1, EIO, false);
+  assert_ok(pagestore_commit(h.instance, PAGESTORE_ASYNC, NULL));
+  assert_status(pagestore_sync(h.store, 10000), PAGESTORE_EFAILED);
+  io_disarm();
+  assert_status(host_close(&h), PAGESTORE_EFAILED);
+  host_open(&h, 1); /* before or after: whole */
+  assert_page(&h, 0, pagestore_committed_version(h.instance));
+  assert_ok(host_close(&h));
+  folder_remove(&h);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup(each_failure, disarm),
     cmocka_unit_test_setup(failure_after_full, disarm),
     cmocka_unit_test_setup(other_works, disarm),
     cmocka_unit_test_setup(creating, disarm),
+    cmocka_unit_test_setup(nobody_to_tell, disarm),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -474,6 +474,14 @@ static void test_short_but_whole(void **state) {
   remove_tree(path);
 }
 
+static void test_unreadable(void **state) {
+  (void)state;
+  uint8_t bytes[16];
+  assert_int_equal(walker_read(-1, (walker_place){.at = 8192, .size = sizeof bytes}, bytes), PAGESTORE_EIO);
+  assert_non_null(strstr(pagestore_detail(), "could not be read at 8192"));
+  assert_int_equal(pagestore_errno(), EBADF);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_clean),
@@ -487,6 +495,7 @@ int main(void) {
       cmocka_unit_test(test_flipped_bytes),
       cmocka_unit_test(test_replaced_pages),
       cmocka_unit_test(test_short_but_whole),
+      cmocka_unit_test(test_unreadable),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -20,7 +20,7 @@ static uint64_t bit(uint64_t index) { return UINT64_C(1) << (index % WORD_BITS);
 static uint64_t bits_from(uint64_t index) { return ~UINT64_C(0) << (index % WORD_BITS); }
 
 static void put_word(pageset *set, uint64_t at, uint64_t word) {
-  if (word == 0) return;
+  ASSERT(word != 0);
   set->words[at] = word;
   set->summary[at / WORD_BITS] |= bit(at);
   set->count += (uint64_t)__builtin_popcountll(word);

@@ -179,7 +179,9 @@ static uint64_t generation_records(const block_log *l) {
 /* Between transactions only: records are never shared over this line. Room was reserved. */
 static void close_generation(block_log *l, uint64_t records_max) {
   uint64_t open = l->sequence_next - 1 - max_u64(last_closed(l), l->doomed);
-  if (record_count(l) > 0 && open >= records_max) l->closed[l->closed_count++] = l->sequence_next - 1;
+  if (record_count(l) == 0 || open < records_max) return;
+  ASSERT(l->closed_count < l->closed_room);
+  l->closed[l->closed_count++] = l->sequence_next - 1;
 }
 
 static int load_layer(void *env, uint64_t layer, const logged_block *blocks, uint64_t count, uint64_t first,
@@ -389,6 +391,7 @@ bool block_log_is_behind(const block_log *l) { return record_count(l) > l->budge
 
 /* The lines that have blocks in the oldest generation. */
 static int begin_merging(block_log *l) {
+  ASSERT(l->closed_count > 0);
   merging m = {0};
   uint64_t room = 0;
   int err = 0;
@@ -406,14 +409,10 @@ static int begin_merging(block_log *l) {
       m.pages += unflushed_pages(blocks, m.through);
     }
   pthread_mutex_unlock(&l->lock);
-  if (err != 0) {
-    for (uint64_t i = 0; i < m.count; i++) log_line_release(l, m.lines[i]);
-    free(m.lines);
-    return err;
-  }
-  memmove(l->closed, l->closed + 1, --l->closed_count * sizeof *l->closed);
   l->merging = m;
-  return 0;
+  if (err != 0) forget_merging(l);
+  else memmove(l->closed, l->closed + 1, --l->closed_count * sizeof *l->closed);
+  return err;
 }
 
 static int delete_doomed(block_log *l, db_txn *txn, uint64_t records_max) {
@@ -437,7 +436,7 @@ static int merge_line(block_log *l, writer *w, log_line *of, uint64_t through, u
   merge_range range = {atomic_load(&of->blocks), of->merged_through, through};
   layer_record layer;
   state_record present;
-  if (range.logged == NULL || through <= range.after || !layers_get(w->layers, of->layer, &layer)) {
+  if (through <= range.after || !layers_get(w->layers, of->layer, &layer)) {
     at->done = true;
     return 0;
   }
@@ -466,19 +465,19 @@ static int put_beginning(db_txn *txn, uint64_t sequence) {
 }
 
 int block_log_step(block_log *l, writer *w, log_goal goal, uint64_t pages) {
+  ASSERT(pages > 0);
   l->deleted = 0;
   l->merged_all = false;
   int err = delete_doomed(l, w->txn, DELETED_MIN + pages / PAGES_DELETED);
   if (err != 0) return err;
   if (l->merging.through == 0 && is_over(l, goal)) {
-    if (l->closed_count == 0 && (err = block_log_reserve(l, 0)) == 0) close_generation(l, 1);
-    if (err == 0 && l->closed_count > 0) err = begin_merging(l);
-    if (err != 0) return err;
+    if (l->closed_count == 0) close_generation(l, 1);
+    if ((err = begin_merging(l)) != 0) return err;
   }
   uint64_t current = l->merging.current;
   w->relocate_blocks = goal == LOG_BUDGET ? l->merging.relocate_blocks : 0;
   merge_at at = l->merging.at;
-  while (current < l->merging.count && pages > 0) {
+  while (current < l->merging.count) {
     log_line *line = l->merging.lines[current];
     err = merge_line(l, w, line, l->merging.through, &pages, &at);
     if (err == 0 && w->packer != NULL) err = block_log_note(l, line, w->packer);
@@ -517,7 +516,7 @@ static bool move_shared(block_log *l, db *d, uint64_t through) {
 /* Every line lets go of the generation. ENOMEM: some show it still, which is right, and keeps its records. */
 static bool drop_generation(block_log *l, db *d, uint64_t through) {
   bool all = true;
-  unflushed **before = calloc(l->merging.count ? l->merging.count : 1, sizeof *before);
+  unflushed **before = calloc(l->merging.count, sizeof *before);
   if (before == NULL) return false;
   for (uint64_t i = 0; i < l->merging.count; i++) {
     log_line *line = l->merging.lines[i];

@@ -145,7 +145,7 @@ typedef struct { void *to; bytes from; } copying;
 
 static int copy_bytes(void *env) {
   const copying *c = env;
-  if (c->from.size) memcpy(c->to, c->from.data, c->from.size);
+  memcpy(c->to, c->from.data, c->from.size);
   return 0;
 }
 
@@ -217,7 +217,7 @@ int db_next(db_txn *t, db_table table, bytes *found_key, bytes *value) {
 
 uint64_t db_entries(db_txn *t, db_table table) {
   lmdb_call c = {.txn = t->txn, .dbi = t->db->dbi[table]};
-  return t->status || guarded(&t->db->main, call_stat, &c) != 0 ? 0 : c.stat.ms_entries;
+  return guarded(&t->db->main, call_stat, &c) != 0 ? 0 : c.stat.ms_entries;
 }
 
 /* ---- room ------------------------------------------------------------------------------------ */

@@ -557,11 +557,11 @@ bool unflushed_next(const unflushed *u, uint32_t memory, uint64_t page, delta_pa
   return true;
 }
 
-uint64_t unflushed_first(const unflushed *u) { return u == NULL ? 0 : u->spans[0].first; }
+uint64_t unflushed_first(const unflushed *u) { return u->spans[0].first; }
 
 uint64_t unflushed_pages(const unflushed *u, uint64_t through) {
   uint64_t count = 0;
-  for (uint32_t i = 0; u != NULL && i < u->count && u->spans[i].last <= through; i++)
+  for (uint32_t i = 0; i < u->count && u->spans[i].last <= through; i++)
     count += u->spans[i].run->table.entry_count;
   return count;
 }

@@ -82,7 +82,7 @@ bool unflushed_next(const unflushed *, uint32_t memory, uint64_t page, delta_pag
 /* The same, of the runs with something in (after, through], the place alone. */
 bool unflushed_next_in(const unflushed *, uint64_t after, uint64_t through, uint32_t memory, uint64_t page,
                        uint32_t *next_memory, uint64_t *next_page);
-uint64_t unflushed_first(const unflushed *);                     /* the oldest serial; 0: empty */
+uint64_t unflushed_first(const unflushed *);                     /* the oldest serial; not of NULL, nor the next */
 uint64_t unflushed_pages(const unflushed *, uint64_t through);   /* of the runs up to there, each run's counted */
 bool unflushed_is_valid(const unflushed *);
 

@@ -18,7 +18,7 @@ void descriptors_find(const char *path, const char *name, descriptors *out) {
   for (struct dirent *e; (e = readdir(d)) != NULL && out->count < DESCRIPTORS_MAX;) {
     char *end;
     long fd = strtol(e->d_name, &end, 10);
-    if (end == e->d_name || *end || fstat((int)fd, &found) != 0) continue;
+    if (end == e->d_name || fstat((int)fd, &found) != 0) continue;
     if (found.st_dev == wanted.st_dev && found.st_ino == wanted.st_ino) out->fd[out->count++] = (int)fd;
   }
   closedir(d);

@@ -202,7 +202,7 @@ static int creation_fill(creation *c, const directory_options *o) {
 
 static void creation_undo(creation *c) {
   remove_new(c->parent, c->name);
-  if (c->fd >= 0) close(c->fd);
+  close(c->fd);
 }
 
 /* ABSENT -> STORE. *fd: of the store's directory, locked since before it had its name; -1: somebody else was faster. */

@@ -196,7 +196,7 @@ void page_header_seal(uint8_t header[PAGE_HEADER_BYTES]) {
 }
 
 static bool all_zero(const uint8_t *at, size_t count) {
-  return count == 0 || (at[0] == 0 && memcmp(at, at + 1, count - 1) == 0);
+  return at[0] == 0 && memcmp(at, at + 1, count - 1) == 0;
 }
 
 int page_header_identity(const uint8_t header[PAGE_HEADER_BYTES], page_key *key, id128 *store) {

@@ -104,7 +104,7 @@ void log_record_zero_rest(uint8_t record[PAGE_RECORD_BYTES], unsigned count) {
 }
 
 static bool all_zero(const uint8_t *at, size_t count) {
-  return count == 0 || (at[0] == 0 && memcmp(at, at + 1, count - 1) == 0);
+  return at[0] == 0 && memcmp(at, at + 1, count - 1) == 0;
 }
 
 bool log_address_is_possible(const log_address *at) {

@@ -88,10 +88,9 @@ int packer_add(packer *p, const log_address *at, const uint8_t *block, uint64_t 
 }
 
 void packer_forget(packer *p) {
-  if (p->open != NULL && p->block_count > 0) {
-    log_record_seal(p->open, p->addresses.count);
-    p->open_is_read = true;
-  }
+  ASSERT(p->open != NULL && p->block_count > 0);
+  log_record_seal(p->open, p->addresses.count);
+  p->open_is_read = true;
   p->block_count = 0;
 }
 

@@ -29,7 +29,7 @@ typedef struct {
 void packer_begin(packer *, db_txn *, id128 store, uint64_t sequence_first);
 /* The bytes may lie in the mapping. The checksum goes along as it is. ENOMEM and what a put says */
 int packer_add(packer *, const log_address *, const uint8_t *block, uint64_t checksum);
-void packer_forget(packer *);                 /* the blocks so far: noted, and to be read from now on */
+void packer_forget(packer *);                 /* the blocks so far, at least one: noted, and to be read from now on */
 int packer_end(packer *);                     /* seals the last record */
 void packer_land(packer *);
 void packer_free(packer *);

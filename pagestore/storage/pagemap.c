@@ -242,8 +242,8 @@ static int suspect_blocks(const pagemap *a, const pagemap *b, uint32_t memory_a,
   if (err == 0) err = pagemap_row(b, memory_b, page, &place_b, &row);
   if (err != 0) return err;
   *suspect = ALL_BLOCKS;
-  bool same_row = place_a.layer == place_b.layer && place_a.version == place_b.version;
-  if (!same_row || (memory_a != memory_b && place_a.version != 0)) return 0;
+  bool same_row = memory_a == memory_b && place_a.layer == place_b.layer && place_a.version == place_b.version;
+  if (!same_row) return 0;
   const uint8_t *block_a[PAGE_BLOCKS], *block_b[PAGE_BLOCKS];
   blocks_over(a, memory_a, page, place_a, block_a);
   blocks_over(b, memory_b, page, place_b, block_b);

@@ -207,7 +207,8 @@ static int metadata_splice(state *s, size_t at, size_t end, size_t size) {
 int state_metadata_set(state *s, const char *key, const void *value, size_t length) {
   ASSERT(!s->sealed && key[0]);
   size_t key_length = strlen(key);
-  if (key_length > UINT16_MAX || length > METADATA_BYTES_MAX) return PAGESTORE_EQUOTA;
+  ASSERT(key_length <= UINT16_MAX);
+  if (length > METADATA_BYTES_MAX) return PAGESTORE_EQUOTA;
   metadata_entry old;
   bool equal;
   size_t at = metadata_position(s, key, key_length, &old, &equal);

@@ -37,16 +37,14 @@ static uint64_t next_edge(const region *r, uint64_t from, uint64_t end) {
 
 /* Edges in the blocks [first, end) and at both ends: what the books say about the number of mappings. */
 static int64_t edges(const region *r, uint64_t first, uint64_t end) {
-  uint64_t size = pages_of(r) * PAGE_BLOCKS;
   int64_t count = 0;
-  for (uint64_t b = max_u64(first, 1); b <= end && b <= size; b++) count += access_of(r, b) != access_of(r, b - 1);
+  for (uint64_t b = max_u64(first, 1); b <= end; b++) count += access_of(r, b) != access_of(r, b - 1);
   return count;
 }
 
 /* How many of the run's two ends are edges once all of it is `access`. */
 static int64_t outer_edges(const region *r, uint64_t first, uint64_t end, os_access access) {
-  uint64_t size = pages_of(r) * PAGE_BLOCKS;
-  return (first > 0 && access_of(r, first - 1) != access) + (end <= size && access_of(r, end) != access);
+  return (first > 0 && access_of(r, first - 1) != access) + (access_of(r, end) != access);
 }
 
 static int64_t mprotect_mappings(const region *r) {
@@ -95,7 +93,7 @@ static void apply(region *r, uint64_t first, uint64_t end) {
 
 /* While the region is empty: at opening, not when the reservation is extended. */
 static int mprotect_attach(region *r) {
-  if (pages_of(r) != 0 || r->resident.count != 0) return PAGESTORE_OK;
+  if (pages_of(r) != 0) return PAGESTORE_OK;
   return os_unify(r->base, r->reserved_bytes) == 0 ? PAGESTORE_OK : PAGESTORE_ENOMEM;
 }
 

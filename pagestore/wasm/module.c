@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/status.h"
 
 enum { HEAD_BYTES = 8, NAME_BYTES_SHOWN = 64 };
@@ -16,8 +17,15 @@ static const char *const names[SECTION_KINDS] = {"custom", "type",   "import",  
 /* Tag stands between memory and global, data count between element and code. */
 static const uint8_t ranks[SECTION_KINDS] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 12, 13, 11, 6};
 
-const char *section_name(uint8_t id) { return id < SECTION_KINDS ? names[id] : "?"; }
-unsigned section_rank(uint8_t id) { return id < SECTION_KINDS ? ranks[id] : 0; }
+const char *section_name(uint8_t id) {
+  ASSERT(id < SECTION_KINDS);
+  return names[id];
+}
+
+unsigned section_rank(uint8_t id) {
+  ASSERT(id < SECTION_KINDS);
+  return ranks[id];
+}
 
 /* ---- refusing -------------------------------------------------------------------------------- */
 
