@@ -136,13 +136,22 @@ static int renew_entry(pagestore_instance *i, const char *name, const pagestore_
   return 0;
 }
 
+/* A handle that notices writes is no help to a host that marks them, and a host that does not mark loses writes on one
+ * that does not notice them. Nothing is noticed in a read-only view. */
+static int check_flags(const pagestore_memory *m, const pagestore_memory_options *o) {
+  if (m->instance->kind == INSTANCE_READ || !((m->flags ^ o->flags) & PAGESTORE_EXPLICIT)) return 0;
+  return fail(PAGESTORE_ETYPE, "memory '%s' is open %s EXPLICIT: open it so, or close the instance to change that", m->name,
+              m->flags & PAGESTORE_EXPLICIT ? "as" : "without");
+}
+
 static int reopen_volatile(pagestore_memory *m, const pagestore_memory_options *o, bool given) {
   if (given && !(o->flags & PAGESTORE_VOLATILE)) return fail(PAGESTORE_ETYPE, "memory '%s' is VOLATILE", m->name);
-  if (m->id) return 0;
+  int status = given ? check_flags(m, o) : 0;
+  if (status || m->id) return status;
   if (!given)
     return fail(PAGESTORE_ENOTFOUND, "no memory '%s' in '%s': give options to create it", m->name,
                 m->instance->core->name);
-  int status = region_resize(m->region, o->pages);
+  status = region_resize(m->region, o->pages);
   if (!status) m->id = MEMORY_VOLATILE_ID;
   return status;
 }
@@ -159,6 +168,7 @@ static int reopen(pagestore_memory *m, const pagestore_memory_options *o, bool g
   bool anew = !entry || opens_anew(i, entry, given);
   if (!anew) {
     int status = given && o->flags & PAGESTORE_VOLATILE ? fail_durable(m->name) : check_existing(entry, o, given);
+    if (!status && given) status = check_flags(m, o);
     if (status || m->id) return status;
   } else if (!given) {
     return fail(PAGESTORE_ENOTFOUND, "no memory '%s' in '%s': give options to create it", m->name, i->core->name);

@@ -141,8 +141,10 @@ static void memories(void **state) {
   REFUSED(OPEN("heap", .flags = PAGESTORE_VOLATILE, .pages = 1, .max_pages = 8), PAGESTORE_ETYPE);
   REFUSED(OPEN("heap", .flags = PAGESTORE_MEMORY64, .pages = 1, .max_pages = 8), PAGESTORE_ETYPE);
   REFUSED(OPEN("heap", .pages = 1, .max_pages = 2), PAGESTORE_ETYPE);
+  REFUSED(OPEN("heap", .flags = PAGESTORE_EXPLICIT, .pages = 1, .max_pages = 8), PAGESTORE_ETYPE);
   assert_ok(OPEN("scratch", .flags = PAGESTORE_VOLATILE, .pages = 1, .max_pages = 8, .guard_bytes = PAGE));
   REFUSED(OPEN("scratch", .pages = 1, .max_pages = 8), PAGESTORE_ETYPE);
+  REFUSED(OPEN("scratch", .flags = PAGESTORE_VOLATILE | PAGESTORE_EXPLICIT, .pages = 1, .max_pages = 8), PAGESTORE_ETYPE);
   assert_ok(pagestore_memory_open(f->instance, "scratch", NULL, &out));
 #undef OPEN
   REFUSED(pagestore_memory_open(f->view, "scratch", PAGESTORE_WITH(pagestore_memory_options, .flags = PAGESTORE_VOLATILE, .pages = 1), &out),

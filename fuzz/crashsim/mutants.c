@@ -61,7 +61,6 @@ static const mutant all[] = {
     {0, "generation-dropped-early", BY_PROBE, false},
     {0, "snapshot-not-drained", 0, false},
     {0, "fork-without-log", 0, false},
-    {0, "log-sealed-late", BY_PROBE, false},
     {0, "feature-unnamed", BY_PROOF, false},
 };
 

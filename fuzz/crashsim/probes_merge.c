@@ -23,7 +23,6 @@ static void open_log_memory(pagestore_instance *i, pagestore_memory **m, uint8_t
   *base = pagestore_memory_base(*m);
 }
 
-
 static void write_block(logging *l, uint64_t page, uint64_t block, uint64_t tag) {
   probe_fill(l->base + page * PAGESTORE_PAGE + block * PROBE_BLOCK, PROBE_BLOCK, tag);
   l->tag[page][block] = tag;

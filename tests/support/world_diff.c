@@ -42,15 +42,18 @@ static void check_differences(comparison_of_views *c) {
 }
 
 void world_diff(world *w) {
-  const holder *open[WORLD_VIEWS];
+  holder *open[WORLD_VIEWS];
   size_t count = 0;
   for (int v = 0; v < WORLD_VIEWS; v++)
     if (w->view[v].h.handle) open[count++] = &w->view[v].h;
   if (count == 0) return;
   comparison_of_views *c = calloc(1, sizeof *c);
   c->w = w;
+  holder *to = open[dice_below(&w->dice, count)];
   c->from = open[dice_below(&w->dice, count)];
-  c->to = open[dice_below(&w->dice, count)];
+  c->to = to;
+  /* Else diff opens it, and without EXPLICIT. */
+  if (to->work->memory[MEMORY_EXPLICIT].present) world_use(w, to, MEMORY_EXPLICIT);
   WORLD_OK(w, pagestore_diff(c->from->handle, c->to->handle, note_range, c));
   check_differences(c);
   free(c);
