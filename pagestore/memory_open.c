@@ -140,8 +140,8 @@ static int renew_entry(pagestore_instance *i, const char *name, const pagestore_
  * that does not notice them. Nothing is noticed in a read-only view. */
 static int check_flags(const pagestore_memory *m, const pagestore_memory_options *o) {
   if (m->instance->kind == INSTANCE_READ || !((m->flags ^ o->flags) & PAGESTORE_EXPLICIT)) return 0;
-  return fail(PAGESTORE_ETYPE, "memory '%s' is open %s EXPLICIT: open it so, or close the instance to change that", m->name,
-              m->flags & PAGESTORE_EXPLICIT ? "as" : "without");
+  return fail(PAGESTORE_ETYPE, "memory '%s' is open %s EXPLICIT: open it so, or close the instance to change that",
+              m->name, m->flags & PAGESTORE_EXPLICIT ? "as" : "without");
 }
 
 static int reopen_volatile(pagestore_memory *m, const pagestore_memory_options *o, bool given) {

@@ -13,15 +13,12 @@
 #ifndef PAGESTORE_BASE_PROBE_H
 #define PAGESTORE_BASE_PROBE_H
 
-#if defined(__has_include)
-#if __has_include(<sys/sdt.h>)
+#if PAGESTORE_PROBES
 #include <sys/sdt.h>
 #define PROBE1(name, a)       DTRACE_PROBE1(pagestore, name, a)
 #define PROBE2(name, a, b)    DTRACE_PROBE2(pagestore, name, a, b)
 #define PROBE3(name, a, b, c) DTRACE_PROBE3(pagestore, name, a, b, c)
-#endif
-#endif
-#ifndef PROBE1
+#else
 #define PROBE1(name, a)       ((void)(a))
 #define PROBE2(name, a, b)    ((void)(a), (void)(b))
 #define PROBE3(name, a, b, c) ((void)(a), (void)(b), (void)(c))

@@ -1,7 +1,9 @@
 # packages.sh - sourced by tests/run and tools/demo: what a fresh Debian lacks is installed, and nothing is asked of the network
 # when nothing is missing.
 #
-#   install_packages NAME...    0, or 1 with a word on what to do
+#   install_packages NAME...    0, or 1 with a word on what to do; $packages_came: whether something was installed
+
+packages_came=""
 
 missing_packages() {
   local package
@@ -30,4 +32,5 @@ install_packages() {
     return 1
   fi
   rm -f "${TMPDIR:-/tmp}/pagestore-apt.$$"
+  packages_came=yes
 }
