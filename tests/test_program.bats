@@ -3,6 +3,7 @@
 # closed pipe.
 # ctest: TIMEOUT 300
 load support/program
+load support/damage
 
 # ---- the program itself ------------------------------------------------------------------------------------------------
 
@@ -412,9 +413,7 @@ L
 
 @test "a damaged page: told by its place, the others stay readable" {
   store damaged
-  for at in $(grep -obUa ZZZZZZZZZZZZZZZZ damaged/data.mdb | cut -d: -f1); do
-    printf '\001' | dd of=damaged/data.mdb bs=1 seek="$at" conv=notrunc status=none
-  done
+  spoil damaged
   want 1 dump damaged alpha main; lines 2; out '^00000000: 6669' '^00000010: 7468'; err "memory 'main', page 1, version 2 is damaged" 'goes on'
   want 1 dump --raw damaged alpha main; [ "$(stat -c %s out)" = 196608 ] || die "damage shortened the dump"
   want 0 dump --page 0 damaged alpha main; lines 4096
@@ -426,7 +425,7 @@ L
 
 @test "damaged tree pages, a cut file, a foreign one" {
   store torn
-  for at in $(seq 8192 128 60000); do printf '\377' | dd of=torn/data.mdb bs=1 seek="$at" conv=notrunc status=none; done
+  for at in $(seq 8192 128 60000); do poke torn "$at" '\377'; done
   want 1 ls torn; err 'is damaged'
   store short; truncate -s 40000 short/data.mdb
   want 1 ls short; err 'truncated'

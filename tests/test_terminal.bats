@@ -3,6 +3,7 @@
 # tmux where a screen is looked at as it stands.
 # ctest: TIMEOUT 600
 load support/program
+load support/damage
 
 teardown() {
   kill_writer
@@ -115,8 +116,7 @@ long() {
 @test "progress: a complaint clears the bar first" {
   long
   cp -r "$long" damaged
-  at=$(( $(stat -c %s damaged/data.mdb) / 2 ))
-  printf 'yyyyyyyy' | dd of=damaged/data.mdb bs=1 seek="$at" conv=notrunc status=none
+  poke damaged $(( $(stat -c %s damaged/data.mdb) / 2 )) yyyyyyyy
   typed "$program export damaged a m image" && die "a damaged page was exported"
   ! tr '\r' '\n' < out | grep -q 'left.*pagestore:' || die "a complaint behind a bar"
   out 'pagestore: .*damaged'

@@ -107,7 +107,7 @@ function(pagestore_scripts)
   endforeach()
 endfunction()
 
-# The host whose stores tests/test_*.bats and tests/test_check.sh look into; left out where tools/pagestore is.
+# The host whose stores tests/test_*.bats look into; left out where tools/pagestore is.
 function(pagestore_program_tests)
   if(TARGET program_pagestore)
     add_executable(program_host tests/program_host.c)
