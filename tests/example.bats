@@ -3,8 +3,6 @@
 # ctest: TIMEOUT 300
 load support/program
 
-needs() { local tool; for tool; do command -v "$tool" > /dev/null || skip "no $tool: the example cannot be built"; done; }
-
 # build make-arguments...: as a newcomer does, but against this build
 build() {
   make "$@" PAGESTORE_CFLAGS="-I$source/include" PAGESTORE_LIBS="$build/libpagestore.a -llmdb -lxxhash -lpthread" > log 2>&1 ||

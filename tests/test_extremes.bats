@@ -62,8 +62,7 @@ setup_file() {
 }
 
 setup() {
-  [ -x "$program" ] && [ -x "$host" ] || skip "no $program: libsmartcols-dev or libjansson-dev was missing when it was built"
-  cd "$BATS_TEST_TMPDIR" || exit 1
+  begin
   cp "$BATS_FILE_TMPDIR/image" "$BATS_FILE_TMPDIR/stream" .
   store
 }

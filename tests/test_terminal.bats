@@ -139,7 +139,7 @@ see() {
   done
 }
 start() {
-  command -v tmux > /dev/null || skip "no tmux: apt-get install tmux"
+  needs tmux
   shown="$*"
   tmux -L "$socket" -f /dev/null new-session -d -x 100 -y 20 "$* ; got=\$?; stty -a | tr ';' '\n' > $PWD/stty; echo ended with \$got; sleep 100" 3>&-
 }

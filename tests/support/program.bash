@@ -7,6 +7,7 @@
 #   store [NAME]            a copy of the store that `program_host make` makes, made once a file; NAME is s if not given
 #   hold STORE              a writer of STORE that has committed once; tell it to commit again by `echo >&9`; let_go ends it
 #   busy STORE              a writer that commits all the time; kill_writer ends it
+#   needs TOOL...           skips the test where one of them is not installed
 #   typed COMMAND...        runs it on a terminal of script(1): what is seen is in ./out, with all that steers the terminal
 # shellcheck shell=bash disable=SC2034
 source=${SOURCE:-$(cd "$(dirname "$BATS_TEST_FILENAME")/.." && pwd)}
@@ -16,12 +17,29 @@ export LC_ALL=C.UTF-8
 unset NO_COLOR
 writer='' shown=''
 
-# Every test begins in a folder of its own, which goes with bats' temporary ones.
-setup() {
+# Every test begins in a folder of its own, which goes with bats' temporary ones. A file with a setup of its own calls this first.
+begin() {
   [ -x "$program" ] && [ -x "$host" ] || skip "no $program: libsmartcols-dev or libjansson-dev was missing when it was built"
   cd "$BATS_TEST_TMPDIR" || exit 1
 }
+setup() { begin; }
 teardown() { kill_writer; }
+
+needs() {
+  local tool
+  for tool; do
+    command -v "$tool" > /dev/null || skip "no $tool: apt-get install $(package_of "$tool")"
+  done
+}
+# package_of TOOL: what brings it on Debian
+package_of() {
+  case $1 in
+    wat2wasm | wasm-validate | wasm-objdump | wasm2c) echo wabt ;;
+    wasm-ld) echo lld ;;
+    script) echo bsdutils ;;
+    *) echo "$1" ;;
+  esac
+}
 
 die() {
   echo "$*"
@@ -88,7 +106,7 @@ kill_writer() {
 # Nobody types, and nobody hangs up, unless $KEYS names a file of what is typed: script(1) types an end of file behind that, and then
 # may wait for somebody to read it.
 typed() {
-  command -v script > /dev/null || skip "no script: apt-get install bsdutils"
+  needs script
   shown="on a terminal: $*"
   [ -p no-keys ] || mkfifo no-keys
   TERM=${TERM_WANTED:-xterm} timeout -k 5 100 script -qec "$*" /dev/null > out 2> err <> "${KEYS:-no-keys}" 3>&-
