@@ -4,6 +4,7 @@
 # ctest: TIMEOUT 600
 load support/program
 load support/damage
+main="instance 'alpha', memory 'main'"
 
 # ---- a clean one ---------------------------------------------------------------------------------------------------------
 
@@ -55,7 +56,8 @@ load support/damage
   store
   fresh; spoil d
   want 1 check --deep d
-  out '^d: DAMAGED: 1 findings' "^damage: instance 'alpha', memory 'main', page 1, version 2, 1 of its blocks do not match .*: 2 .LMDB page [0-9]+, offset [0-9]+.; next: .*recover"
+  out '^d: DAMAGED: 1 findings' \
+    "^damage: $main, page 1, version 2, 1 of its blocks do not match .*: 2 .LMDB page [0-9]+, offset [0-9]+.; next: .*recover"
   want 0 check d; out 'headers only'
 }
 
@@ -63,7 +65,7 @@ load support/damage
   store
   fresh; spoil d
   want 1 check --json --deep d; out '"verdict": "damaged"' '"instance": "alpha"' '"memory": "main"' '"page": 1,' '"version": 2,' '"next": '
-  want 1 check --untrusted --deep d; out "^damage: instance 'alpha', memory 'main', page 1"
+  want 1 check --untrusted --deep d; out "^damage: $main, page 1"
 }
 
 @test "--explain: whose byte it is; a record of the log that nobody reads is a note" {
@@ -75,7 +77,7 @@ load support/damage
   [ -n "$block" ] || die "no block 2 of page 1"
   fresh; spoil d
   want 1 check --deep --explain "$block" d
-  out "^offset $block: LMDB page .* of block 2 of page 1, version 2, of memory 1 in layer 1; instance 'alpha', memory 'main'" \
+  out "^offset $block: LMDB page .* of block 2 of page 1, version 2, of memory 1 in layer 1; $main" \
     '1 notes' '^note: record 2 of the log, and do not match their checksums'
 }
 
@@ -91,14 +93,14 @@ load support/damage
   store
   third=$(offsets third)
   want 0 check --explain "$third" s
-  out "^offset.* byte 16 of block 0 in record 3 of the log: block 0 of page 0, version 3, .*; instance 'alpha', memory 'main'"
+  out "^offset.* byte 16 of block 0 in record 3 of the log: block 0 of page 0, version 3, .*; $main"
   fresh; poke d "$third" x
   want 1 check --deep d
-  out '^d: DAMAGED: 1 findings, 0 notes' \
-    "^damage: instance 'alpha', memory 'main', page 0, version 3, its blocks 0 are in record 3 of the log, and do not match .*; next: .*recover"
+  out '^d: DAMAGED: 1 findings, 0 notes'
+  out "^damage: $main, page 0, version 3, its blocks 0 are in record 3 of the log, and do not match .*; next: .*recover"
   want 1 check --deep --untrusted d; out "page 0, version 3, its blocks 0"
   want 0 check d
-  want 1 dump d alpha main; err "instance 'alpha', memory 'main', page 0"
+  want 1 dump d alpha main; err "$main, page 0"
   want 0 dump --snapshot one d alpha main
 }
 

@@ -66,7 +66,8 @@ zero() { dd if=/dev/zero of="$1/data.mdb" bs=4096 seek="$2" count="${3:-1}" conv
   store
   fresh; spoil d
   want 1 recover d r
-  out '^r: recovered with LOSSES: 2 instances, 3 pages saved, 1 lost' "^lost: instance 'alpha', memory 'main': 1 pages damaged, .*versions 2 to 2" \
+  out '^r: recovered with LOSSES: 2 instances, 3 pages saved, 1 lost' \
+    "^lost: instance 'alpha', memory 'main': 1 pages damaged, .*versions 2 to 2" \
     "^damage: instance 'alpha', memory 'main', page 1, version 2, 1 of its blocks are lost .*next: .*--older.*--zero"
   want 1 dump r alpha main; err 'page 1, version 2 is damaged'
   want 0 dump --page 0 r alpha main

@@ -15,7 +15,8 @@ module() {
 }
 full() {
   module full '(module (import "ic0" "stable64_read" (func (param i64 i64 i64))) (import "ic0" "msg_reply" (func))
-    (import "env" "base" (global i32)) (table 3 9 funcref) (memory 2 5) (global (mut i32) (i32.const 1)) (global (export "sp") (mut i64) (i64.const 2))
+    (import "env" "base" (global i32)) (table 3 9 funcref) (memory 2 5)
+    (global (mut i32) (i32.const 1)) (global (export "sp") (mut i64) (i64.const 2))
     (data (i32.const 8) "abc") (data "passive"))'
 }
 startup() { wat2wasm "$source/tests/canisters/startup.wat" -o startup.wasm || die "wat2wasm refuses startup.wat"; }
@@ -26,17 +27,20 @@ valid() { local f; for f; do wasm-validate --enable-multi-memory --enable-memory
 @test "inspect: a table of each kind of thing" {
   full
   want 0 wasm inspect full.wasm
-  out '^functions +2$' '^imported functions +2$' '^start +-$' '^native +yes$' '^ +0 no +32 +2 +5 no$' '^stable64_read +\(i64 i64 i64\) -> \(\) +[0-9]+$' \
-    '^msg_reply +\(\) -> \(\)' '^ +0 yes +3 ' '^ +1 no +7 ' '^ +1 i32 +yes +no +-$' '^ +2 i64 +yes +no +sp$' '^ +0 funcref +no +32 +3 +9$' '^memory +- '
+  out '^functions +2$' '^imported functions +2$' '^start +-$' '^native +yes$' '^ +0 no +32 +2 +5 no$' \
+    '^stable64_read +\(i64 i64 i64\) -> \(\) +[0-9]+$' '^msg_reply +\(\) -> \(\)' '^ +0 yes +3 ' \
+    '^ +1 no +7 ' '^ +1 i32 +yes +no +-$' '^ +2 i64 +yes +no +sp$' '^ +0 funcref +no +32 +3 +9$' '^memory +- '
 }
 
 @test "inspect --json: the same, and each member that the help tells" {
   full
   want 0 wasm inspect --json full.wasm
-  out '"bytes": [0-9]+' '"native": true' '"memories": \[' '"index_bits": 32' '"max_pages": 5' '"ic0": \[' '"type": "\(i64 i64 i64\) -> \(\)"' '"data": \[' \
-    '"active": false' '"globals": \[' '"exported": "sp"' '"tables": \[' '"max_elements": 9' '"sections": \[' '"start": null'
+  out '"bytes": [0-9]+' '"native": true' '"memories": \[' '"index_bits": 32' '"max_pages": 5' '"ic0": \[' \
+    '"type": "\(i64 i64 i64\) -> \(\)"' '"data": \[' '"active": false' '"globals": \[' '"exported": "sp"' '"tables": \[' \
+    '"max_elements": 9' '"sections": \[' '"start": null'
   "$program" help wasm > help
-  for member in bytes types functions imported_functions element_segments start data_count native memories ic0 data globals tables sections; do
+  for member in bytes types functions imported_functions element_segments start data_count native memories ic0 data globals tables \
+    sections; do
     grep -qE "^  \"$member\":" out || die "no $member in the document"
     grep -qE "\\b$member\\b" help || die "no $member in the help"
   done
