@@ -72,43 +72,6 @@ load support/damage
   want 2 ls --names --json s; err 'exclude each other'
 }
 
-# completes WORDS... = what: what bash offers for the last of the words
-completes() {
-  local words=() got
-  while [ "$1" != = ]; do words+=("$1"); shift; done
-  got=$(PATH=$build/tools:$PATH bash -c 'source <(pagestore completion bash)
-    COMP_WORDS=(pagestore "$@") COMP_CWORD=$#; COMPREPLY=(); _pagestore; echo "${COMPREPLY[*]}"' - "${words[@]}" 2> /dev/null)
-  [ "$got" = "$2" ] || die "${words[*]}: $got"
-}
-
-@test "completion for bash: commands, options, words, instances, snapshots, files" {
-  store
-  completes to = top
-  completes top --int = --interval
-  completes ls '' = s
-  completes dump s '' = 'alpha béta'
-  completes dump --page 1 s a = alpha
-  completes restore s alpha '' = 'one two'
-  completes snapshot '' = 'create list drop'
-  completes snapshot drop s alpha t = two
-  completes diff s alpha one t = two
-  completes debug s m = metas
-  completes wasm '' = 'inspect native'
-  completes new-example '' = 'wasm2c wasmtime'
-  completes help snap = snapshot
-  touch image
-  completes import s alpha main i = image
-  completes ls nowhere '' = ''
-}
-
-@test "completion for zsh: it is zsh, and has every command" {
-  want 0 completion zsh
-  for command in $("$program" help --manual); do out "^ +$command\) _arguments"; done
-  out "'3:instance:_pagestore_instances'" "'2:word:\(wasm2c wasmtime\)'"
-  ! command -v zsh > /dev/null || zsh -n out || die "zsh cannot read it"
-  want 2 completion fish; err 'neither bash nor zsh'
-}
-
 @test "stat of a store, as tables, JSON and OpenMetrics" {
   store
   want 0 stat s

@@ -41,46 +41,99 @@ static void print_takers(const command *c) {
     if (o->argument) printf("--%s -%c ", o->name, o->letter);
 }
 
+/* Names come out of stores, which may be anybody's: a name is never a word for compgen -W, which would run what is in
+ * $(...) of it, and what is inserted is quoted. */
+static const char bash_begin[] =
+    "# bash completion for pagestore; made by `pagestore completion bash`\n"
+    "# plain: the word without quotes and backslashes; nothing of it is expanded but ~/\n"
+    "_pagestore_plain() {\n"
+    "  local rest=$1 quote='' c\n"
+    "  plain=''\n"
+    "  case $rest in '~/'*) plain=$HOME rest=${rest:1} ;; esac\n"
+    "  while [ -n \"$rest\" ]; do\n"
+    "    c=${rest:0:1} rest=${rest:1}\n"
+    "    case $quote$c in\n"
+    "      '\\' | '\"\\') plain+=${rest:0:1} rest=${rest:1} ;;\n"
+    "      \"'\" | '\"') quote=$c ;;\n"
+    "      \"''\" | '\"\"') quote='' ;;\n"
+    "      *) plain+=$c ;;\n"
+    "    esac\n"
+    "  done\n"
+    "}\n"
+    "# Of the names on stdin those that begin as the word does, quoted; behind an open quote the plain ones.\n"
+    "_pagestore_offer() {\n"
+    "  local name plain\n"
+    "  compopt +o filenames 2> /dev/null\n"
+    "  _pagestore_plain \"$word\"\n"
+    "  while IFS= read -r name; do\n"
+    "    [[ $name == \"$plain\"* ]] || continue\n"
+    "    case $word in\n"
+    "      [\\'\\\"]*) [[ $name != *[\\'\\\"\\\\\\$\\`\\!]* ]] || continue ;;\n"
+    "      *) printf -v name %q \"$name\" ;;\n"
+    "    esac\n"
+    "    COMPREPLY+=(\"$name\")\n"
+    "  done\n"
+    "}\n"
+    "_pagestore() {\n"
+    "  # The line editor cuts words at = and :, too. Here they are whole again; glued is what it cut off the last.\n"
+    "  local rest=$COMP_LINE part glued='' i\n"
+    "  local -a line=()\n"
+    "  for ((i = 0; i <= COMP_CWORD; i++)); do\n"
+    "    part=${COMP_WORDS[i]}\n"
+    "    if [[ $i -gt 0 && $rest != [[:blank:]]* ]]; then\n"
+    "      glued=${line[-1]}\n"
+    "      line[-1]+=$part\n"
+    "    else\n"
+    "      glued=''\n"
+    "      line+=(\"$part\")\n"
+    "    fi\n"
+    "    rest=${rest#\"${rest%%[![:blank:]]*}\"}\n"
+    "    rest=${rest#\"$part\"}\n"
+    "  done\n"
+    "  local word=${line[-1]}\n"
+    "  case $part in = | :) glued=$word ;; esac\n"
+    "  _pagestore_words\n"
+    "  COMPREPLY=(\"${COMPREPLY[@]#\"$glued\"}\")\n"
+    "}\n"
+    "_pagestore_words() {\n";
+
 static const char bash_end[] =
     "  *) return ;;\n"
     "  esac\n"
     "  # which operand this is: words before it that are neither options nor arguments of such\n"
-    "  local i given=0 store='' instance='' kind\n"
+    "  local given=0 last=$((${#line[@]} - 1)) store='' instance='' plain kind\n"
     "  local -a kinds=($operands)\n"
-    "  for ((i = 2; i < COMP_CWORD; i++)); do\n"
-    "    case ${COMP_WORDS[i]} in\n"
-    "      --?*=*) continue ;;\n"
-    "      -?*) case \" $takers \" in *\" ${COMP_WORDS[i]} \"*) i=$((i + 1)) ;; esac; continue ;;\n"
+    "  for ((i = 2; i < last; i++)); do\n"
+    "    case ${line[i]} in\n"
+    "      -?*) case \" $takers \" in *\" ${line[i]} \"*) i=$((i + 1)) ;; esac; continue ;;\n"
     "    esac\n"
-    "    case ${kinds[given]} in STORE) store=${COMP_WORDS[i]} ;; INSTANCE) instance=${COMP_WORDS[i]} ;; esac\n"
+    "    _pagestore_plain \"${line[i]}\"\n"
+    "    case ${kinds[given]} in STORE) store=$plain ;; INSTANCE) instance=$plain ;; esac\n"
     "    given=$((given + 1))\n"
     "  done\n"
     "  kind=${kinds[given]}\n"
-    "  case $word in -*) COMPREPLY=($(compgen -W \"$options\" -- \"$word\")); return ;; esac\n"
-    "  local IFS=$'\\n'\n"
+    "  if [ \"$i\" -gt \"$last\" ]; then kind=ARGUMENT; fi\n"
+    "  case $word in -*) mapfile -t COMPREPLY < <(compgen -W \"$options\" -- \"$word\"); return ;; esac\n"
     "  case $kind in\n"
-    "    '') case $operands in *...*) ;; *) return ;; esac; COMPREPLY=($(compgen -f -- \"$word\")); return ;;\n"
-    "    *'|'*) words=${kind//|/$'\\n'} ;;\n"
-    "    COMMAND) words=${commands// /$'\\n'} ;;\n"
-    "    INSTANCE) words=$(pagestore ls --names -- \"$store\" 2> /dev/null) ;;\n"
-    "    SNAPSHOT | FROM | TO) words=$(pagestore snapshot list --names -- \"$store\" \"$instance\" 2> /dev/null) ;;\n"
-    "    STORE) COMPREPLY=($(compgen -d -- \"$word\")); return ;;\n"
-    "    *) COMPREPLY=($(compgen -f -- \"$word\")); return ;;\n"
+    "    '') case $operands in *...*) ;; *) return ;; esac; mapfile -t COMPREPLY < <(compgen -f -- \"$word\") ;;\n"
+    "    *'|'*) _pagestore_offer <<< \"${kind//|/$'\\n'}\" ;;\n"
+    "    COMMAND) _pagestore_offer <<< \"${commands// /$'\\n'}\" ;;\n"
+    "    INSTANCE) _pagestore_offer < <(pagestore ls --names -- \"$store\" 2> /dev/null) ;;\n"
+    "    SNAPSHOT | FROM | TO)\n"
+    "      _pagestore_offer < <(pagestore snapshot list --names -- \"$store\" \"$instance\" 2> /dev/null) ;;\n"
+    "    STORE) mapfile -t COMPREPLY < <(compgen -d -- \"$word\") ;;\n"
+    "    *) mapfile -t COMPREPLY < <(compgen -f -- \"$word\") ;;\n"
     "  esac\n"
-    "  compopt +o filenames 2> /dev/null\n"
-    "  COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
     "}\n"
     "complete -o filenames -F _pagestore pagestore\n";
 
 static void print_bash(void) {
-  printf("# bash completion for pagestore; made by `pagestore completion bash`\n"
-         "_pagestore() {\n"
-         "  local word=${COMP_WORDS[COMP_CWORD]} words options operands takers\n"
-         "  local commands='");
+  fputs(bash_begin, stdout);
+  printf("  local options operands takers commands='");
   for (const command *c = commands; c->name; c++) printf("%s%s", c == commands ? "" : " ", c->name);
   printf("'\n"
-         "  if [ \"$COMP_CWORD\" = 1 ]; then COMPREPLY=($(compgen -W \"$commands\" -- \"$word\")); return; fi\n"
-         "  case ${COMP_WORDS[1]} in\n");
+         "  if [ ${#line[@]} = 2 ]; then _pagestore_offer <<< \"${commands// /$'\\n'}\"; return; fi\n"
+         "  case ${line[1]} in\n");
   for (const command *c = commands; c->name; c++) {
     printf("  %s) options='", c->name);
     print_options(c);
@@ -104,6 +157,19 @@ static void print_zsh_text(const char *text) {
   }
 }
 
+/* Of an option: words to choose from, a file, or what only the user knows. */
+static void print_zsh_argument(const char *name) {
+  static const char *const files[] = {"FILE", "OUT", "SHIM"};
+  printf(":%s", name);
+  if (strchr(name, '|')) {
+    printf(":(");
+    for (; *name; name++) putchar(*name == '|' ? ' ' : *name);
+    putchar(')');
+  }
+  for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+    if (strcmp(name, files[i]) == 0) printf(":_files");
+}
+
 /* Operands by place, behind the program and the command. */
 static void print_zsh_operands(const command *c) {
   char name[80];
@@ -117,6 +183,8 @@ static void print_zsh_operands(const command *c) {
     else if (strcmp(name, "SNAPSHOT") == 0 || strcmp(name, "FROM") == 0 || strcmp(name, "TO") == 0)
       printf(" '%u:snapshot:_pagestore_snapshots'", place);
     else if (strcmp(name, "COMMAND") == 0) printf(" '%u:command:(($commands))'", place);
+    else if (strstr(name, "...")) printf(" '*:file:_files'");
+    else printf(" '%u:file:_files'", place);
   }
 }
 
@@ -124,14 +192,22 @@ static void print_zsh_operands(const command *c) {
 static const char zsh_begin[] =
     "#compdef pagestore\n"
     "# zsh completion for pagestore; made by `pagestore completion zsh`\n"
-    "_pagestore_place() { for (( place = 3; place < CURRENT; place++ )); do [[ -d $words[place] ]] && return; done; }\n"
+    "_pagestore_operands() {\n"
+    "  local place\n"
+    "  for (( place = 3; place < CURRENT; place++ )); do\n"
+    "    store=${(Q)words[place]} instance=${(Q)words[place+1]}\n"
+    "    store=${store/#\\~\\//$HOME/}\n"
+    "    [[ -d $store ]] && return\n"
+    "  done\n"
+    "}\n"
     "_pagestore_instances() {\n"
-    "  local place; local -a names; _pagestore_place\n"
-    "  names=(${(f)\"$(pagestore ls --names -- $words[place] 2> /dev/null)\"}); compadd -a names\n"
+    "  local store instance; local -a names; _pagestore_operands\n"
+    "  names=(${(f)\"$(pagestore ls --names -- $store 2> /dev/null)\"})\n"
+    "  compadd -a names\n"
     "}\n"
     "_pagestore_snapshots() {\n"
-    "  local place; local -a names; _pagestore_place\n"
-    "  names=(${(f)\"$(pagestore snapshot list --names -- $words[place] $words[place+1] 2> /dev/null)\"})\n"
+    "  local store instance; local -a names; _pagestore_operands\n"
+    "  names=(${(f)\"$(pagestore snapshot list --names -- $store $instance 2> /dev/null)\"})\n"
     "  compadd -a names\n"
     "}\n";
 
@@ -154,10 +230,12 @@ static void print_zsh(void) {
       printf(" '(-%c --%s)'{-%c%s,--%s%s}'[", o->letter, o->name, o->letter, o->argument ? "+" : "", o->name,
              o->argument ? "=" : "");
       print_zsh_text(o->help);
-      printf("]%s%s'", o->argument ? ":" : "", o->argument ? o->argument : "");
+      putchar(']');
+      if (o->argument) print_zsh_argument(o->argument);
+      putchar('\'');
     }
     print_zsh_operands(c);
-    printf(" '*:file:_files' ;;\n");
+    printf(" ;;\n");
   }
   printf("  esac\n"
          "}\n"
