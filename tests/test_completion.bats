@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # What `pagestore completion` makes bash and zsh offer: by real shells on a terminal of their own, which are typed at.
-# ctest: TIMEOUT 120
+# ctest: TIMEOUT 300
 load support/program
 
 setup() {
