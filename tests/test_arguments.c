@@ -146,6 +146,8 @@ static void memories(void **state) {
   REFUSED(OPEN("scratch", .pages = 1, .max_pages = 8), PAGESTORE_ETYPE);
   REFUSED(OPEN("scratch", .flags = PAGESTORE_VOLATILE | PAGESTORE_EXPLICIT, .pages = 1, .max_pages = 8), PAGESTORE_ETYPE);
   assert_ok(pagestore_memory_open(f->instance, "scratch", NULL, &out));
+  assert_ok(OPEN("marked", .flags = PAGESTORE_VOLATILE | PAGESTORE_EXPLICIT, .pages = 1, .max_pages = 8, .guard_bytes = PAGE));
+  REFUSED(OPEN("marked", .flags = PAGESTORE_VOLATILE, .pages = 1, .max_pages = 8), PAGESTORE_ETYPE);
 #undef OPEN
   REFUSED(pagestore_memory_open(f->view, "scratch", PAGESTORE_WITH(pagestore_memory_options, .flags = PAGESTORE_VOLATILE, .pages = 1), &out),
           PAGESTORE_EREADONLY);
