@@ -207,7 +207,6 @@ static void test_nothing_stays(void **state) {
   finish(&h);
 }
 
-/* One instance's record is damaged on disk; what is logged of it cannot be merged. */
 static _Atomic unsigned told_of;
 
 static void note_log(void *env, int level, const char *text) {
@@ -215,6 +214,7 @@ static void note_log(void *env, int level, const char *text) {
   if (level == 1 && strlen(text) > 10) told_of++;
 }
 
+/* One instance's record is damaged on disk; what is logged of it cannot be merged. */
 static const char marked[] = "metadata in the record of an instance";
 
 static void damage_marked(const host *h) {

@@ -89,6 +89,25 @@ static void each_allocation(bench *b, act call, act again) {
   assert_true(refused > 0);
 }
 
+/* The same of a commit, which takes along what was done before it: `before` does that, `after` ends what has failed. */
+static void each_allocation_of_commit(bench *b, act before, act call, act after) {
+  unsigned refused = 0;
+  bool met = true;
+  for (uint64_t at = 1; met; at++) {
+    if (before) assert_ok(before(b));
+    assert_ok(pagestore_sync(b->h.store, PAGESTORE_FOREVER));
+    faults_arm(FAULT_ALLOCATION, at, false);
+    int status = call(b);
+    faults_disarm();
+    met = fault_plan.failed > 0;
+    assert_true(status == 0 || (met && status == PAGESTORE_ENOMEM));
+    refused += status != 0;
+    assert_ok(after(b));
+    assert_true(at < CALLS_MAX);
+  }
+  assert_true(refused > 0);
+}
+
 /* ---- looking -------------------------------------------------------------------------------------------------------------------------- */
 
 static void open_views(bench *b) {
@@ -132,7 +151,9 @@ static int count_snapshot(void *env, const char *name, uint64_t version, uint64_
 
 static int snapshots(bench *b) {
   uint64_t count = 0;
-  return pagestore_snapshot_each(b->h.store, "i", count_snapshot, &count);
+  int status = pagestore_snapshot_each(b->h.store, "i", count_snapshot, &count);
+  if (!status) assert_int_equal(count, 1);
+  return status;
 }
 
 static int close_view(bench *b) {
@@ -214,23 +235,19 @@ static int delete_memories(bench *b) {
   return pagestore_commit(b->h.instance, 0, &b->version);
 }
 
-/* The allocations of opening them are changing's: here those of the commit. */
 static int commit(bench *b) { return pagestore_commit(b->h.instance, 0, &b->version); }
 
+static int change_metadata(bench *b) {
+  b->tag++;
+  return pagestore_metadata_set(b->h.instance, "round", &b->tag, sizeof b->tag);
+}
+
+/* The allocations of opening them are changing's: here those of the commit. */
 static void a_table_of_pages(void **env) {
   bench *b = *env;
   assert_ok(commit_memories(b));
   b->version = pagestore_committed_version(b->h.instance);
-  for (uint64_t at = 1, met = 1; met != 0; at++) {
-    assert_ok(pagestore_metadata_set(b->h.instance, "round", &at, sizeof at));
-    faults_arm(FAULT_ALLOCATION, at, false);
-    int status = commit(b);
-    faults_disarm();
-    met = fault_plan.failed;
-    assert_true(status == 0 || (met && status == PAGESTORE_ENOMEM));
-    if (status) assert_ok(commit(b));
-    assert_true(at < CALLS_MAX);
-  }
+  each_allocation_of_commit(b, change_metadata, commit, commit);
   assert_ok(delete_memories(b));
 }
 
@@ -277,32 +294,24 @@ static void versions(void **env) {
   each_allocation(b, new_with_hash, close_view);
 }
 
-/* Restored again and again: a commit on a new layer. */
+static int commit_restored(bench *b) {
+  int status = commit(b);
+  assert_page(&b->h, LOGGED, 1);
+  return status;
+}
+
+/* What failed goes through: the fork's commit, if there is a fork. */
+static int commit_and_forget_fork(bench *b) {
+  int status = b->fork ? pagestore_commit(b->fork, 0, NULL) : 0;
+  return status ? status : forget_fork(b);
+}
+
+/* Restored again and again: a commit on a new layer; and the first one of a fork. */
 static void commits_of_new_layers(void **env) {
   bench *b = *env;
   engine_install(); /* cmocka has put its own in front */
-  for (uint64_t at = 1, met = 1; met != 0; at++) {
-    assert_ok(restore(b));
-    assert_ok(pagestore_sync(b->h.store, PAGESTORE_FOREVER));
-    faults_arm(FAULT_ALLOCATION, at, false);
-    int status = commit(b);
-    faults_disarm();
-    met = fault_plan.failed;
-    assert_true(status == 0 || (met && status == PAGESTORE_ENOMEM));
-    if (status) assert_ok(commit(b));
-    assert_page(&b->h, LOGGED, 1);
-    assert_true(at < CALLS_MAX);
-  }
-  for (uint64_t at = 1, met = 1; met != 0; at++) {
-    assert_ok(pagestore_sync(b->h.store, PAGESTORE_FOREVER));
-    faults_arm(FAULT_ALLOCATION, at, false);
-    int status = fork_and_commit(b);
-    faults_disarm();
-    met = fault_plan.failed;
-    assert_true(status == 0 || (met && status == PAGESTORE_ENOMEM));
-    assert_ok(forget_fork(b));
-    assert_true(at < CALLS_MAX);
-  }
+  each_allocation_of_commit(b, restore, commit, commit_restored);
+  each_allocation_of_commit(b, NULL, fork_and_commit, commit_and_forget_fork);
 }
 
 /* A fork of the deepest layer there may be: what it stands on is copied, with what is logged of it. */
@@ -317,17 +326,7 @@ static void a_fork_that_is_too_deep(void **env) {
   write_block(b->h.memory, LOGGED, 5);
   write_block(b->h.memory, 1, 6);
   b->version = host_commit(&b->h);
-  for (uint64_t at = 1, met = 1; met != 0; at++) {
-    assert_ok(pagestore_sync(b->h.store, PAGESTORE_FOREVER));
-    faults_arm(FAULT_ALLOCATION, at, false);
-    int status = fork_and_commit(b);
-    faults_disarm();
-    met = fault_plan.failed;
-    assert_true(status == 0 || (met && status == PAGESTORE_ENOMEM));
-    if (status && b->fork) assert_ok(pagestore_commit(b->fork, 0, NULL));
-    assert_ok(forget_fork(b));
-    assert_true(at < CALLS_MAX);
-  }
+  each_allocation_of_commit(b, NULL, fork_and_commit, commit_and_forget_fork);
 }
 
 static int drain(bench *b) { return pagestore_drain(b->h.store, PAGESTORE_FOREVER); }

@@ -8,7 +8,7 @@
  * - when it ends, the room is used again: the file grows no more;
  * - when it is killed instead, its place in LMDB's table of readers is cleared, by the writer that goes on; the same then;
  * - a view of a snapshot holds back next to nothing while it is read, however long that takes; a snapshot that is dropped meanwhile is
- *   told, and nothing wrong is read.
+ *   told, and nothing wrong is read, also when another one has its name; likewise an instance that is deleted.
  */
 #include "fault_rows.h"
 #include "host_fixture.h"
@@ -19,69 +19,66 @@ enum { PAGES = 16, COMMITS = 60 };
 
 typedef struct { pid_t pid; int wake, answer; } reader;
 
-/* Opens, says so, waits to be woken, looks again, says what it saw. */
+/* In the child: a view, which is said. */
+typedef struct { pagestore_store *store; pagestore_instance *view; pagestore_memory *memory; uint64_t version; } onlooker;
+
+static onlooker look(const char *path, const char *snapshot, int answer) {
+  onlooker o;
+  for (int signal = 1; signal < 32; signal++) sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
+  if (pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_READ), &o.store) != 0) _exit(1);
+  if (pagestore_instance_open(o.store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ, .snapshot = snapshot), &o.view) != 0) _exit(2);
+  if (pagestore_memory_open(o.view, "m", PAGESTORE_WITH(pagestore_memory_options, .guard_bytes = MIB), &o.memory) != 0) _exit(3);
+  o.version = pagestore_committed_version(o.view);
+  if (write(answer, "y", 1) != 1) _exit(4);
+  return o;
+}
+
+static _Noreturn void look_away(onlooker *o) {
+  pagestore_instance_close(o->view);
+  _exit(pagestore_close(o->store) == 0 ? 0 : 6);
+}
+
+/* Waits to be woken, looks again, says what it saw. */
 static void read_slowly(const char *path, int wake, int answer) {
   static uint8_t have[PAGESTORE_PAGE];
-  pagestore_store *store;
-  pagestore_instance *view;
-  pagestore_memory *m;
-  char byte = 'n';
-  for (int signal = 1; signal < 32; signal++) sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
-  if (pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_READ), &store) != 0) _exit(1);
-  if (pagestore_instance_open(store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ), &view) != 0) _exit(2);
-  if (pagestore_memory_open(view, "m", PAGESTORE_WITH(pagestore_memory_options, .guard_bytes = MIB), &m) != 0) _exit(3);
-  uint64_t version = pagestore_committed_version(view);
-  if (write(answer, "y", 1) != 1 || read(wake, &byte, 1) < 0) _exit(4);
-  bool right = pagestore_committed_version(view) == version;
-  for (uint64_t p = 0; p < PAGES; p++) right = right && pagestore_memory_read(m, p * PAGESTORE_PAGE, have, sizeof have) == 0 && page_is(have, p, version);
+  char byte;
+  onlooker o = look(path, NULL, answer);
+  if (read(wake, &byte, 1) < 0) _exit(4);
+  bool right = pagestore_committed_version(o.view) == o.version;
+  for (uint64_t p = 0; p < PAGES; p++)
+    right = right && pagestore_memory_read(o.memory, p * PAGESTORE_PAGE, have, sizeof have) == 0 && page_is(have, p, o.version);
   if (write(answer, right ? "y" : "n", 1) != 1) _exit(5);
-  pagestore_instance_close(view);
-  _exit(pagestore_close(store) == 0 ? 0 : 6);
+  look_away(&o);
 }
 
 /* Reads the snapshot once for each byte, until there are none: 'y' as it must be, 'd' dropped, 'n' anything else. */
 static void read_snapshot(const char *path, int wake, int answer) {
   static uint8_t have[PAGESTORE_PAGE];
-  pagestore_store *store;
-  pagestore_instance *view;
-  pagestore_memory *m;
   char byte;
-  for (int signal = 1; signal < 32; signal++) sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
-  if (pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_READ), &store) != 0) _exit(1);
-  if (pagestore_instance_open(store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ, .snapshot = "s"), &view) != 0) _exit(2);
-  if (pagestore_memory_open(view, "m", PAGESTORE_WITH(pagestore_memory_options, .guard_bytes = MIB), &m) != 0) _exit(3);
-  uint64_t version = pagestore_committed_version(view);
-  if (write(answer, "y", 1) != 1) _exit(4);
+  onlooker o = look(path, "s", answer);
   while (read(wake, &byte, 1) == 1) {
-    int status = pagestore_instance_trim(view, 0);
+    int status = pagestore_instance_trim(o.view, 0);
     bool right = true;
     for (uint64_t p = 0; p < PAGES && !status; p++) {
-      status = pagestore_memory_read(m, p * PAGESTORE_PAGE, have, sizeof have);
-      right = right && (status || page_is(have, p, version));
+      status = pagestore_memory_read(o.memory, p * PAGESTORE_PAGE, have, sizeof have);
+      right = right && (status || page_is(have, p, o.version));
     }
     byte = status == PAGESTORE_ENOTFOUND ? 'd' : status || !right ? 'n' : 'y';
     if (write(answer, &byte, 1) != 1) _exit(5);
   }
-  pagestore_instance_close(view);
-  _exit(pagestore_close(store) == 0 ? 0 : 6);
+  look_away(&o);
 }
 
 /* Moves its view to the present when it is woken: 'y', 'd' if the instance is gone, 'n' anything else. */
 static void read_on(const char *path, int wake, int answer) {
-  pagestore_store *store;
-  pagestore_instance *view;
   char byte;
-  for (int signal = 1; signal < 32; signal++) sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
-  if (pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_READ), &store) != 0) _exit(1);
-  if (pagestore_instance_open(store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ), &view) != 0) _exit(2);
-  if (write(answer, "y", 1) != 1) _exit(4);
+  onlooker o = look(path, NULL, answer);
   while (read(wake, &byte, 1) == 1) {
-    int status = pagestore_instance_advance(view, PAGESTORE_LATEST);
+    int status = pagestore_instance_advance(o.view, PAGESTORE_LATEST);
     byte = status == 0 ? 'y' : status == PAGESTORE_ENOTFOUND && strstr(pagestore_detail(), "made anew") ? 'd' : 'n';
     if (write(answer, &byte, 1) != 1) _exit(5);
   }
-  pagestore_instance_close(view);
-  _exit(pagestore_close(store) == 0 ? 0 : 6);
+  look_away(&o);
 }
 
 /* Forked while the store is not open: what the child sees is its own. */
@@ -105,15 +102,25 @@ static char reader_says(const reader *r) {
   return read(r->answer, &byte, 1) == 1 ? byte : 0;
 }
 
-static void reader_end(reader *r, bool kill_it) {
+static char reader_asked(const reader *r) {
+  assert_int_equal(write(r->wake, "", 1), 1);
+  return reader_says(r);
+}
+
+/* Nothing more is asked: its end, as for waitpid. */
+static int reader_left(reader *r) {
   int status;
-  if (kill_it) kill(r->pid, SIGKILL);
-  else assert_int_equal(write(r->wake, "", 1), 1);
-  if (!kill_it) assert_int_equal(reader_says(r), 'y');
-  assert_int_equal(waitpid(r->pid, &status, 0), r->pid);
-  if (!kill_it) assert_int_equal(status, 0);
   close(r->wake);
+  assert_int_equal(waitpid(r->pid, &status, 0), r->pid);
   close(r->answer);
+  return status;
+}
+
+static void reader_end(reader *r, bool kill_it) {
+  if (kill_it) kill(r->pid, SIGKILL);
+  else assert_int_equal(reader_asked(r), 'y');
+  int status = reader_left(r);
+  if (!kill_it) assert_int_equal(status, 0);
 }
 
 /* Every page's tag is its version. */
@@ -191,14 +198,8 @@ static void killed_reader(void **state) {
   growth(true);
 }
 
-static char reader_asked(const reader *r) {
-  assert_int_equal(write(r->wake, "", 1), 1);
-  return reader_says(r);
-}
-
 static void snapshot_is_dropped(bool made_anew) {
   host h = {0};
-  int status;
   folder_make(&h);
   host_open(&h, PAGES);
   commit_all_pages(&h, 3);
@@ -220,10 +221,7 @@ static void snapshot_is_dropped(bool made_anew) {
   commit_all_pages(&h, 10);
   pause_ms(220);
   assert_int_equal(reader_asked(&r), 'd');
-  close(r.wake);
-  assert_int_equal(waitpid(r.pid, &status, 0), r.pid);
-  assert_int_equal(status, 0);
-  close(r.answer);
+  assert_int_equal(reader_left(&r), 0);
   assert_ok(host_close(&h));
   folder_remove(&h);
   fault_row_count(ROW_READERS, 1);
@@ -243,7 +241,6 @@ static void reader_of_an_old_namesake(void **state) {
 static void reader_of_another_instance(void **state) {
   (void)state;
   host h = {0};
-  int status;
   folder_make(&h);
   host_open(&h, PAGES);
   commit_all_pages(&h, 2);
@@ -258,17 +255,15 @@ static void reader_of_another_instance(void **state) {
   host_open_instance(&h, PAGES);
   commit_all_pages(&h, 1);
   assert_int_equal(reader_asked(&r), 'd');
-  close(r.wake);
-  assert_int_equal(waitpid(r.pid, &status, 0), r.pid);
-  assert_int_equal(status, 0);
-  close(r.answer);
+  assert_int_equal(reader_left(&r), 0);
   assert_ok(host_close(&h));
   folder_remove(&h);
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = { cmocka_unit_test(long_reader), cmocka_unit_test(killed_reader), cmocka_unit_test(snapshot_reader),
-                                      cmocka_unit_test(reader_of_an_old_namesake),
-                                      cmocka_unit_test(reader_of_another_instance) };
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(long_reader), cmocka_unit_test(killed_reader), cmocka_unit_test(snapshot_reader),
+    cmocka_unit_test(reader_of_an_old_namesake), cmocka_unit_test(reader_of_another_instance),
+  };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

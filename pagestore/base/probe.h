@@ -1,5 +1,6 @@
 /* probe.h - places where a tracer (bpftrace, SystemTap, perf, gdb) can look into a running library: USDT probes of the
- * provider `pagestore`. Built with sys/sdt.h each is one nop and a note in the ELF file; without it, nothing.
+ * provider `pagestore`. With PAGESTORE_PROBES (CMake: where sys/sdt.h is) each is one nop and a note in the ELF file;
+ * without, nothing.
  *
  *   commit       name of the instance, version   sealed, perhaps not durable; also of a message without a change
  *   fault_load   page                                            a fault was answered by loading it

@@ -7,6 +7,7 @@
  * the replica's way (baseline.h), which also copies.
  *
  * What the limit of mappings refuses is told as refused; the mprotect tracker is never refused, but widens its windows.
+ * At the end: what the kernel alone takes to protect a block, and what beside a thread that computes.
  */
 #include <errno.h>
 #include <pthread.h>
