@@ -16,7 +16,8 @@
 enum {
   RESERVE_PAGES = 1024,     /* kept free in the map, so that trash can be worked off in a full one */
   GROW_STEP_BYTES = 64 << 10,
-  GROW_MIN_BYTES = 512 << 10, /* less comes in calls too short to do harm */
+  AHEAD_BYTES_MAX = 1 << 20, /* written beyond what a transaction adds, */
+  AHEAD_SHARE = 8,           /* but no more than this part of the file */
 };
 
 static int call_put(void *env) {
@@ -306,17 +307,25 @@ static int commit_failed(db_txn *t, int rc) {
   return full ? write_failed(d, ENOSPC, "committing") : db_set_failed(d, rc > 0 ? strerror(rc) : mdb_strerror(rc));
 }
 
-/* LMDB writes neighbouring values in one call, megabytes long where the file grows; the page cache then has folios of
- * 2 MiB there, and every later write of 4 KiB into one costs 50 us instead of 6. So what is added to the file is zeros
- * first, in small steps. Nobody reads behind the last page; what fails here LMDB's own write tells. */
-static void grow_file(db_txn *t) {
+/* Where the file ends after a transaction that has to add to it: with room for some more of its kind. */
+static uint64_t end_ahead(const db *d, uint64_t file_bytes, uint64_t end) {
+  uint64_t ahead = min_u64(AHEAD_BYTES_MAX, file_bytes / AHEAD_SHARE);
+  uint64_t limit = d->disk_bytes ? min_u64(d->disk_bytes, d->main.map_bytes) : d->main.map_bytes;
+  return max_u64(end, min_u64(align_up(end + ahead, GROW_STEP_BYTES), limit));
+}
+
+/* What is added to the file is zeros first, in small steps, for two reasons. LMDB writes neighbouring values in one
+ * call, megabytes long where the file grows; the page cache then has folios of 2 MiB there, and every later write of
+ * 4 KiB into one costs 50 us instead of 6. And a sync that has to record a new length and new places costs half as
+ * much again, so one transaction does so for a dozen small ones. Nobody reads behind the last page; what fails here
+ * LMDB's own write tells. */
+static void grow_file(const db_txn *t) {
   static const uint8_t zeros[GROW_STEP_BYTES];
-  uint64_t at = db_file_bytes(t->db), end = t->highest_end * t->db->page_bytes;
+  const db *d = t->db;
+  uint64_t at = db_file_bytes(d), end = t->highest_end * d->page_bytes;
   int fd;
-  if (at == 0 || at + GROW_MIN_BYTES > end || mdb_env_get_fd(t->db->main.env, &fd) != 0) return;
-  uint64_t aligned = align_up(end, GROW_STEP_BYTES);
-  if (!t->db->disk_bytes && aligned < t->db->main.map_bytes) end = aligned;
-  while (at < end) {
+  if (at == 0 || at >= end || mdb_env_get_fd(d->main.env, &fd) != 0) return;
+  for (end = end_ahead(d, at, end); at < end;) {
     uint64_t stop = min_u64(end, align_up(at + 1, GROW_STEP_BYTES));
     ssize_t done = pwrite(fd, zeros, stop - at, (off_t)at);
     if (done <= 0) return;

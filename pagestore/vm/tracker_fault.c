@@ -41,7 +41,14 @@ static int fault_open(region *r, uint64_t page, uint16_t blocks) {
   return PAGESTORE_OK;
 }
 
-static int fault_shut(region *r, uint64_t first, uint64_t count) { return protect(r, first, count, true); }
+/* From the first open block to the last one: the kernel looks at each block of what it is given. */
+static int fault_shut(region *r, uint64_t first, uint64_t count) {
+  unsigned before = (unsigned)__builtin_ctz(r->blocks[first].writable);
+  unsigned behind = (unsigned)__builtin_clz(r->blocks[first + count - 1].writable) - (32 - PAGE_BLOCKS);
+  uint64_t bytes = (count * PAGE_BLOCKS - before - behind) * BLOCK_BYTES;
+  int error = os_uffd_protect(r->uffd, block_at(r, first * PAGE_BLOCKS + before), bytes, true);
+  return error == 0 ? PAGESTORE_OK : PAGESTORE_EIO;
+}
 
 const tracker tracker_fault = {
   .name = REGION_FAULT,
