@@ -23,7 +23,6 @@
 #include <pagestore.h>
 
 #include "base/check.h"
-#include "storage/format.h"
 
 typedef struct {
   uint64_t page;
@@ -53,6 +52,7 @@ struct delta {
   uint8_t *own;              /* what is to be freed with it; NULL: a record in the mapping */
   const uint8_t *mapped;     /* of a record: where it is in the mapping once it is durable */
   uint64_t sequence;         /* of a record, else 0 */
+  _Atomic bool is_checked;   /* of a record: its header was in order */
   block_ref *blocks;
   entry entries[];
 };
@@ -520,12 +520,23 @@ uint16_t unflushed_find_logged(const unflushed *u, uint32_t memory, uint64_t pag
   out->mask = find_refs(u, memory, page, ref);
   for (unsigned i = 0; i < PAGE_BLOCKS; i++) {
     if (!(out->mask >> i & 1)) continue;
+    out->owner[i] = ref[i].owner;
     out->record[i] = delta_record(ref[i].owner);
     out->sequence[i] = ref[i].owner->sequence;
     out->version[i] = ref[i].at >> SLOT_BITS;
     out->slot[i] = (uint8_t)(ref[i].at % PAGE_BLOCKS);
   }
   return out->mask;
+}
+
+int logged_block_check(const logged_page *p, unsigned block, id128 store, const log_address *at) {
+  delta *d = p->owner[block];
+  if (!atomic_load_explicit(&d->is_checked, memory_order_relaxed)) {
+    int err = log_record_check((bytes){p->record[block], PAGE_RECORD_BYTES}, p->sequence[block], store);
+    if (err != 0) return err;
+    atomic_store_explicit(&d->is_checked, true, memory_order_relaxed);
+  }
+  return log_block_check(p->record[block], p->slot[block], at);
 }
 
 bool unflushed_has(const unflushed *u, uint32_t memory, uint64_t page) {

@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include "base/units.h"
+#include "storage/format.h"
 
 typedef struct delta delta;
 int delta_new(uint64_t pages, uint64_t blocks, delta **);       /* room for at most these. ENOMEM */
@@ -72,10 +73,14 @@ uint16_t unflushed_find(const unflushed *, uint32_t memory, uint64_t page, const
 typedef struct {
   uint16_t mask;
   uint8_t slot[PAGE_BLOCKS];
+  delta *owner[PAGE_BLOCKS];
   const uint8_t *record[PAGE_BLOCKS];
   uint64_t sequence[PAGE_BLOCKS], version[PAGE_BLOCKS];
 } logged_page;
 uint16_t unflushed_find_logged(const unflushed *, uint32_t memory, uint64_t page, logged_page *);
+/* Whether one of them is in its record and undamaged. The record's header is checked when the first of its blocks is:
+ * what is read of it later is compared with the block. ECORRUPT */
+int logged_block_check(const logged_page *, unsigned block, id128 store, const log_address *);
 bool unflushed_has(const unflushed *, uint32_t memory, uint64_t page);
 /* First (memory, page) >= the given one with unflushed blocks, the newest of each, or false. */
 bool unflushed_next(const unflushed *, uint32_t memory, uint64_t page, delta_page *);

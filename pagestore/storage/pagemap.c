@@ -75,8 +75,7 @@ static int load_logged_guarded(void *env) {
     if (!(job->wanted >> i & 1)) continue;
     log_address at = {job->map->logged_layer, job->page, f->version[i], job->memory, (uint8_t)i};
     job->damaged = at.version;
-    int err = log_record_check((bytes){f->record[i], PAGE_RECORD_BYTES}, f->sequence[i], job->map->store);
-    if (err == 0) err = log_block_check(f->record[i], f->slot[i], &at);
+    int err = logged_block_check(f, i, job->map->store, &at);
     if (err != 0) return err;
     memcpy(job->scratch + (size_t)i * BLOCK_BYTES, log_record_block(f->record[i], f->slot[i]), BLOCK_BYTES);
   }

@@ -35,7 +35,7 @@ static const uint8_t zero_block[BLOCK_BYTES];
 
 /* ---- building a record ----------------------------------------------------------------------- */
 
-typedef enum { BASE_ZERO, BASE_PAGE, BASE_DAMAGED } base_kind;
+typedef enum { BASE_UNKNOWN, BASE_ZERO, BASE_PAGE, BASE_DAMAGED } base_kind;
 
 typedef struct {
   bytes row;                  /* in the mapping; empty: none */
@@ -45,39 +45,39 @@ typedef struct {
   const logged_page *logged;  /* mask: those that count over the row */
   uint64_t logged_layer;
   uint8_t *record;            /* out, of build_guarded */
-  base_kind base;             /* out */
+  base_kind base;             /* by base_of */
   uint16_t changed;           /* out, of compare_guarded: of the fresh blocks */
   bool zeros;                 /* out, likewise: one of them is all zeros */
 } build_job;
 
 static bool is_page_record(bytes row) { return row.size == PAGE_RECORD_BYTES; }
 
-static base_kind base_of(bytes row, page_key key, id128 store) {
-  if (row.data == NULL) return BASE_ZERO;
+/* Looked at once, if at all: most pages of which a block is logged need it not. */
+static base_kind base_of(build_job *j) {
   row_kind kind;
-  if (row_check(row, key, store, &kind) != 0) return BASE_DAMAGED;
-  return kind == ROW_ZERO ? BASE_ZERO : BASE_PAGE;
+  if (j->base != BASE_UNKNOWN) return j->base;
+  if (j->row.data == NULL) j->base = BASE_ZERO;
+  else if (row_check(j->row, j->row_key, j->store, &kind) != 0) j->base = BASE_DAMAGED;
+  else j->base = kind == ROW_ZERO ? BASE_ZERO : BASE_PAGE;
+  return j->base;
 }
 
 /* Whether the log has that block, undamaged. */
 static bool logged_is_whole(const build_job *j, unsigned i) {
-  const logged_page *l = j->logged;
-  log_address at = {j->logged_layer, j->key.page, l->version[i], j->key.memory, (uint8_t)i};
-  return log_record_check((bytes){l->record[i], PAGE_RECORD_BYTES}, l->sequence[i], j->store) == 0 &&
-         log_block_check(l->record[i], l->slot[i], &at) == 0;
+  log_address at = {j->logged_layer, j->key.page, j->logged->version[i], j->key.memory, (uint8_t)i};
+  return logged_block_check(j->logged, i, j->store, &at) == 0;
 }
 
-static bool is_unchanged(const build_job *j, unsigned i) {
+static bool is_unchanged(build_job *j, unsigned i) {
   const uint8_t *fresh = j->fresh->block[i];
   if (j->logged->mask >> i & 1) {
     const uint8_t *logged = log_record_block(j->logged->record[i], j->logged->slot[i]);
     return memcmp(fresh, logged, BLOCK_BYTES) == 0 && logged_is_whole(j, i);
   }
-  if (j->base == BASE_ZERO) return memcmp(fresh, zero_block, BLOCK_BYTES) == 0;
-  if (j->base == BASE_DAMAGED) return false;
-  const uint8_t *stored = page_record_bytes(j->row) + (size_t)i * BLOCK_BYTES;
-  return memcmp(fresh, stored, BLOCK_BYTES) == 0 &&
-         block_checksum(fresh, j->key.page, i) == page_header_checksum(j->row.data, i);
+  const uint8_t *stored = is_page_record(j->row) ? page_record_bytes(j->row) + (size_t)i * BLOCK_BYTES : zero_block;
+  if (memcmp(fresh, stored, BLOCK_BYTES) != 0) return false;
+  if (base_of(j) != BASE_PAGE) return base_of(j) == BASE_ZERO;
+  return block_checksum(fresh, j->key.page, i) == page_header_checksum(j->row.data, i);
 }
 
 static void put_block(uint8_t *record, unsigned i, const uint8_t *from, uint64_t checksum) {
@@ -95,14 +95,14 @@ static void carry_block(uint8_t *record, unsigned i, bytes row, base_kind base, 
 
 /* A logged block as it was logged: damaged, if it is. */
 static uint64_t logged_checksum(const build_job *j, unsigned i) {
-  const uint8_t *record = j->logged->record[i], *block = log_record_block(record, j->logged->slot[i]);
-  uint64_t sum = block_checksum(block, j->key.page, i);
-  return logged_is_whole(j, i) ? sum : ~sum;
+  const uint8_t *record = j->logged->record[i];
+  unsigned slot = j->logged->slot[i];
+  if (logged_is_whole(j, i)) return log_record_checksum(record, slot);
+  return ~block_checksum(log_record_block(record, slot), j->key.page, i);
 }
 
 static int compare_guarded(void *env) {
   build_job *j = env;
-  j->base = base_of(j->row, j->row_key, j->store);
   j->changed = 0;
   j->zeros = false;
   for (unsigned i = 0; i < PAGE_BLOCKS; i++) {
@@ -116,13 +116,14 @@ static int compare_guarded(void *env) {
 static int build_guarded(void *env) {
   build_job *j = env;
   const logged_page *l = j->logged;
+  base_kind base = base_of(j);
   page_header_init(j->record, j->key, j->store);
   for (unsigned i = 0; i < PAGE_BLOCKS; i++) {
     const uint8_t *fresh = j->fresh->block[i];
     if (j->fresh->mask >> i & 1) put_block(j->record, i, fresh, block_checksum(fresh, j->key.page, i));
     else if (l->mask >> i & 1)
       put_block(j->record, i, log_record_block(l->record[i], l->slot[i]), logged_checksum(j, i));
-    else carry_block(j->record, i, j->row, j->base, j->key.page);
+    else carry_block(j->record, i, j->row, base, j->key.page);
   }
   page_header_seal(j->record);
   return 0;
@@ -424,11 +425,10 @@ int writer_system_pages(writer *w, const line *l, uint64_t version, uint64_t fir
 
 /* ---- re-rooting ------------------------------------------------------------------------------ */
 
-static bool is_nothing(const build_job *j) { return j->base == BASE_ZERO && j->logged->mask == 0; }
+static bool is_nothing(build_job *j) { return base_of(j) == BASE_ZERO && j->logged->mask == 0; }
 
 static int copy_guarded(void *env) {
   build_job *j = env;
-  j->base = base_of(j->row, j->row_key, j->store);
   return is_nothing(j) ? 0 : build_guarded(j);
 }
 
