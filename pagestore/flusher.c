@@ -21,12 +21,18 @@ enum {
   MEASURE_EVERY_MS = 1000, MERGE_RETRY_MS = 1000,
   MERGE_PAGES = 32,       /* looked at in one transaction of merging alone: somebody may come meanwhile */
   MERGE_PAGES_MAX = 1024, /* along with a group */
+  GATHER_WORKS_MIN = 4,   /* so many came during a flush: they come in faster than they are flushed */
+  GATHER_FLUSHES = 4,     /* it gathers for the time of so many flushes */
 };
 
 /* ---- taking and finishing groups ------------------------------------------------------------- */
 
+/* Whether there is something to flush: nothing while it gathers. The lock is held. */
+static bool has_works(const flusher *f) { return f->head && !f->gather_until_ns; }
+
 /* Detaches what is sealed, up to a bound; `together` works are not parted. The lock is held. */
 static work *take_group(flusher *f) {
+  ASSERT(has_works(f));
   work *first = f->head, *last = first;
   uint64_t total = 0;
   for (work *w = first; w; w = w->next) {
@@ -147,6 +153,7 @@ static void set_failure(flusher *f, int status) {
   pthread_mutex_lock(&f->store->lock);
   bool news = f->failure != status;
   f->failure = status;
+  f->gather_until_ns = 0;
   if (status) {
     f->tries_failed++;
     size_t length = strnlen(text, sizeof f->failure_text - 1);
@@ -166,10 +173,10 @@ static void announce(flusher *f) {
   pthread_mutex_unlock(&f->store->lock);
 }
 
-static void count_flush(flusher *f, const group *g, uint64_t began_ns) {
+static void count_flush(flusher *f, const group *g, uint64_t flush_ns) {
   store_counters *c = &f->store->counters;
   atomic_fetch_add(&c->flushes, 1);
-  atomic_fetch_add(&c->flush_ns, monotonic_ns() - began_ns);
+  atomic_fetch_add(&c->flush_ns, flush_ns);
   atomic_fetch_add(&c->bytes_flushed, g->writer.bytes_put);
   atomic_fetch_add(&c->blocks_unchanged, g->writer.blocks_unchanged);
 }
@@ -264,6 +271,39 @@ static void group_failed(flusher *f, work *first, int status) {
   else refuse_synchronous(f, first, status);
 }
 
+/* Whether what is queued may wait for more of its kind. The lock is held. */
+static bool may_gather(const flusher *f) {
+  return f->queue_works >= GATHER_WORKS_MIN && f->works_done >= f->awaited_through && !is_half_full(f) && !f->drain;
+}
+
+static void gather(flusher *f, uint64_t flush_ns) {
+  uint32_t most_ms = f->store->options.gather_ms;
+  if (most_ms == PAGESTORE_NO_GATHER) return;
+  pthread_mutex_lock(&f->store->lock);
+  if (may_gather(f)) f->gather_until_ns = monotonic_ns() + min_u64(GATHER_FLUSHES * flush_ns, most_ms * 1000000ull);
+  pthread_mutex_unlock(&f->store->lock);
+}
+
+static bool has_synchronous(const work *w) {
+  while (w && !w->synchronous) w = w->next;
+  return w != NULL;
+}
+
+static void group_flushed(flusher *f, group *g, uint64_t began_ns) {
+  group_publish(g);
+  uint64_t flush_ns = monotonic_ns() - began_ns;
+  bool awaited = has_synchronous(g->works);
+  count_flush(f, g, flush_ns);
+  follow_log(f, g);
+  set_failure(f, 0);
+  f->narrow = false;
+  if (g->trash) want_trash(f);
+  group_tell(g);
+  f->upkeep_from_ns = monotonic_ns() + UPKEEP_PAUSE_MS * 1000000ull;
+  finish_all(f, g->works, 0);
+  if (!awaited) gather(f, flush_ns);
+}
+
 static void flush_group(flusher *f, work *first) {
   uint64_t began_ns = monotonic_ns();
   mark_cores(first);
@@ -271,15 +311,7 @@ static void flush_group(flusher *f, work *first) {
   fail(0, "%s", "");  /* what fails without a text must not get an older one */
   int status = write_group(f, &g);
   if (status == 0) {
-    group_publish(&g);
-    count_flush(f, &g, began_ns);
-    follow_log(f, &g);
-    set_failure(f, 0);
-    f->narrow = false;
-    if (g.trash) want_trash(f);
-    group_tell(&g);
-    f->upkeep_from_ns = monotonic_ns() + UPKEEP_PAUSE_MS * 1000000ull;
-    finish_all(f, first, 0);
+    group_flushed(f, &g, began_ns);
   } else {
     /* Unknown: the rows may be those of before or after, and may have been pruned. Views go on taking both
      * for right, see core_bound. */
@@ -348,10 +380,24 @@ static void merge_log(flusher *f) {
   if (status == PAGESTORE_EFAILED) set_failure(f, status);
 }
 
+/* The lock is held. Until somebody signals, or it is time: true then. */
+static bool wait_for_time(flusher *f, bool upkeep) {
+  uint64_t until_ns = f->gather_until_ns ? f->gather_until_ns : UINT64_MAX;
+  if (upkeep) until_ns = min_u64(until_ns, f->upkeep_from_ns);
+  else if (f->failure && f->head) until_ns = monotonic_ns() + f->retry_ms * 1000000ull;
+  if (until_ns == UINT64_MAX) {
+    pthread_cond_wait(&f->wake, &f->store->lock);
+    return false;
+  }
+  struct timespec deadline = timespec_of(until_ns);
+  return pthread_cond_timedwait(&f->wake, &f->store->lock, &deadline) == ETIMEDOUT;
+}
+
 /* The lock is held. Whether there is something to try now; otherwise waits once. */
 static bool ready(flusher *f) {
   if (has_orphans(f)) f->trash = true;
-  bool works = f->head && (!f->failure || f->failure == PAGESTORE_EFAILED || f->kick || f->stopping);
+  if (f->gather_until_ns && monotonic_ns() >= f->gather_until_ns) f->gather_until_ns = 0;
+  bool works = has_works(f) && (!f->failure || f->failure == PAGESTORE_EFAILED || f->kick || f->stopping);
   f->kick = false;
   f->goal = f->drain ? LOG_EVERYTHING : LOG_BUDGET;
   if (f->merge_again) f->merge_failed = f->merge_again = false;
@@ -361,14 +407,9 @@ static bool ready(flusher *f) {
     f->kick = true;
     return false;
   }
-  bool upkeep = (may_work_off_trash(f) && (f->failure || !f->head)) || may_merge(f);
+  bool upkeep = (may_work_off_trash(f) && (f->failure || !has_works(f))) || may_merge(f);
   if (works || f->stopping || (upkeep && monotonic_ns() >= f->upkeep_from_ns)) return true;
-  if (upkeep || (f->failure && f->head)) {
-    struct timespec deadline = upkeep ? timespec_of(f->upkeep_from_ns) : flusher_deadline((int)f->retry_ms);
-    if (pthread_cond_timedwait(&f->wake, &f->store->lock, &deadline) == ETIMEDOUT) f->kick = true;
-    return false;
-  }
-  pthread_cond_wait(&f->wake, &f->store->lock);
+  if (wait_for_time(f, upkeep)) f->kick = true;
   return false;
 }
 
@@ -377,12 +418,13 @@ typedef enum { STEP_STOP, STEP_GROUP, STEP_TRASH, STEP_MERGE, STEP_FAIL } step;
 static step next_step(flusher *f, uint32_t turn, work **group) {
   pthread_mutex_lock(&f->store->lock);
   while (!ready(f)) continue;
+  bool works = has_works(f);
   step next = STEP_STOP;
   if (f->failure == PAGESTORE_EFAILED && f->head) next = STEP_FAIL;
-  else if (may_work_off_trash(f) && (!f->head || turn % (f->failure ? 2 : TRASH_EVERY_GROUPS) == 0)) next = STEP_TRASH;
-  else if (may_merge(f) && (!f->head || block_log_is_behind(f->store->log) || (f->drain && turn % 2)))
+  else if (may_work_off_trash(f) && (!works || turn % (f->failure ? 2 : TRASH_EVERY_GROUPS) == 0)) next = STEP_TRASH;
+  else if (may_merge(f) && (!works || block_log_is_behind(f->store->log) || (f->drain && turn % 2)))
     next = STEP_MERGE;
-  else if (f->head) next = STEP_GROUP;
+  else if (works) next = STEP_GROUP;
   if (next == STEP_GROUP) *group = take_group(f);
   f->flushing = next != STEP_STOP;
   pthread_mutex_unlock(&f->store->lock);
@@ -394,7 +436,7 @@ static bool step_done(flusher *f) {
   pthread_mutex_lock(&f->store->lock);
   f->flushing = false;
   bool stuck = f->stopping && f->failure && f->failure != PAGESTORE_EFAILED;
-  bool idle = !f->head;
+  bool idle = !has_works(f);
   pthread_mutex_unlock(&f->store->lock);
   announce(f);  /* before measuring: somebody may be waiting for the commit */
   if (idle) measure(f);
@@ -459,6 +501,8 @@ free_flusher:
 int flusher_stop(flusher *f) {
   pthread_mutex_lock(&f->store->lock);
   f->stopping = true;
+  f->awaited_through = UINT64_MAX;
+  f->gather_until_ns = 0;
   pthread_cond_signal(&f->wake);
   pthread_mutex_unlock(&f->store->lock);
   pthread_join(f->thread, NULL);

@@ -11,7 +11,10 @@
  *   `together` are never in two groups;
  * - nothing is called durable before db_commit returned; a failed sync is never tried again;
  * - an instance's commits of one group become one set of rows, the newest block of each, but never across a
- *   snapshot of it.
+ *   snapshot of it;
+ * - asynchronous works that come in faster than they are flushed stay QUEUED to be gathered into one larger group:
+ *   four times as long as the last flush took, at most gather_ms, and no longer once somebody waits for one or half
+ *   the queue is full.
  *
  * Thread: push and wait from any thread; the rest on the flusher's own.
  * Owner:  a work belongs to the queue until it is DONE, then to the waiter if it is synchronous; asynchronous

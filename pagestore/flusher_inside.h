@@ -5,8 +5,6 @@
 #ifndef PAGESTORE_FLUSHER_INSIDE_H
 #define PAGESTORE_FLUSHER_INSIDE_H
 
-#include <time.h>
-
 #include "store.h"
 
 enum { ORPHANS_MAX = 64 };
@@ -38,8 +36,10 @@ struct flusher {
   int merge_status;               /* why it failed */
   uint32_t drain;                 /* who waits for an empty log */
   bool merge_again;               /* somebody came to wait: whatever failed is tried once more */
+  uint64_t awaited_through;       /* of works_pushed: somebody waits for what came up to here, it is not gathered */
+  uint64_t gather_until_ns;       /* works are queued, none of them awaited: none is taken before that. 0: at once */
 };
 
-struct timespec flusher_deadline(int timeout_ms);   /* on the monotonic clock */
+static inline bool is_half_full(const flusher *f) { return f->queue_bytes >= f->store->options.queue_bytes / 2; }
 
 #endif

@@ -9,7 +9,23 @@
 
 /* ---- queue ----------------------------------------------------------------------------------- */
 
+/* Somebody waits for what is queued by now. */
+static void end_gathering(flusher *f) {
+  f->awaited_through = f->works_pushed;
+  if (!f->gather_until_ns) return;
+  f->gather_until_ns = 0;
+  pthread_cond_signal(&f->wake);
+}
+
+/* Somebody waits: a failure from before that does not tell whether there is room by now. */
+static void try_now(flusher *f) {
+  end_gathering(f);
+  f->kick = true;
+  pthread_cond_signal(&f->wake);
+}
+
 void flusher_push(flusher *f, work *first) {
+  bool awaited = false;
   for (work *w = first; w; w = w->next) {
     ASSERT(w->progress == WORK_QUEUED);
     f->queue_bytes += w->bytes;
@@ -18,19 +34,16 @@ void flusher_push(flusher *f, work *first) {
     if (f->tail) f->tail->next = w;
     else f->head = w;
     f->tail = w;
-    if (w->synchronous) f->kick = true;  /* somebody waits: try now, also when the last try found no room */
+    awaited |= w->synchronous;
   }
-  pthread_cond_signal(&f->wake);
+  if (is_half_full(f)) f->gather_until_ns = 0;
+  /* While it gathers it wakes by itself: a signal would cost a system call for each commit. */
+  if (awaited) try_now(f);
+  else if (!f->gather_until_ns) pthread_cond_signal(&f->wake);
 }
 
 static int refuse(const flusher *f) {
   return fail(f->failure, "%s", f->failure_text);
-}
-
-/* Somebody waits: a failure from before that does not tell whether there is room by now. */
-static void try_now(flusher *f) {
-  f->kick = true;
-  pthread_cond_signal(&f->wake);
 }
 
 int flusher_room(flusher *f, uint64_t bytes, bool nowait) {
@@ -41,6 +54,7 @@ int flusher_room(flusher *f, uint64_t bytes, bool nowait) {
   uint64_t before = f->tries_failed;
   while (f->failure != PAGESTORE_EFAILED && f->queue_bytes > 0 && f->queue_bytes + bytes > limit) {
     if (nowait) {
+      end_gathering(f);
       status = fail(PAGESTORE_EAGAIN, "the flush queue is full (%llu bytes): call again, or commit without NOWAIT",
                     (unsigned long long)f->queue_bytes);
       break;
@@ -56,10 +70,6 @@ int flusher_room(flusher *f, uint64_t bytes, bool nowait) {
 }
 
 /* ---- waiting --------------------------------------------------------------------------------- */
-
-struct timespec flusher_deadline(int timeout_ms) {
-  return timespec_of(monotonic_ns() + (uint64_t)timeout_ms * 1000000u);
-}
 
 /* Waits on `moved` once more: false when the time is over. */
 static bool wait_moved(flusher *f, int timeout_ms, const struct timespec *deadline) {
@@ -79,7 +89,7 @@ int flusher_wait_work(flusher *f, work *w) {
 /* Called with the lock; `done` says whether what is waited for is there. Waiting ends early while the flusher
  * stands still. */
 static int wait_until(flusher *f, bool (*done)(const flusher *, const void *), const void *of, int timeout_ms) {
-  struct timespec deadline = flusher_deadline(timeout_ms < 0 ? 0 : timeout_ms);
+  struct timespec deadline = timespec_of(monotonic_ns() + (timeout_ms < 0 ? 0 : (uint64_t)timeout_ms * 1000000u));
   uint64_t before = f->tries_failed;
   try_now(f);
   while (!done(f, of)) {

@@ -19,7 +19,7 @@
 #include "storage/walker.h"
 
 #define QUEUE_BYTES_DEFAULT (256ull << 20)
-enum { WALKS_MAX = 3 };
+enum { WALKS_MAX = 3, GATHER_MS_DEFAULT = 20 };
 
 int store_check(pagestore_store *s, bool to_write) {
   if (!s) return input_null("store");
@@ -229,6 +229,7 @@ static int allocate(const pagestore_options *o, pagestore_store **out) {
   s->options = *o;
   s->read_only = o->flags & PAGESTORE_READ;
   if (s->options.queue_bytes == 0) s->options.queue_bytes = QUEUE_BYTES_DEFAULT;
+  if (s->options.gather_ms == 0) s->options.gather_ms = GATHER_MS_DEFAULT;
   s->budget.limit_bytes = o->resident_bytes ? o->resident_bytes : ram_bytes() / 4 * 3;
   pthread_mutex_init(&s->lock, NULL);
   *out = s;

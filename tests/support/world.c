@@ -47,11 +47,14 @@ void world_sealed(world *w, int status, bool durable) {
 
 /* From no log over one that is merged at once, and one of a few records, to one that is never full here. */
 static const uint64_t log_sizes[] = { 0, 1, PAGESTORE_NO_LOG, 700 << 10, 1, 2 << 20 };
+static const uint32_t gather_times[] = { 0, 0, PAGESTORE_NO_GATHER, 200, 1 };
 
 void world_open_store(world *w) {
   const pagestore_options *options = PAGESTORE_WITH(
     pagestore_options, .flags = PAGESTORE_CREATE | PAGESTORE_VERIFY, .tracker = w->tracker, .queue_bytes = 192 << 10, .map_bytes = 1ull << 34,
-    .log_bytes = log_sizes[w->samples.state++ % (sizeof log_sizes / sizeof *log_sizes)]);
+    .log_bytes = log_sizes[w->samples.state % (sizeof log_sizes / sizeof *log_sizes)],
+    .gather_ms = gather_times[w->samples.state % (sizeof gather_times / sizeof *gather_times)]);
+  w->samples.state++;
   WORLD_OK(w, pagestore_open(w->path, options, &w->store));
 }
 
