@@ -44,6 +44,7 @@ static work *take_group(flusher *f) {
   f->head = last->next;
   if (!f->head) f->tail = NULL;
   last->next = NULL;
+  f->taken = first->number;
   return first;
 }
 
@@ -88,7 +89,6 @@ static void unmark_cores(work *w) {
 static void finish(flusher *f, work *w, int status) {
   f->queue_bytes -= w->bytes;
   f->queue_works--;
-  f->works_done++;
   w->next = NULL;
   w->status = status;
   w->progress = WORK_DONE;
@@ -273,7 +273,7 @@ static void group_failed(flusher *f, work *first, int status) {
 
 /* Whether what is queued may wait for more of its kind. The lock is held. */
 static bool may_gather(const flusher *f) {
-  return f->queue_works >= GATHER_WORKS_MIN && f->works_done >= f->awaited_through && !is_half_full(f) && !f->drain;
+  return f->queue_works >= GATHER_WORKS_MIN && f->head->number > f->awaited_through && !is_half_full(f) && !f->drain;
 }
 
 static void gather(flusher *f, uint64_t flush_ns) {
@@ -435,6 +435,7 @@ static step next_step(flusher *f, uint32_t turn, work **group) {
 static bool step_done(flusher *f) {
   pthread_mutex_lock(&f->store->lock);
   f->flushing = false;
+  f->taken = 0;
   bool stuck = f->stopping && f->failure && f->failure != PAGESTORE_EFAILED;
   bool idle = !has_works(f);
   pthread_mutex_unlock(&f->store->lock);

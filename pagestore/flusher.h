@@ -38,6 +38,7 @@ typedef struct work {
   struct work *next;
   work_kind kind;
   work_progress progress;
+  uint64_t number;             /* in the order of the queue, from 1 */
   bool together;               /* with the next one: commit_all */
   bool synchronous;            /* somebody waits and owns it afterwards */
   int status;                  /* when DONE */

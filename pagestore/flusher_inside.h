@@ -15,7 +15,8 @@ struct flusher {
   pthread_cond_t wake;            /* to the flusher: works, stop, trash */
   pthread_cond_t moved;           /* from it: works done, room, versions, failure */
   work *head, *tail;
-  uint64_t queue_bytes, queue_works, works_pushed, works_done;
+  uint64_t queue_bytes, queue_works, works_pushed;
+  uint64_t taken;                 /* the number of the first work of the group that is being flushed; 0: none */
   bool flushing, stopping, trash, kick;
   /* a transaction since the last ageing may have freed pages; the flusher's own, as the next */
   bool freed;
@@ -36,9 +37,15 @@ struct flusher {
   int merge_status;               /* why it failed */
   uint32_t drain;                 /* who waits for an empty log */
   bool merge_again;               /* somebody came to wait: whatever failed is tried once more */
-  uint64_t awaited_through;       /* of works_pushed: somebody waits for what came up to here, it is not gathered */
+  uint64_t awaited_through;       /* somebody waits for the works up to this number: they are not gathered */
   uint64_t gather_until_ns;       /* works are queued, none of them awaited: none is taken before that. 0: at once */
 };
+
+/* All works up to this number are done. A refused one is done before older ones that stay. */
+static inline uint64_t done_through(const flusher *f) {
+  uint64_t oldest = f->taken ? f->taken : f->head ? f->head->number : f->works_pushed + 1;
+  return oldest - 1;
+}
 
 static inline bool is_half_full(const flusher *f) { return f->queue_bytes >= f->store->options.queue_bytes / 2; }
 

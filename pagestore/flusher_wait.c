@@ -30,7 +30,7 @@ void flusher_push(flusher *f, work *first) {
     ASSERT(w->progress == WORK_QUEUED);
     f->queue_bytes += w->bytes;
     f->queue_works++;
-    f->works_pushed++;
+    w->number = ++f->works_pushed;
     if (f->tail) f->tail->next = w;
     else f->head = w;
     f->tail = w;
@@ -124,7 +124,7 @@ int flusher_wait_version(flusher *f, core *c, uint64_t version, int timeout_ms) 
 }
 
 static bool works_through(const flusher *f, const void *of) {
-  return f->works_done >= *(const uint64_t *)of;
+  return done_through(f) >= *(const uint64_t *)of;
 }
 
 int flusher_wait_all(flusher *f, int timeout_ms) {

@@ -12,33 +12,16 @@
  * - asynchronous commits stay queued, on_durable says ENOSPC once for each instance and 0 when there is room again; a full queue
  *   refuses with ENOSPC; a synchronous commit behind them is refused alone; closing without room reports it, and what was durable
  *   is there;
- * - a view opened while a commit is being refused never shows what a later commit writes under the same number;
  * and without any injection: a file system that is really full (root only), disk_bytes, and a full map, reopened larger.
  */
 #include "fault_rows.h"
-#include "host_fixture.h"
 #include "io_faults.h"
+#include "scattered_store.h"
 
 #include <sys/mount.h>
 #include <sys/statfs.h>
 
-enum { PAGES = 24 };
 static unsigned runs, sites;
-
-/* Version 1 has tag 1 everywhere, on pages that a few small commits have scattered over the file. */
-static void scattered_store(host *h) {
-  folder_make(h);
-  host_open(h, PAGES);
-  for (uint64_t p = 0; p < PAGES; p++) put(h, p, 1);
-  assert_ok(pagestore_metadata_set(h->instance, "key", "one", 3));
-  host_commit(h);
-  for (uint64_t p = 0; p < PAGES; p += 5) {
-    h->base[p * PAGESTORE_PAGE] ^= 1;
-    host_commit(h);
-    h->base[p * PAGESTORE_PAGE] ^= 1;
-    host_commit(h);
-  }
-}
 
 /* A message of everything: bytes, growth, metadata, a new memory. */
 static pagestore_memory *big_message(host *h) {
@@ -265,23 +248,7 @@ static void first_commits(void **state) {
 
 /* ---- asynchronous commits ------------------------------------------------------------------------------------------------------------ */
 
-enum { OTHERS = 3, LATER = 5 };
-
-static void open_others(host *h, host others[OTHERS]) {
-  char name[8];
-  for (uintptr_t i = 0; i < OTHERS; i++) {
-    others[i] = *h;
-    snprintf(name, sizeof name, "o%u", (unsigned)i);
-    assert_ok(pagestore_instance_open(h->store, name, PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE, .user = (void *)(i + 1)), &others[i].instance));
-    assert_ok(pagestore_memory_open(others[i].instance, "m", PAGESTORE_WITH(pagestore_memory_options, .pages = 4, .guard_bytes = MIB), &others[i].memory));
-    others[i].base = pagestore_memory_base(others[i].memory);
-  }
-}
-
-static void commit_later(host *h, uint64_t tag) {
-  for (uint64_t p = 0; p < 4; p++) put(h, p, tag);
-  assert_ok(pagestore_commit(h->instance, PAGESTORE_ASYNC, NULL));
-}
+enum { LATER = 5 };
 
 /* `at`: the write after which there is no room. */
 static void queue_waits_for_room(uint64_t at) {
@@ -384,56 +351,6 @@ static void closing_without_room(void **state) {
   host_open(&h, 0);
   assert_int_equal(pagestore_committed_version(h.instance), before);
   check_before(&h);
-  assert_ok(host_close(&h));
-  folder_remove(&h);
-}
-
-/* ---- views while it happens ---------------------------------------------------------------------------------------------------------------- */
-
-typedef struct { host view; int status; } opening;
-
-static void *open_view(void *env) {
-  opening *o = env;
-  pagestore_instance_options options = { .size = sizeof options, .flags = PAGESTORE_READ };
-  o->status = pagestore_instance_open(o->view.store, "i", &options, &o->view.instance);
-  return NULL;
-}
-
-static void *commit_now(void *env) {
-  host *h = env;
-  return (void *)(intptr_t)pagestore_commit(h->instance, 0, NULL);
-}
-
-/* A view that is opened in the middle of a flush that is refused: the version is given again, to other blocks, and the view must not
- * see them. */
-static void view_of_a_refused_version(void **state) {
-  (void)state;
-  host h = {0};
-  pthread_t committer, opener;
-  void *status;
-  scattered_store(&h);
-  put(&h, 1, 2);
-  opening o = { .view = h };
-  pthread_mutex_lock(&io_lock); /* the flusher stops at its next write */
-  assert_int_equal(pthread_create(&committer, NULL, commit_now, &h), 0);
-  pause_ms(50);
-  io_plan_set(IO_DATA, 1, ENOSPC, true);
-  assert_int_equal(pthread_create(&opener, NULL, open_view, &o), 0);
-  pause_ms(50);
-  pthread_mutex_unlock(&io_lock);
-  pthread_join(committer, &status);
-  pthread_join(opener, NULL);
-  io_disarm();
-  assert_int_equal((intptr_t)status, PAGESTORE_ENOSPC);
-  assert_int_equal(o.status, 0);
-  assert_ok(pagestore_memory_open(o.view.instance, "m", PAGESTORE_WITH(pagestore_memory_options, .guard_bytes = MIB), &o.view.memory));
-  o.view.base = pagestore_memory_base(o.view.memory);
-  assert_ok(pagestore_rollback(h.instance));
-  put(&h, 20, 3);
-  host_commit(&h);
-  for (uint64_t p = 2; p < PAGES; p++) assert_page(&o.view, p, 1);
-  assert_true(page_is(o.view.base + PAGESTORE_PAGE, 1, 1) || page_is(o.view.base + PAGESTORE_PAGE, 1, 2));
-  pagestore_instance_close(o.view.instance);
   assert_ok(host_close(&h));
   folder_remove(&h);
 }
@@ -580,7 +497,6 @@ int main(void) {
     cmocka_unit_test_setup(queue, disarm),
     cmocka_unit_test_setup(full_queue, disarm),
     cmocka_unit_test_setup(closing_without_room, disarm),
-    cmocka_unit_test_setup(view_of_a_refused_version, disarm),
     cmocka_unit_test_setup(really_full, disarm),
     cmocka_unit_test_setup(disk_budget, disarm),
     cmocka_unit_test_setup(way_out, disarm),
