@@ -160,6 +160,7 @@ static void set_failure(flusher *f, int status) {
     memcpy(f->failure_text, text, length);
     f->failure_text[length] = 0;
     f->retry_ms = f->retry_ms ? (uint32_t)min_u64(f->retry_ms * 2, RETRY_MAX_MS) : RETRY_FIRST_MS;
+    f->retry_at_ns = monotonic_ns() + f->retry_ms * 1000000ull;
   } else {
     f->retry_ms = 0;
   }
@@ -380,11 +381,16 @@ static void merge_log(flusher *f) {
   if (status == PAGESTORE_EFAILED) set_failure(f, status);
 }
 
+/* After a failure: when somebody waits, or it is time. */
+static bool may_try(const flusher *f) {
+  return !f->failure || f->failure == PAGESTORE_EFAILED || f->kick || f->stopping || monotonic_ns() >= f->retry_at_ns;
+}
+
 /* The lock is held. Until somebody signals, or it is time: true then. */
 static bool wait_for_time(flusher *f, bool upkeep) {
   uint64_t until_ns = f->gather_until_ns ? f->gather_until_ns : UINT64_MAX;
   if (upkeep) until_ns = min_u64(until_ns, f->upkeep_from_ns);
-  else if (f->failure && f->head) until_ns = monotonic_ns() + f->retry_ms * 1000000ull;
+  else if (f->failure && f->head) until_ns = f->retry_at_ns;
   if (until_ns == UINT64_MAX) {
     pthread_cond_wait(&f->wake, &f->store->lock);
     return false;
@@ -397,7 +403,7 @@ static bool wait_for_time(flusher *f, bool upkeep) {
 static bool ready(flusher *f) {
   if (has_orphans(f)) f->trash = true;
   if (f->gather_until_ns && monotonic_ns() >= f->gather_until_ns) f->gather_until_ns = 0;
-  bool works = has_works(f) && (!f->failure || f->failure == PAGESTORE_EFAILED || f->kick || f->stopping);
+  bool works = has_works(f) && may_try(f);
   f->kick = false;
   f->goal = f->drain ? LOG_EVERYTHING : LOG_BUDGET;
   if (f->merge_again) f->merge_failed = f->merge_again = false;

@@ -25,6 +25,7 @@ struct flusher {
   int failure;                    /* 0, or why it stands still */
   char failure_text[256];
   uint32_t retry_ms;
+  uint64_t retry_at_ns;           /* what comes meanwhile does not put it off */
   uint64_t tries_failed, measured_ns, upkeep_from_ns;
   pthread_mutex_t orphans_lock;   /* innermost */
   uint64_t orphans[ORPHANS_MAX];  /* layers whose pins are gone */

@@ -9,9 +9,9 @@
  *   same; committed again when there is room, or rolled back, it is right, now and after reopening;
  * - commit_all, the first commit of an instance, of a fork, of an upgrade and of a restore are refused whole;
  * - snapshots, their dropping, and deletions are taken back;
- * - asynchronous commits stay queued, on_durable says ENOSPC once for each instance and 0 when there is room again; a full queue
- *   refuses with ENOSPC; a synchronous commit behind them is refused alone; closing without room reports it, and what was durable
- *   is there;
+ * - asynchronous commits stay queued, on_durable says ENOSPC once for each instance and 0 when there is room again, also while more of
+ *   them come; a full queue refuses with ENOSPC; a synchronous commit behind them is refused alone; closing without room reports
+ *   it, and what was durable is there;
  * and without any injection: a file system that is really full (root only), disk_bytes, and a full map, reopened larger.
  */
 #include "fault_rows.h"
@@ -305,6 +305,30 @@ static void queue(void **state) {
   fault_row_count(ROW_WRITE, 4);
 }
 
+enum { STREAM = 500 }; /* half of what fills the queue, which would be tried at once */
+
+/* New commits do not put the next try off. */
+static void a_stream_goes_on(void **state) {
+  (void)state;
+  host h = {0}, others[OTHERS];
+  scattered_store(&h);
+  open_others(&h, others);
+  io_arm(IO_DATA, 1, ENOSPC, true);
+  commit_later(&others[0], 1);
+  assert_status(pagestore_wait(others[0].instance, PAGESTORE_LATEST, 10000), PAGESTORE_ENOSPC);
+  pause_ms(30); /* what the waiting has caused to be tried is over */
+  io_disarm();
+  uint64_t tag = 2;
+  for (; pagestore_durable_version(others[0].instance) == 0 && tag < STREAM; tag++) {
+    commit_later(&others[0], tag);
+    pause_ms(2);
+  }
+  assert_true(tag < STREAM);
+  for (int i = 0; i < OTHERS; i++) pagestore_instance_close(others[i].instance);
+  assert_ok(host_close(&h));
+  folder_remove(&h);
+}
+
 /* No room, and the queue fills: the message that no longer fits is refused and stays open. */
 static void full_queue(void **state) {
   (void)state;
@@ -495,6 +519,7 @@ int main(void) {
     cmocka_unit_test_setup(snapshots_and_deletion, disarm),
     cmocka_unit_test_setup(first_commits, disarm),
     cmocka_unit_test_setup(queue, disarm),
+    cmocka_unit_test_setup(a_stream_goes_on, disarm),
     cmocka_unit_test_setup(full_queue, disarm),
     cmocka_unit_test_setup(closing_without_room, disarm),
     cmocka_unit_test_setup(really_full, disarm),
