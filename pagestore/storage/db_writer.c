@@ -16,8 +16,9 @@
 enum {
   RESERVE_PAGES = 1024,     /* kept free in the map, so that trash can be worked off in a full one */
   GROW_STEP_BYTES = 64 << 10,
-  AHEAD_BYTES_MAX = 1 << 20, /* written beyond what a transaction adds, */
-  AHEAD_SHARE = 8,           /* but no more than this part of the file */
+  GROW_MIN_BYTES = 512 << 10, /* less comes in calls too short to do harm */
+  AHEAD_BYTES = 1 << 20,      /* written beyond what a transaction adds, */
+  AHEAD_FROM_BYTES = 8 << 20, /* in a file to which they are little */
 };
 
 static int call_put(void *env) {
@@ -307,10 +308,10 @@ static int commit_failed(db_txn *t, int rc) {
   return full ? write_failed(d, ENOSPC, "committing") : db_set_failed(d, rc > 0 ? strerror(rc) : mdb_strerror(rc));
 }
 
-/* Where the file ends after a transaction that has to add to it: with room for some more of its kind. */
+/* Where the file is to end for a transaction that adds to it: with room for more of its kind. */
 static uint64_t end_ahead(const db *d, uint64_t file_bytes, uint64_t end) {
-  uint64_t ahead = min_u64(AHEAD_BYTES_MAX, file_bytes / AHEAD_SHARE);
   uint64_t limit = d->disk_bytes ? min_u64(d->disk_bytes, d->main.map_bytes) : d->main.map_bytes;
+  uint64_t ahead = file_bytes < AHEAD_FROM_BYTES ? 0 : AHEAD_BYTES;
   return max_u64(end, min_u64(align_up(end + ahead, GROW_STEP_BYTES), limit));
 }
 
@@ -325,6 +326,7 @@ static void grow_file(const db_txn *t) {
   uint64_t at = db_file_bytes(d), end = t->highest_end * d->page_bytes;
   int fd;
   if (at == 0 || at >= end || mdb_env_get_fd(d->main.env, &fd) != 0) return;
+  if (at < AHEAD_FROM_BYTES && end - at < GROW_MIN_BYTES) return;
   for (end = end_ahead(d, at, end); at < end;) {
     uint64_t stop = min_u64(end, align_up(at + 1, GROW_STEP_BYTES));
     ssize_t done = pwrite(fd, zeros, stop - at, (off_t)at);
