@@ -5,6 +5,7 @@
  *
  * Proven for each call of a commit: a full disk is taken back and tried again; a failed sync or meta write, whether or not it reached the
  * disk, makes the environment FAILED for good; opened again it holds the state before or the one after, whole; it takes commits again.
+ * And the file grows ahead of commits only where that is little, never beyond its limit, and may fail to.
  */
 #include "db_support.h"
 #include "fault_rows.h"
@@ -20,8 +21,7 @@ static int ignore(void *env, uint64_t page, const char *what) {
 }
 
 enum {
-  ROWS = 7,
-  SPARE_FIRST = 1000, /* a page of no row that is looked at */
+  ROWS = 7,  /* too few to have the file grown ahead of the commit: then every failed write counts */
   ROWS_GROWING = 40,
 };
 
@@ -71,32 +71,18 @@ static void check_structure(void) {
   close(fd);
 }
 
-static void come_and_go(db *d, uint64_t count) {
-  db_txn *txn;
-  assert_ok(commit_pages(d, SPARE_FIRST, count, 1));
-  assert_ok(db_begin(d, &txn));
-  for (uint64_t i = 0; i < count; i++) assert_ok(delete_page(txn, (page_key){1, 1, SPARE_FIRST + i, 1}));
-  assert_ok(db_commit(txn));
-}
-
-/* With free room inside the file, which LMDB uses two transactions later: the second commit adds nothing to it, so
- * none of its writes may fail. */
 static void start(db **d) {
   setup(NULL);
   *d = open_with(&(db_options){0});
   assert_ok(commit_pages(*d, 0, ROWS, 1));
-  come_and_go(*d, (uint64_t)2 * ROWS);
-  come_and_go(*d, 1);
 }
 
 static uint64_t calls_of(unsigned kinds) {
   db *d;
   start(&d);
-  uint64_t bytes = db_file_bytes(d);
   io_arm(kinds, 0, 0, false);
   assert_ok(second_commit(d));
   uint64_t calls = io_disarm();
-  assert_int_equal(db_file_bytes(d), bytes);
   db_close(d);
   teardown(NULL);
   return calls;
@@ -218,6 +204,45 @@ static void test_growing_ahead_may_fail(void **state) {
   fault_row_count(ROW_WRITE, calls * 2);
 }
 
+enum { ROWS_LARGE = 140, COMMITS = 24 }; /* more than 8 MiB of rows */
+
+/* How often the file grows for so many commits of one new row, from page `first` on. */
+static unsigned growths(db *d, uint64_t first) {
+  unsigned count = 0;
+  for (uint64_t i = 0; i < COMMITS; i++) {
+    uint64_t bytes = db_file_bytes(d);
+    assert_ok(commit_pages(d, first + i, 1, 1));
+    count += db_file_bytes(d) > bytes;
+  }
+  return count;
+}
+
+/* A large file grows for many small commits at once, a small one for each, and none beyond its limit. */
+static void test_large_files_grow_ahead(void **state) {
+  (void)state;
+  db *d;
+  setup(NULL);
+  d = open_with(&(db_options){0});
+  assert_ok(commit_pages(d, 0, ROWS, 1));
+  unsigned each = growths(d, 1000);
+  assert_true(each > COMMITS / 2);
+  assert_ok(commit_pages(d, 2000, ROWS_LARGE, 1));
+  uint64_t bytes = db_file_bytes(d);
+  assert_true(growths(d, 4000) < each / 4);
+  uint64_t grown = db_file_bytes(d);
+  assert_true(grown > bytes);
+  db_close(d);
+  uint64_t limit = grown + (512 << 10);
+  d = open_with(&(db_options){.disk_bytes = limit});
+  int err = 0;
+  for (uint64_t i = 0; i < COMMITS && !err; i++) err = commit_pages(d, 3000 + i, 1, 1);
+  assert_int_equal(err, PAGESTORE_ENOSPC);
+  assert_true(db_file_bytes(d) > grown && db_file_bytes(d) <= limit);
+  db_close(d);
+  check_structure();
+  teardown(NULL);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_full_disk_at_each_write),
@@ -225,6 +250,7 @@ int main(void) {
       cmocka_unit_test(test_failed_meta_write),
       cmocka_unit_test(test_failed_data_write),
       cmocka_unit_test(test_growing_ahead_may_fail),
+      cmocka_unit_test(test_large_files_grow_ahead),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

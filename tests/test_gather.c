@@ -151,6 +151,15 @@ static void commit_blocks(int count) {
   }
 }
 
+enum { HALF = 8 }; /* of a queue of 1 MiB */
+
+static void commit_half_a_queue(void) {
+  for (int n = 0; n < HALF; n++) {
+    write_pages(1);
+    assert_ok(pagestore_commit(h.instance, PAGESTORE_ASYNC, NULL));
+  }
+}
+
 /* One commit is being flushed, and the flusher held until so many works are queued. */
 static void hold(uint64_t works) {
   said.held = false;
@@ -236,10 +245,7 @@ static void closing_ends_it(void **state) {
 static void half_a_queue_ends_it(void **state) {
   (void)state;
   start_gathering(OPTIONS(.queue_bytes = MIB));
-  for (int n = 0; n < 8; n++) {
-    write_pages(1);
-    assert_ok(pagestore_commit(h.instance, PAGESTORE_ASYNC, NULL));
-  }
+  commit_half_a_queue();
   until(durable() >= BURST);
   check_and_end();
 }
@@ -313,12 +319,9 @@ static void closed_during_the_flush(void **state) {
 static void half_full_after_the_flush(void **state) {
   (void)state;
   start(OPTIONS(.queue_bytes = MIB));
-  hold(1 + 8);
-  for (int n = 0; n < 8; n++) {
-    write_pages(1);
-    assert_ok(pagestore_commit(h.instance, PAGESTORE_ASYNC, NULL));
-  }
-  until(durable() == 9);
+  hold(1 + HALF);
+  commit_half_a_queue();
+  until(durable() == 1 + HALF);
   check_and_end();
 }
 
