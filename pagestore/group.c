@@ -420,8 +420,8 @@ static void publish_work(pagestore_store *s, work *w) {
 void group_publish(group *g) {
   block_log_publish(g->store->log, &g->packer);
   for (uint32_t i = 0; i < g->core_count; i++) {
+    publish_life(g->store, &g->cores[i]);  /* first: what has a durable version is not fresh */
     g->cores[i].replaced = publish_core(&g->cores[i]);
-    publish_life(g->store, &g->cores[i]);
   }
   db_slots_settle(g->store->db);
   block_log_settled(g->store->log);
