@@ -20,7 +20,7 @@ enum {
   UPKEEP_PAUSE_MS = 4,    /* after them, before all turns are its: who waited goes first, and what he does next */
   MEASURE_EVERY_MS = 1000, MERGE_RETRY_MS = 1000,
   MERGE_PAGES = 32,       /* looked at in one transaction of merging alone: somebody may come meanwhile */
-  MERGE_PAGES_MAX = 1024, /* along with a group */
+  MERGE_PAGES_MIN = 4, MERGE_PAGES_MAX = 1024, /* along with a group */
   GATHER_WORKS_MIN = 4,   /* so many came during a flush: they come in faster than they are flushed */
   GATHER_FLUSHES = 4,     /* it gathers for the time of so many flushes */
 };
@@ -168,12 +168,6 @@ static void set_failure(flusher *f, int status) {
   if (status && news) store_log(f->store, 1, text);
 }
 
-static void announce(flusher *f) {
-  pthread_mutex_lock(&f->store->lock);
-  pthread_cond_broadcast(&f->moved);
-  pthread_mutex_unlock(&f->store->lock);
-}
-
 static void count_flush(flusher *f, const group *g, uint64_t flush_ns) {
   store_counters *c = &f->store->counters;
   atomic_fetch_add(&c->flushes, 1);
@@ -182,15 +176,20 @@ static void count_flush(flusher *f, const group *g, uint64_t flush_ns) {
   atomic_fetch_add(&c->blocks_unchanged, g->writer.blocks_unchanged);
 }
 
-/* How many pages of the log are merged along with a group, by the records that it may add. */
-static uint64_t merge_along(const flusher *f, const work *first) {
+/* How many pages of the log are merged along with a group, by the records that it may add. A few small groups owe them
+ * together: one of them pays, and the others are done sooner. */
+static uint64_t merge_along(flusher *f, const work *first) {
   uint64_t bytes = 0;
   if (f->merge_failed || f->narrow) return 0;
   for (const work *w = first; w; w = w->next) bytes += w->bytes;
-  return min_u64(block_log_pace(f->store->log, bytes / PAGE_BYTES + 1), MERGE_PAGES_MAX);
+  f->merge_owed += min_u64(block_log_pace(f->store->log, bytes / PAGE_BYTES + 1), MERGE_PAGES_MAX);
+  if (f->merge_owed < MERGE_PAGES_MIN) return 0;
+  uint64_t pages = f->merge_owed;
+  f->merge_owed = 0;
+  return pages;
 }
 
-static group new_group(const flusher *f, work *first) {
+static group new_group(flusher *f, work *first) {
   return (group){
     .store = f->store, .works = first, .merge_pages = merge_along(f, first),
     .as_rows = f->goal == LOG_EVERYTHING,
@@ -325,9 +324,7 @@ static void flush_group(flusher *f, work *first) {
 /* ---- the thread ------------------------------------------------------------------------------ */
 
 static void measure(flusher *f) {
-  uint64_t now = monotonic_ns();
-  if (f->measured_ns && now - f->measured_ns < MEASURE_EVERY_MS * 1000000ull) return;
-  f->measured_ns = now;
+  f->measured_ns = monotonic_ns();
   db_info info;
   if (db_measure(f->store->db, &info) != 0) return;
   store_counters *c = &f->store->counters;
@@ -386,13 +383,24 @@ static bool may_try(const flusher *f) {
   return !f->failure || f->failure == PAGESTORE_EFAILED || f->kick || f->stopping || monotonic_ns() >= f->retry_at_ns;
 }
 
+static bool wants_upkeep(const flusher *f) {
+  return (may_work_off_trash(f) && (f->failure || !has_works(f))) || may_merge(f);
+}
+
+/* The lock is held. */
+static void doze(flusher *f) {
+  f->dozing = true;
+  pthread_cond_wait(&f->wake, &f->store->lock);
+  f->dozing = false;
+}
+
 /* The lock is held. Until somebody signals, or it is time: true then. */
 static bool wait_for_time(flusher *f, bool upkeep) {
   uint64_t until_ns = f->gather_until_ns ? f->gather_until_ns : UINT64_MAX;
   if (upkeep) until_ns = min_u64(until_ns, f->upkeep_from_ns);
   else if (f->failure && f->head) until_ns = f->retry_at_ns;
   if (until_ns == UINT64_MAX) {
-    pthread_cond_wait(&f->wake, &f->store->lock);
+    doze(f);
     return false;
   }
   struct timespec deadline = timespec_of(until_ns);
@@ -401,6 +409,10 @@ static bool wait_for_time(flusher *f, bool upkeep) {
 
 /* The lock is held. Whether there is something to try now; otherwise waits once. */
 static bool ready(flusher *f) {
+  if (f->flushing) {  /* a leader: until it is done nothing of the flusher's may be looked at */
+    doze(f);
+    return false;
+  }
   if (has_orphans(f)) f->trash = true;
   if (f->gather_until_ns && monotonic_ns() >= f->gather_until_ns) f->gather_until_ns = 0;
   bool works = has_works(f) && may_try(f);
@@ -409,30 +421,49 @@ static bool ready(flusher *f) {
   if (f->merge_again) f->merge_failed = f->merge_again = false;
   if (f->wait_idle) {
     pthread_cond_broadcast(&f->moved);
-    pthread_cond_wait(&f->wake, &f->store->lock);
+    doze(f);
     f->kick = true;
     return false;
   }
-  bool upkeep = (may_work_off_trash(f) && (f->failure || !has_works(f))) || may_merge(f);
-  if (works || f->stopping || (upkeep && monotonic_ns() >= f->upkeep_from_ns)) return true;
+  bool upkeep = wants_upkeep(f);
+  if (works || f->stopping || f->measure || (upkeep && monotonic_ns() >= f->upkeep_from_ns)) return true;
   if (wait_for_time(f, upkeep)) f->kick = true;
   return false;
 }
 
-typedef enum { STEP_STOP, STEP_GROUP, STEP_TRASH, STEP_MERGE, STEP_FAIL } step;
+typedef enum { STEP_STOP, STEP_GROUP, STEP_TRASH, STEP_MERGE, STEP_MEASURE, STEP_FAIL } step;
 
-static step next_step(flusher *f, uint32_t turn, work **group) {
+/* The lock is held. */
+static step choose(const flusher *f) {
+  bool works = has_works(f);
+  if (f->failure == PAGESTORE_EFAILED && f->head) return STEP_FAIL;
+  if (may_work_off_trash(f) && (!works || f->turn % (f->failure ? 2 : TRASH_EVERY_GROUPS) == 0)) return STEP_TRASH;
+  if (may_merge(f) && (!works || block_log_is_behind(f->store->log) || (f->drain && f->turn % 2))) return STEP_MERGE;
+  if (works) return STEP_GROUP;
+  return f->measure && !f->stopping ? STEP_MEASURE : STEP_STOP;
+}
+
+/* The lock is held, and the role free. */
+static work *begin(flusher *f, step next) {
+  f->turn++;
+  f->flushing = next != STEP_STOP;
+  if (next == STEP_MEASURE) f->measure = false;
+  return next == STEP_GROUP ? take_group(f) : NULL;
+}
+
+/* The lock is held. The role is free again. */
+static void end(flusher *f) {
+  f->flushing = false;
+  f->taken = 0;
+  if (!has_works(f) && monotonic_ns() - f->measured_ns >= MEASURE_EVERY_MS * 1000000ull) f->measure = true;
+  pthread_cond_broadcast(&f->moved);
+}
+
+static step next_step(flusher *f, work **group) {
   pthread_mutex_lock(&f->store->lock);
   while (!ready(f)) continue;
-  bool works = has_works(f);
-  step next = STEP_STOP;
-  if (f->failure == PAGESTORE_EFAILED && f->head) next = STEP_FAIL;
-  else if (may_work_off_trash(f) && (!works || turn % (f->failure ? 2 : TRASH_EVERY_GROUPS) == 0)) next = STEP_TRASH;
-  else if (may_merge(f) && (!works || block_log_is_behind(f->store->log) || (f->drain && turn % 2)))
-    next = STEP_MERGE;
-  else if (works) next = STEP_GROUP;
-  if (next == STEP_GROUP) *group = take_group(f);
-  f->flushing = next != STEP_STOP;
+  step next = choose(f);
+  *group = begin(f, next);
   pthread_mutex_unlock(&f->store->lock);
   return next;
 }
@@ -440,29 +471,51 @@ static step next_step(flusher *f, uint32_t turn, work **group) {
 /* Whether the thread may go on: not when it is to stop and its last try found no room. */
 static bool step_done(flusher *f) {
   pthread_mutex_lock(&f->store->lock);
-  f->flushing = false;
-  f->taken = 0;
   bool stuck = f->stopping && f->failure && f->failure != PAGESTORE_EFAILED;
-  bool idle = !has_works(f);
+  end(f);
   pthread_mutex_unlock(&f->store->lock);
-  announce(f);  /* before measuring: somebody may be waiting for the commit */
-  if (idle) measure(f);
   return !stuck;
 }
 
 static void *run(void *env) {
   flusher *f = env;
   work *group = NULL;
-  uint32_t turn = 1;
   step next;
   do {
-    next = next_step(f, turn++, &group);
+    next = next_step(f, &group);
     if (next == STEP_GROUP) flush_group(f, group);
     else if (next == STEP_TRASH) work_off_trash(f);
     else if (next == STEP_MERGE) merge_log(f);
+    else if (next == STEP_MEASURE) measure(f);
     else if (next == STEP_FAIL) fail_queue(f);
   } while (next != STEP_STOP && step_done(f));
   return NULL;
+}
+
+/* Nothing out of the ordinary: then it is the thread's. So is telling the host. The lock is held. */
+static bool may_lead(const flusher *f) {
+  if (f->flushing || f->wait_idle || f->failure || f->stopping || f->drain || f->narrow) return false;
+  return !f->store->options.on_durable && choose(f) == STEP_GROUP;
+}
+
+/* Whether the thread has to be woken up: who signalled it meanwhile found it waiting for the role. */
+static bool is_thread_wanted(flusher *f) {
+  if (has_works(f) || f->kick) return true;
+  return f->dozing && (f->measure || f->stopping || has_orphans(f) || wants_upkeep(f));
+}
+
+void flusher_lead(flusher *f) {
+  if (may_lead(f)) {
+    f->goal = LOG_BUDGET;
+    f->kick = false;
+    work *group = begin(f, STEP_GROUP);
+    pthread_mutex_unlock(&f->store->lock);
+    flush_group(f, group);
+    pthread_mutex_lock(&f->store->lock);
+    end(f);
+    if (!is_thread_wanted(f)) return;
+  }
+  pthread_cond_signal(&f->wake);
 }
 
 void flusher_orphaned(void *store, uint64_t layer) {
@@ -484,6 +537,7 @@ int flusher_start(pagestore_store *s, flusher **out) {
   f->store = s;
   f->scratch = scratch;
   f->trash = true;  /* what an earlier process left */
+  f->turn = 1;
   pthread_condattr_t monotonic;
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -1,5 +1,9 @@
 /* flusher.h - makes sealed works durable, oldest first, in groups; the only one that begins write transactions.
  *
+ * The flusher is a role: its own thread has it, or a thread that waits for its synchronous work and finds the role
+ * free. That one leads a flush of what is queued, once, and is spared two changes of threads. Everything else is the
+ * thread's: what came meanwhile, upkeep, failures, and the flushes of a host that wants to be told.
+ *
  *   QUEUED --taken--> FLUSHING --commit durable--> DONE (0)
  *     ^                  |
  *     |  no room: asynchronous works go back; synchronous commits are taken back: DONE (ENOSPC, EFULL ...)
@@ -16,7 +20,7 @@
  *   four times as long as the last flush took, at most gather_ms, and no longer once somebody waits for one or half
  *   the queue is full.
  *
- * Thread: push and wait from any thread; the rest on the flusher's own.
+ * Thread: push and wait from any thread; the rest by who has the role.
  * Owner:  a work belongs to the queue until it is DONE, then to the waiter if it is synchronous; asynchronous
  *         ones are freed.
  */
@@ -81,12 +85,12 @@ int flusher_start(struct pagestore_store *, flusher **);   /* ENOMEM */
  * the thread. Returns the last failure, 0 if none. Blocks. */
 int flusher_stop(flusher *);
 
-/* Appends a list of works: sealed from here on. store->lock held. */
+/* Appends a list of works: sealed from here on. Who pushes synchronous ones waits for them next. store->lock held. */
 void flusher_push(flusher *, work *first);
 /* Waits for room in the queue for `bytes`: 0; EAGAIN with nowait; ENOSPC, EFULL, EFAILED ... while the
  * flusher stands still. */
 int flusher_room(flusher *, uint64_t bytes, bool nowait);
-int flusher_wait_work(flusher *, work *);                                   /* until DONE; its status */
+int flusher_wait_work(flusher *, work *);                          /* until DONE; its status. May lead */
 /* ENOSPC: also when it was taken back */
 int flusher_wait_version(flusher *, core *, uint64_t version, int timeout_ms);
 /* a refused commit's owner has taken it back: others may wait for its version */

@@ -17,7 +17,10 @@ struct flusher {
   work *head, *tail;
   uint64_t queue_bytes, queue_works, works_pushed;
   uint64_t taken;                 /* the number of the first work of the group that is being flushed; 0: none */
-  bool flushing, stopping, trash, kick;
+  bool flushing;                  /* somebody has the role */
+  bool dozing;                    /* the thread sleeps until it is signalled */
+  bool stopping, trash, kick, measure;
+  uint32_t turn;                  /* of the steps */
   /* a transaction since the last ageing may have freed pages; the flusher's own, as the next */
   bool freed;
   bool narrow;                    /* a group found no room: its works are tried one by one */
@@ -26,7 +29,8 @@ struct flusher {
   char failure_text[256];
   uint32_t retry_ms;
   uint64_t retry_at_ns;           /* what comes meanwhile does not put it off */
-  uint64_t tries_failed, measured_ns, upkeep_from_ns;
+  uint64_t tries_failed, upkeep_from_ns;
+  uint64_t measured_ns;           /* the flusher's own */
   pthread_mutex_t orphans_lock;   /* innermost */
   uint64_t orphans[ORPHANS_MAX];  /* layers whose pins are gone */
   uint32_t orphan_count;
@@ -34,6 +38,7 @@ struct flusher {
   /* no room: again after the next group that found some; the flusher's own, as the next */
   bool merge_failed;
   uint64_t merge_from_ns;         /* or not before that */
+  uint64_t merge_owed;            /* pages of the log that groups have left for a later one to merge along */
   log_goal goal;
   int merge_status;               /* why it failed */
   uint32_t drain;                 /* who waits for an empty log */
@@ -47,6 +52,10 @@ static inline uint64_t done_through(const flusher *f) {
   uint64_t oldest = f->taken ? f->taken : f->head ? f->head->number : f->works_pushed + 1;
   return oldest - 1;
 }
+
+/* Flushes what is queued on the caller's thread, if the role is free; else sees to it that the flusher's thread does.
+ * The lock is held, and let go of meanwhile. */
+void flusher_lead(flusher *);
 
 static inline bool is_half_full(const flusher *f) { return f->queue_bytes >= f->store->options.queue_bytes / 2; }
 

@@ -17,10 +17,15 @@ static void end_gathering(flusher *f) {
   pthread_cond_signal(&f->wake);
 }
 
-/* Somebody waits: a failure from before that does not tell whether there is room by now. */
-static void try_now(flusher *f) {
-  end_gathering(f);
+/* Likewise; a failure from before that does not tell whether there is room by now. */
+static void want_now(flusher *f) {
+  f->awaited_through = f->works_pushed;
+  f->gather_until_ns = 0;
   f->kick = true;
+}
+
+static void try_now(flusher *f) {
+  want_now(f);
   pthread_cond_signal(&f->wake);
 }
 
@@ -37,8 +42,9 @@ void flusher_push(flusher *f, work *first) {
     awaited |= w->synchronous;
   }
   if (is_half_full(f)) f->gather_until_ns = 0;
-  /* While it gathers it wakes by itself: a signal would cost a system call for each commit. */
-  if (awaited) try_now(f);
+  /* Who waits for it flushes it, or signals. While it gathers it wakes by itself: a signal would cost a system call for
+   * each commit. */
+  if (awaited) want_now(f);
   else if (!f->gather_until_ns) pthread_cond_signal(&f->wake);
 }
 
@@ -80,6 +86,7 @@ static bool wait_moved(flusher *f, int timeout_ms, const struct timespec *deadli
 
 int flusher_wait_work(flusher *f, work *w) {
   pthread_mutex_lock(&f->store->lock);
+  if (w->progress == WORK_QUEUED) flusher_lead(f);
   while (w->progress != WORK_DONE) pthread_cond_wait(&f->moved, &f->store->lock);
   int status = w->status ? fail(w->status, "%s", f->failure_text) : 0;
   pthread_mutex_unlock(&f->store->lock);

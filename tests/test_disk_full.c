@@ -252,7 +252,7 @@ enum { LATER = 5 };
 
 /* `at`: the write after which there is no room. */
 static void queue_waits_for_room(uint64_t at) {
-  host h = {0}, others[OTHERS];
+  host h = { .listens = true }, others[OTHERS];
   scattered_store(&h);
   open_others(&h, others);
   for (int i = 0; i < OTHERS; i++) commit_later(&others[i], 1);
@@ -310,7 +310,7 @@ enum { STREAM = 500 }; /* half of what fills the queue, which would be tried at 
 /* New commits do not put the next try off. */
 static void a_stream_goes_on(void **state) {
   (void)state;
-  host h = {0}, others[OTHERS];
+  host h = { .listens = true }, others[OTHERS];
   scattered_store(&h);
   open_others(&h, others);
   io_arm(IO_DATA, 1, ENOSPC, true);
@@ -360,7 +360,7 @@ static void full_queue(void **state) {
 /* Closed while there is no room: close says so, on_durable said so, and what was acknowledged is there. */
 static void closing_without_room(void **state) {
   (void)state;
-  host h = {0};
+  host h = { .listens = true };
   scattered_store(&h);
   uint64_t before = pagestore_committed_version(h.instance);
   io_arm(IO_DATA, 1, ENOSPC, true);
@@ -464,7 +464,7 @@ static void disk_budget(void **state) {
 /* A drop that is queued before what finds no room makes the room; what comes behind a commit that fits not is not tried before it. */
 static void way_out(void **state) {
   (void)state;
-  host h = { .options.disk_bytes = 12 * MIB };
+  host h = { .listens = true, .options.disk_bytes = 12 * MIB };
   folder_make(&h);
   host_open(&h, 4096);
   for (uint64_t p = 0; p < 60; p++) put(&h, p, 1);

@@ -66,7 +66,7 @@ static void *sync_now(void *env) {
 
 static void waits_beside_a_refused_one(void **state) {
   (void)state;
-  host h = {0}, others[OTHERS];
+  host h = { .listens = true }, others[OTHERS];
   pthread_t waiter, committer;
   void *synced, *committed;
   scattered_store(&h);

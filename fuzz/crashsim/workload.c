@@ -143,7 +143,7 @@ int workload_open(workload *w, bool create) {
                                .log_bytes = create && w->kind == WORKLOAD_LOG ? FEW_RECORDS : dice_log_bytes(&w->dice),
                                .tracker = w->tracker,
                                .env = w,
-                               .on_durable = on_durable};
+                               .on_durable = dice_chance(&w->dice, 50) ? on_durable : NULL};
   int status = pagestore_open(w->path, &options, &w->store);
   if (status) return workload_failed(w, "open", status), status;
   for (int i = 0; i < INSTANCES; i++)

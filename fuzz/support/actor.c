@@ -336,7 +336,7 @@ actor *actor_start(const char *path, script *s, ledger *ledger, const pagestore_
   a = (actor){.s = s, .ledger = ledger};
   pagestore_options given = *options;
   given.size = sizeof given;
-  given.on_durable = on_durable;
+  if (s->step % 2) given.on_durable = on_durable; /* else who waits for a commit may flush it */
   if (!atomic_load(&ledger->made)) given.flags |= PAGESTORE_CREATE;
   OK(&a, pagestore_open(path, &given, &a.store));
   atomic_store(&ledger->made, true);

@@ -32,6 +32,7 @@ typedef struct {
   unsigned instances;
   uint64_t pages; /* of each */
   bool marks;     /* EXPLICIT memories */
+  bool pipelines; /* and asks to be told what is durable; who waits need not be */
 
   pagestore_store *store;
   subject *subjects;
@@ -43,7 +44,7 @@ typedef struct {
   _Atomic uint64_t durable_count;
 } ours;
 
-/* Notes since when pipelined messages are durable. In other turns there are none left to note. */
+/* Notes since when pipelined messages are durable. */
 static void on_durable(void *env, void *user, uint64_t version, int status) {
   ours *o = env;
   (void)user;
@@ -58,7 +59,8 @@ static void *ours_open(void *env) {
   ours *o = env;
   char name[32];
   o->dice = (dice){23};
-  o->store = subject_store(o->b, o->store_name, PAGESTORE_WITH(pagestore_options, .env = o, .on_durable = on_durable));
+  o->store = subject_store(o->b, o->store_name, PAGESTORE_WITH(pagestore_options, .env = o,
+                                                               .on_durable = o->pipelines ? on_durable : NULL));
   o->subjects = need_memory(o->instances * sizeof *o->subjects);
   o->supply = need_memory(SUPPLY_BLOCKS * PAGESTORE_BLOCK);
   dice_fill(&o->dice, o->supply, SUPPLY_BLOCKS * PAGESTORE_BLOCK);
@@ -246,7 +248,8 @@ static worker start_ours(const contest *c, int which, uint64_t pages) {
   static const char *const names[OURS] = {"waiting", "pipelined", "marked", "paced", "together"};
   static ours all[OURS];
   ours *o = &all[which];
-  *o = (ours){.b = c->b, .instances = which == TOGETHER ? GROUP : 1, .pages = pages, .marks = which == MARKED};
+  *o = (ours){.b = c->b, .instances = which == TOGETHER ? GROUP : 1, .pages = pages, .marks = which == MARKED,
+              .pipelines = which == PIPELINED || which == MARKED};
   snprintf(o->store_name, sizeof o->store_name, "%s/%s", c->pattern, names[which]);
   if (which == TOGETHER) o->pages = pages / GROUP < 16 ? 16 : pages / GROUP;
   return worker_start(&(worker_role){ours_open, ours_run, ours_close, o});
