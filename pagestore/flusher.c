@@ -92,17 +92,23 @@ static void finish(flusher *f, work *w, int status) {
   w->next = NULL;
   w->status = status;
   w->progress = WORK_DONE;
+  if (w->synchronous) pthread_cond_broadcast(done_condition(f, w));
 }
 
 static void finish_all(flusher *f, work *w, int status) {
+  work *finished = NULL;
+  pthread_mutex_lock(&f->store->lock);
   while (w) {
     work *next = w->next;
     bool owned = w->synchronous;
-    pthread_mutex_lock(&f->store->lock);
     finish(f, w, status);
-    pthread_mutex_unlock(&f->store->lock);
-    if (!owned) work_free(f->store, w);
+    if (!owned) w->next = finished, finished = w;
     w = next;
+  }
+  pthread_mutex_unlock(&f->store->lock);
+  while ((w = finished) != NULL) {
+    finished = w->next;
+    work_free(f->store, w);
   }
 }
 
@@ -543,6 +549,7 @@ int flusher_start(pagestore_store *s, flusher **out) {
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
   pthread_cond_init(&f->wake, &monotonic);
   pthread_cond_init(&f->moved, &monotonic);
+  for (int i = 0; i < DONE_CONDITIONS; i++) pthread_cond_init(&f->done[i], NULL);
   pthread_condattr_destroy(&monotonic);
   pthread_mutex_init(&f->orphans_lock, NULL);
   measure(f);
@@ -552,6 +559,7 @@ int flusher_start(pagestore_store *s, flusher **out) {
 free_conditions:
   pthread_mutex_destroy(&f->orphans_lock);
   pthread_cond_destroy(&f->moved);
+  for (int i = 0; i < DONE_CONDITIONS; i++) pthread_cond_destroy(&f->done[i]);
   pthread_cond_destroy(&f->wake);
 free_flusher:
   free(scratch);
@@ -573,6 +581,7 @@ int flusher_stop(flusher *f) {
   if (status) fail(status, "%s", f->failure_text);
   pthread_mutex_destroy(&f->orphans_lock);
   pthread_cond_destroy(&f->moved);
+  for (int i = 0; i < DONE_CONDITIONS; i++) pthread_cond_destroy(&f->done[i]);
   pthread_cond_destroy(&f->wake);
   free(f->scratch);
   free(f);

@@ -7,13 +7,15 @@
 
 #include "store.h"
 
-enum { ORPHANS_MAX = 64 };
+enum { ORPHANS_MAX = 64, DONE_CONDITIONS = 64 };
 
 struct flusher {
   pagestore_store *store;
   pthread_t thread;
   pthread_cond_t wake;            /* to the flusher: works, stop, trash */
-  pthread_cond_t moved;           /* from it: works done, room, versions, failure */
+  pthread_cond_t moved;           /* from it: room, versions, failure */
+  /* likewise: a synchronous work is done; by its number, so that nobody wakes for another's */
+  pthread_cond_t done[DONE_CONDITIONS];
   work *head, *tail;
   uint64_t queue_bytes, queue_works, works_pushed;
   uint64_t taken;                 /* the number of the first work of the group that is being flushed; 0: none */
@@ -51,6 +53,10 @@ struct flusher {
 static inline uint64_t done_through(const flusher *f) {
   uint64_t oldest = f->taken ? f->taken : f->head ? f->head->number : f->works_pushed + 1;
   return oldest - 1;
+}
+
+static inline pthread_cond_t *done_condition(flusher *f, const work *w) {
+  return &f->done[w->number % DONE_CONDITIONS];
 }
 
 /* Flushes what is queued on the caller's thread, if the role is free; else sees to it that the flusher's thread does.

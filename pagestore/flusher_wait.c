@@ -87,7 +87,7 @@ static bool wait_moved(flusher *f, int timeout_ms, const struct timespec *deadli
 int flusher_wait_work(flusher *f, work *w) {
   pthread_mutex_lock(&f->store->lock);
   if (w->progress == WORK_QUEUED) flusher_lead(f);
-  while (w->progress != WORK_DONE) pthread_cond_wait(&f->moved, &f->store->lock);
+  while (w->progress != WORK_DONE) pthread_cond_wait(done_condition(f, w), &f->store->lock);
   int status = w->status ? fail(w->status, "%s", f->failure_text) : 0;
   pthread_mutex_unlock(&f->store->lock);
   return status;
