@@ -73,17 +73,20 @@ uint64_t core_bound(const core *c) {
   return c->flushing ? c->flushing : c->durable;
 }
 
+static int no_memory_to_look(const core *c) {
+  return fail(PAGESTORE_ENOMEM, "no memory to look at '%s': free some and try again", c->name);
+}
+
 int core_capture(core *c, core_version *out) {
   const line *newest = c->line_next ? c->line_next : c->line;
   line *bounded;
   /* A fork that was never flushed: its line is its source's, bounded and pinned already. */
   bool own_layer = newest->depth > 0 && newest->steps[0].bound == BOUND_OPEN;
-  int status = own_layer ? line_rebound(newest, core_bound(c), &bounded) : 0;
-  if (status) return status;
+  if (own_layer && line_rebound(newest, core_bound(c), &bounded) != 0) return no_memory_to_look(c);
   if (!own_layer) bounded = line_reference(c->line);
-  if ((status = layers_pin(c->store->layers, bounded)) != 0) {
+  if (layers_pin(c->store->layers, bounded) != 0) {
     line_release(bounded);
-    return status;
+    return no_memory_to_look(c);
   }
   *out = (core_version){
     .version = c->committed, .serial = c->serial, .line = bounded, .state = state_reference(c->state),

@@ -73,14 +73,17 @@ static int load_record(void *env, db_reader reader) {
   return status;
 }
 
+int instance_lost_layer(const char *name, uint64_t layer) {
+  return fail(PAGESTORE_ECORRUPT, "instance '%s' names layer %llu, which is not there: run recover", name,
+              (unsigned long long)layer);
+}
+
 /* A core as it is on disk. The record's state becomes the core's. */
 static int core_from_record(pagestore_store *s, layers *layers, const load_request *r, core **out) {
   line *line;
   int status = layers_line(layers, r->record.layer, BOUND_OPEN, &line);
   if (status == PAGESTORE_ENOMEM) return fail(status, "no memory for an instance: free some and open again");
-  if (status)
-    return fail(PAGESTORE_ECORRUPT, "instance '%s' names layer %llu, which is not there: run recover", r->name,
-                (unsigned long long)r->record.layer);
+  if (status) return instance_lost_layer(r->name, r->record.layer);
   core *c;
   log_line *log;
   if (block_log_line(s->log, r->record.layer, &log) != 0) {
@@ -231,6 +234,7 @@ int instance_capture_durable(pagestore_instance *i) {
     line_release(bounded);
     log_line_release(i->store->log, log);
   }
+  if (status == PAGESTORE_ENOMEM) fail(status, "no memory to look at '%s': free some and try again", c->name);
   if (!status) {
     i->view = (core_version){
       .version = c->durable, .serial = c->committed == c->durable ? c->serial : 0,

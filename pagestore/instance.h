@@ -75,6 +75,7 @@ int instance_apply(pagestore_instance *, instance_content);
 int core_acquire(pagestore_store *, const char *name, unsigned flags, core **);
 void core_drop(pagestore_store *, core *);             /* core_release with the lock taken */
 
+int instance_lost_layer(const char *name, uint64_t layer);   /* ECORRUPT, with its text */
 /* NULL: no memory */
 pagestore_instance *instance_allocate(pagestore_store *, core *, const pagestore_instance_options *);
 int module_check(const char *name, const state *committed, const uint8_t *hash);   /* EMODULE */

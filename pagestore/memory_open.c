@@ -87,8 +87,9 @@ static int create_entry(pagestore_instance *i, const char *name, const pagestore
     return fail(PAGESTORE_ENOTFOUND, "no memory '%s' in this version of '%s'", name, i->core->name);
   state *pending;
   int status = instance_change(i, &pending);
-  if (!status) status = state_memory_add(pending, name, out);
   if (status) return status;
+  if ((status = state_memory_add(pending, name, out)) != 0)
+    return fail(status, "no memory for one more memory of '%s': free some and open it again", i->core->name);
   (*out)->flags = o->flags & (PAGESTORE_MEMORY64 | PAGESTORE_KEEP);
   (*out)->pages = o->pages;
   (*out)->max_pages = max_pages_of(o);

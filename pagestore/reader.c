@@ -34,7 +34,11 @@ static int look(pagestore_instance *i, const char *name, const char *snapshot, u
   state_record record;
   line *line;
   if ((status = load(i, name, snapshot, layers, id, &record)) != 0) goto free_layers;
-  if ((status = layers_line(layers, record.layer, record.version, &line)) != 0) goto free_state;
+  if ((status = layers_line(layers, record.layer, record.version, &line)) != 0) {
+    if (status == PAGESTORE_ENOMEM) fail(status, "no memory to look at '%s': free some and try again", name);
+    else status = snapshot ? snapshot_lost_layer(snapshot, record.layer) : instance_lost_layer(name, record.layer);
+    goto free_state;
+  }
   unflushed *logged = NULL;  /* of a snapshot all is in rows */
   if (!snapshot && (status = block_log_index((db_reader){ .slot = i->slot }, i->store->record.id, record.layer,
                                              &logged)) != 0)

@@ -35,6 +35,7 @@ static int retain_one(void *env, uint64_t instance, const char *name, const stat
   measurement *m = env;
   int status = layers_retain(m->layers, record->layer, record->version);
   if (status == PAGESTORE_ENOTFOUND) status = snapshot_lost_layer(name, record->layer);
+  else if (status) return fail(status, "no memory for the list: free some and try again");
   if (!status && m->store->read_only && instance == m->instance)
     status = add(m->list, name, record->layer, record->version);
   return status;
@@ -71,7 +72,8 @@ static int measure_layer(measurement *m, db_reader reader, uint64_t layer) {
     count_row(m, row, next_newer, value.size);
     before = row;
   }
-  return status == PAGESTORE_ENOTFOUND ? 0 : status;
+  if (status == 0 || status == PAGESTORE_ENOTFOUND) return 0;
+  return fail(status, "rows of layer %llu cannot be read: check the disk", (unsigned long long)layer);
 }
 
 static bool first_of_layer(const retained_list *l, uint32_t at) {

@@ -57,7 +57,7 @@ int snapshot_add(pagestore_store *s, const snapshot *given, snapshot **out) {
   int status = layers_retain(s->layers, given->layer, given->version);
   if (status) {
     free(made);
-    return status;
+    return status == PAGESTORE_ENOMEM ? fail(status, "no memory for a snapshot: free some and try again") : status;
   }
   *made = *given;
   uint32_t at = position(t, given->instance, given->name, true);
@@ -156,7 +156,7 @@ static int prepare(pagestore_instance *i, const char *name, work *w) {
     return fail(PAGESTORE_EEXIST, "snapshot '%s' of '%s' exists: drop it or take another name", name, c->name);
   if (c->life == CORE_DELETED) return fail(PAGESTORE_ENOTFOUND, "instance '%s' was deleted", c->name);
   int status = place(i, w);
-  if (status) return status;
+  if (status) return fail(status, "no memory for a snapshot: free some and try again");
   snapshot made = { .life = SNAPSHOT_QUEUED, .instance = c->id, .layer = w->line->steps[0].layer, .version = w->version,
                     .time_ns = wall_ns(), .serial = i->kind == INSTANCE_WRITABLE ? c->serial : i->view.serial };
   memcpy(made.name, name, strlen(name) + 1);

@@ -4,7 +4,7 @@
  *   sweep_all(...)                         the same for every call there is, and what was left behind in between
  *
  * The program is a list of steps; each ends at a boundary and can be taken again. A step that fails ends the injection. Asserted then:
- * - the failure was the injector's; its status is one that the injector allows, and has a text;
+ * - the failure was the injector's; its status is one that the injector allows, with a text of its own;
  * - the state is that before the step or that behind it, whole (EFAILED: found by closing and opening again; the injector may cut the
  *   power in between); a commit that was refused is committed again as it is, or rolled back, by turns: its blocks were kept;
  * - the step succeeds when it is taken again, and so do all later ones; the last state is right, now and reopened;
@@ -17,6 +17,7 @@
 
 #include "fault_rows.h"
 #include "host_fixture.h"
+#include "support/text.h"
 
 enum { PAGES = 12, BUFFER_MAX = 4 << 20 };
 
@@ -451,6 +452,7 @@ static bool recover(world *w, int at, int status) {
 static void run_step(world *w, int at) {
   const injector *with = w->with;
   w->committing = false;
+  text_forget();
   int status = steps[at].run(w);
   if (status == 0) return;
   char text[300];
@@ -576,24 +578,22 @@ static UNUSED uint64_t sweep_seed(void) {
 static UNUSED bool tracker_is_there(pagestore_tracker tracker) {
   host h = { .options.tracker = tracker };
   folder_make(&h);
-  int status = host_open_store(&h);
-  if (status == 0) pagestore_close(h.store);
+  bool there = host_open_store(&h) == 0;
+  if (there) pagestore_close(h.store);
   folder_remove(&h);
-  return status == 0;
+  return there;
 }
 
 static int make_world(void **state) {
-  world *w = calloc(1, sizeof *w);
-  w->sent = malloc(BUFFER_MAX);
-  *state = w;
+  *state = calloc(1, sizeof(world));
+  ((world *)*state)->sent = malloc(BUFFER_MAX);
   return 0;
 }
 
 static int free_world(void **state) {
-  world *w = *state;
   if (sweep_disarm) sweep_disarm();
-  free(w->sent);
-  free(w);
+  free(((world *)*state)->sent);
+  free(*state);
   return 0;
 }
 

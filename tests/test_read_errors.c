@@ -13,6 +13,7 @@
 #include "fault_rows.h"
 #include "flusher_inside.h"
 #include "host_fixture.h"
+#include "support/text.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -118,6 +119,7 @@ static bool worked(int status) {
   if (status == 0) return true;
   if (status != PAGESTORE_EIO) fail_msg("%d (%s), expected 0 or %d", status, pagestore_detail(), PAGESTORE_EIO);
   assert_true(strlen(pagestore_detail()) > 10);
+  text_forget();
   errors++;
   return false;
 }

@@ -137,7 +137,7 @@ static int read_system_pages(const pagemap *m, uint64_t page, uint8_t *scratch, 
     if (err == PAGESTORE_ECORRUPT)
       return fail(err, "page %llu of memory 0 is damaged in layer %llu, version %llu: run `pagestore recover`",
                   (unsigned long long)page, (unsigned long long)damage.layer, (unsigned long long)damage.version);
-    if (err != 0) return err;
+    if (err != 0) return fail(err, "page %llu of memory 0 could not be read: check the disk", (unsigned long long)page);
   }
   return 0;
 }
@@ -150,6 +150,7 @@ static int load_part(const pagemap *m, uint64_t first_page, size_t length, part_
   int err = read_system_pages(m, first_page, room, room + PAGE_BYTES, length);
   if (err == 0 && (err = decode(into, room + PAGE_BYTES, length)) == PAGESTORE_ECORRUPT)
     fail(err, "metadata or table of memories in memory 0 are damaged: run `pagestore recover`");
+  else if (err == PAGESTORE_ENOMEM) fail(err, "no memory for an instance's metadata or table of memories");
   free(room);
   return err;
 }

@@ -27,10 +27,17 @@ static int copy_guarded(void *env) {
   return 0;
 }
 
+/* Of one record that is damaged or absent, the caller can say more. */
+static int unread(int err) {
+  if (err == PAGESTORE_EIO) return fail(err, "the catalog could not be read: check the disk");
+  if (err == PAGESTORE_ECORRUPT) return fail(err, "the catalog is damaged: run `pagestore check`");
+  return err;
+}
+
 int record_get(db_reader reader, const catalog_key *key, catalog_record *out) {
   copy_job job = {.key = {key->byte, key->size}, .copy = out};
   int err = db_read_get(reader, DB_CATALOG, job.key, &job.value);
-  return err != 0 ? err : db_read_guarded(reader, copy_guarded, &job);
+  return unread(err != 0 ? err : db_read_guarded(reader, copy_guarded, &job));
 }
 
 static bool same_key(const catalog_key *a, const catalog_key *b) {
@@ -41,10 +48,10 @@ int record_seek(db_reader reader, const catalog_key *from, record_from where, ca
   ASSERT(found != from);
   copy_job job = {.key_copy = found, .copy = out};
   int err = db_read_seek(reader, DB_CATALOG, (bytes){from->byte, from->size}, &job.key, &job.value);
-  if (err != 0 || (err = db_read_guarded(reader, copy_guarded, &job)) != 0) return err;
+  if (err != 0 || (err = db_read_guarded(reader, copy_guarded, &job)) != 0) return unread(err);
   if (where == RECORD_AT || !same_key(from, found)) return 0;
   err = db_read_next(reader, DB_CATALOG, &job.key, &job.value);
-  return err != 0 ? err : db_read_guarded(reader, copy_guarded, &job);
+  return unread(err != 0 ? err : db_read_guarded(reader, copy_guarded, &job));
 }
 
 int record_next_layer(db_reader reader, uint64_t from, uint64_t *id, layer_record *out) {

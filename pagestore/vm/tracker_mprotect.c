@@ -18,6 +18,7 @@
 
 #include "base/check.h"
 #include "base/faults.h"
+#include "base/status.h"
 #include "vm/tracker.h"
 
 static os_access access_of(const region *r, uint64_t block) {
@@ -94,7 +95,8 @@ static void apply(region *r, uint64_t first, uint64_t end) {
 /* While the region is empty: at opening, not when the reservation is extended. */
 static int mprotect_attach(region *r) {
   if (pages_of(r) != 0) return PAGESTORE_OK;
-  return os_unify(r->base, r->reserved_bytes) == 0 ? PAGESTORE_OK : PAGESTORE_ENOMEM;
+  if (os_unify(r->base, r->reserved_bytes) == 0) return PAGESTORE_OK;
+  return fail(PAGESTORE_ENOMEM, "the kernel refused to protect a memory's reservation: free some memory or mappings");
 }
 
 static int mprotect_detach(region *r) {
