@@ -18,8 +18,8 @@ core *core_find(pagestore_store *s, const char *name) {
   core *tombstone = NULL;
   for (core *c = *bucket_of(s, name); c; c = c->next) {
     if (strcmp(c->name, name) != 0) continue;
-    if (c->life != CORE_DELETED) return c;
-    tombstone = c;
+    if (c->life == CORE_DELETED) tombstone = c;
+    else if (c->life != CORE_GONE) return c;
   }
   return tombstone;
 }
@@ -66,6 +66,7 @@ void core_release(core *c) {
 
 void core_move(core *c, core_life to) {
   ASSERT(c->life != to && (c->life != CORE_STORED || to == CORE_DELETED));
+  ASSERT(c->life != CORE_GONE && (to != CORE_GONE || c->life == CORE_DELETED));
   c->life = to;
 }
 

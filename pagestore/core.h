@@ -9,7 +9,9 @@
  *
  *   FRESH (nothing on disk; goes with its last handle) --first flush--> STORED
  *     |                                                                   |
- *     +------- delete (taken back if the disk is full) ---> DELETED <-----+      a tombstone until it is durable
+ *     +------- delete (taken back if the disk is full) ---> DELETED <-----+      a tombstone, until it is durable:
+ *                                                              |                 it hides what the disk still has
+ *                                                              +------------> GONE
  *
  * Invariants:
  * - durable <= committed, flushing is 0 or in (durable, committed]; neither committed nor durable moves back,
@@ -39,7 +41,7 @@
 struct pagestore_store;
 typedef struct pagestore_instance pagestore_instance;
 
-typedef enum { CORE_FRESH, CORE_STORED, CORE_DELETED } core_life;
+typedef enum { CORE_FRESH, CORE_STORED, CORE_DELETED, CORE_GONE } core_life;
 
 typedef struct core {
   struct core *next;              /* in the store's table; under store->lock, as the three below */

@@ -96,18 +96,21 @@ static void finish(flusher *f, work *w, int status) {
 }
 
 static void finish_all(flusher *f, work *w, int status) {
-  work *finished = NULL;
+  work *first = NULL, **last = &first;
   pthread_mutex_lock(&f->store->lock);
   while (w) {
     work *next = w->next;
     bool owned = w->synchronous;
     finish(f, w, status);
-    if (!owned) w->next = finished, finished = w;
+    if (!owned) {
+      *last = w;
+      last = &w->next;
+    }
     w = next;
   }
   pthread_mutex_unlock(&f->store->lock);
-  while ((w = finished) != NULL) {
-    finished = w->next;
+  while ((w = first) != NULL) {
+    first = w->next;
     work_free(f->store, w);
   }
 }

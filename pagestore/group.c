@@ -412,7 +412,10 @@ static void publish_work(pagestore_store *s, work *w) {
   pthread_mutex_lock(&s->lock);
   if (w->kind == WORK_SNAPSHOT && w->snapshot->life == SNAPSHOT_QUEUED) w->snapshot->life = SNAPSHOT_KEPT;
   if (w->kind == WORK_DROP) snapshot_remove(s, w->snapshot);
-  if (w->kind == WORK_DELETE) forget_snapshots_of(s, w->core->id);
+  if (w->kind == WORK_DELETE) {
+    forget_snapshots_of(s, w->core->id);
+    core_move(w->core, CORE_GONE);
+  }
   pthread_mutex_unlock(&s->lock);
   if (w->rerooted_trash) reroot_publish(s, w);
 }
