@@ -1,5 +1,6 @@
 /* byteflip_random.h - stores that a seed makes, for test_byteflip.c: instances that fork, go back, are deleted; snapshots
- * taken and dropped; metadata and tables of memories beyond a record; pages written over, zeroed. In one test program.
+ * taken and dropped; metadata and tables of memories beyond a record; pages written over, zeroed. A settled store is the
+ * same each time; else what is flushed together, and how much trash is left, depends on time. In one test program.
  */
 #ifndef TESTS_BYTEFLIP_RANDOM_H
 #define TESTS_BYTEFLIP_RANDOM_H
@@ -9,15 +10,22 @@
 #include <unistd.h>
 
 #include "byteflip_store.h"
+#include "support/upkeep.h"
 
 enum { RANDOM_INSTANCES = 12, RANDOM_PAGES = 40 };
 
 typedef struct {
   pagestore_store *store;
   uint64_t random;
+  bool settled;
   bool there[RANDOM_INSTANCES];
   unsigned taken[RANDOM_INSTANCES]; /* snapshots: s0, s1 .. */
 } random_store;
+
+static void commit(random_store *r, pagestore_instance *i, unsigned flags) {
+  OK(pagestore_commit(i, flags, NULL));
+  if (r->settled) upkeep_wait(r->store);
+}
 
 static unsigned draw(random_store *r, unsigned below) { return (unsigned)(next_random(&r->random) % below); }
 
@@ -72,7 +80,7 @@ static void fork_from(random_store *r, pagestore_instance *i, unsigned from) {
   if (r->there[to] || pagestore_committed_version(i) == 0 || to == from) return;
   OK(pagestore_fork(i, name_of(to), NULL, &made));
   change_memories(r, made);
-  OK(pagestore_commit(made, draw(r, 2) ? PAGESTORE_ASYNC : 0, NULL));
+  commit(r, made, draw(r, 2) ? PAGESTORE_ASYNC : 0);
   r->there[to] = true;
   r->taken[to] = 0;
   pagestore_instance_close(made);
@@ -104,7 +112,7 @@ static void random_step(random_store *r) {
     if (draw(r, 6) == 0) change_metadata(r, i);
     if (draw(r, 30) == 0) add_memories_to(i);
     if (draw(r, 10) == 0) go_back(r, i, which);
-    OK(pagestore_commit(i, draw(r, 2) ? PAGESTORE_ASYNC : 0, NULL));
+    commit(r, i, draw(r, 2) ? PAGESTORE_ASYNC : 0);
     if (draw(r, 4) == 0) take_or_drop(r, i, which);
     if (draw(r, 5) == 0) fork_from(r, i, which);
   }
@@ -127,27 +135,30 @@ static void make_deep(random_store *r) {
     OK(pagestore_fork(base, name, NULL, &i));
     OK(pagestore_memory_open(i, "m", NULL, &m));
     OK(pagestore_memory_fill(m, 0, 0, PAGES * PAGESTORE_PAGE));
-    OK(pagestore_commit(i, PAGESTORE_ASYNC, NULL));
+    commit(r, i, PAGESTORE_ASYNC);
     pagestore_instance_close(i);
   }
   pagestore_instance_close(base);
 }
 
-static void make_random_here(const char *path, uint64_t seed, unsigned steps, bool deep) {
-  random_store r = {.random = seed};
+static void make_random_here(const char *path, uint64_t seed, unsigned steps, bool deep, bool settled) {
+  random_store r = {.random = seed, .settled = settled};
   OK(pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_CREATE), &r.store));
   if (deep) make_deep(&r);
-  for (unsigned n = 0; n < steps; n++) random_step(&r);
+  for (unsigned n = 0; n < steps; n++) {
+    random_step(&r);
+    if (settled) upkeep_wait(r.store);
+  }
   OK(pagestore_close(r.store));
 }
 
 /* Trash may be left for the next one that opens it. In a process of its own, as each step leaves threads and mappings. */
-static void make_random_store(const char *path, uint64_t seed, unsigned steps, bool deep) {
+static void make_random_store(const char *path, uint64_t seed, unsigned steps, bool deep, bool settled) {
   int status;
   pid_t child = fork();
   assert_true(child >= 0);
   if (child == 0) {
-    make_random_here(path, seed, steps, deep);
+    make_random_here(path, seed, steps, deep, settled);
     _exit(0);
   }
   assert_int_equal(waitpid(child, &status, 0), child);

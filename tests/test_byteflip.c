@@ -5,7 +5,8 @@
  *
  *   --all          every byte; else those of the meta pages and of the main tree's page, and others in steps
  *   --from, --to   the single bytes from there on, up to there
- *   --random       a store that so many random steps from the seed make, alone; else one of 30 steps after the known one
+ *   --random       a store that so many random steps from the seed and the time make, alone; else one of 30 steps from the
+ *                  seed alone, after the known one; with --all from the time, too
  *   --deep         a store whose table of pages has three levels, alone; in wide steps
  *
  * In one process, on a copy in memory: a flip costs a millisecond. Three judges that know nothing of each other: what the
@@ -34,7 +35,7 @@
 #include "recover_salvage.h"
 #include "storage/walker_page.h"
 
-static bool every_byte;
+static bool every_byte, explores; /* explores: random stores depend on time, too */
 static uint64_t seed = 20240607, only = UINT64_MAX, until = UINT64_MAX, random_steps;
 static bool deep;
 static uint64_t sparse = 1; /* so many times as far from one change to the next */
@@ -314,7 +315,7 @@ static int setup(void **state) {
   const char *folder = getenv("TMPDIR");
   snprintf(path, sizeof path, "%s/byteflip-XXXXXX", folder && *folder ? folder : "/tmp");
   assert_non_null(mkdtemp(path));
-  if (random_steps) make_random_store(path, seed, (unsigned)random_steps, deep);
+  if (random_steps) make_random_store(path, seed, (unsigned)random_steps, deep, !explores);
   else make_store(path);
   snprintf(data_path, sizeof data_path, "%s/data.mdb", path);
   data_fd = open(data_path, O_RDWR | O_CLOEXEC);
@@ -558,10 +559,10 @@ static void many_changes_at_once(void **state) {
 
 int main(int count, char **words) {
   for (int i = 1; i < count; i++) {
-    if (strcmp(words[i], "--all") == 0) every_byte = true;
+    if (strcmp(words[i], "--all") == 0) every_byte = explores = true;
     if (strcmp(words[i], "--deep") == 0) deep = true, random_steps = 3, sparse = 16;
     if (strcmp(words[i], "--from") == 0 && i + 1 < count) only = strtoull(words[i + 1], NULL, 10);
-    if (strcmp(words[i], "--random") == 0 && i + 1 < count) random_steps = strtoull(words[i + 1], NULL, 10);
+    if (strcmp(words[i], "--random") == 0 && i + 1 < count) explores = true, random_steps = strtoull(words[i + 1], NULL, 10);
     if (strcmp(words[i], "--to") == 0 && i + 1 < count) until = strtoull(words[i + 1], NULL, 10);
     if (strcmp(words[i], "--seed") == 0 && i + 1 < count) seed = strtoull(words[i + 1], NULL, 10);
   }

@@ -11,9 +11,9 @@
  * - merging: a log that meets it is merged or is told not to be, and loses nothing.
  */
 #include "fault_rows.h"
-#include "flusher_inside.h"
 #include "host_fixture.h"
 #include "support/text.h"
+#include "support/upkeep.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -97,21 +97,6 @@ static void make_store(host *h) {
   assert_true(host_stats(h).log_bytes > 0);
 }
 
-/* Until the flusher has nothing left to do: it would find the lost page while it writes, and that ends a store. */
-static void let_upkeep_end(host *h) {
-  flusher *f = h->store->flusher;
-  bool busy = true;
-  while (busy) {
-    usleep(500);
-    pthread_mutex_lock(&h->store->lock);
-    pthread_cond_signal(&f->wake); /* a layer without pins does not wake it */
-    pthread_mutex_lock(&f->orphans_lock);
-    busy = f->head || f->flushing || f->trash || f->orphan_count;
-    pthread_mutex_unlock(&f->orphans_lock);
-    pthread_mutex_unlock(&h->store->lock);
-  }
-}
-
 static unsigned errors, traps;
 
 /* 0 or EIO with a text. */
@@ -172,7 +157,7 @@ static void reading(void **state) {
   (void)state;
   host h = {0};
   make_store(&h);
-  let_upkeep_end(&h);
+  upkeep_wait(h.store);
   mapping m = find_mapping(&h);
   unsigned met = 0;
   for (uint64_t page = 0; page < m.pages; page++) {
@@ -188,7 +173,7 @@ static void reading(void **state) {
     if (page % 8 == 0) {
       assert_ok(pagestore_metadata_set(h.instance, "page", &page, sizeof page));
       host_commit(&h);
-      let_upkeep_end(&h);
+      upkeep_wait(h.store);
     }
   }
   print_message("%llu pages of the file: %u were met, %u errors, %u traps\n", (unsigned long long)m.pages, met, errors, traps);

@@ -121,7 +121,7 @@ function(pagestore_byteflip_test)
   file(GLOB inside CONFIGURE_DEPENDS tools/pagestore/check_a*.c tools/pagestore/check_explain.c tools/pagestore/check_kept*.c tools/pagestore/check_log.c
     tools/pagestore/recover_*.c)
   list(FILTER inside EXCLUDE REGEX "recover_store\\.c$")
-  add_executable(test_byteflip tests/test_byteflip.c ${inside})
+  add_executable(test_byteflip tests/test_byteflip.c tests/support/upkeep.c ${inside})
   target_link_libraries(test_byteflip PRIVATE pagestore_core ${CMOCKA_LIBRARY})
   target_include_directories(test_byteflip PRIVATE tests tools/pagestore)
   set_target_properties(test_byteflip PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
