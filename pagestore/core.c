@@ -74,8 +74,8 @@ uint64_t core_bound(const core *c) {
   return c->flushing ? c->flushing : c->durable;
 }
 
-static int no_memory_to_look(const core *c) {
-  return fail(PAGESTORE_ENOMEM, "no memory to look at '%s': free some and try again", c->name);
+int core_not_captured(const char *name) {
+  return fail(PAGESTORE_ENOMEM, "no memory to look at '%s': free some and try again", name);
 }
 
 int core_capture(core *c, core_version *out) {
@@ -83,11 +83,11 @@ int core_capture(core *c, core_version *out) {
   line *bounded;
   /* A fork that was never flushed: its line is its source's, bounded and pinned already. */
   bool own_layer = newest->depth > 0 && newest->steps[0].bound == BOUND_OPEN;
-  if (own_layer && line_rebound(newest, core_bound(c), &bounded) != 0) return no_memory_to_look(c);
+  if (own_layer && line_rebound(newest, core_bound(c), &bounded) != 0) return core_not_captured(c->name);
   if (!own_layer) bounded = line_reference(c->line);
   if (layers_pin(c->store->layers, bounded) != 0) {
     line_release(bounded);
-    return no_memory_to_look(c);
+    return core_not_captured(c->name);
   }
   *out = (core_version){
     .version = c->committed, .serial = c->serial, .line = bounded, .state = state_reference(c->state),

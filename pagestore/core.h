@@ -80,6 +80,9 @@ typedef struct core {
   uint64_t told_version;          /* and for which version last */
 } core;
 
+/* For want of memory a version cannot be captured: ENOMEM, with its text. */
+int core_not_captured(const char *name);
+
 /* ---- table; store->lock held ----------------------------------------------------------------- */
 
 /* The live core of a name; a tombstone if there is no live one; or NULL. */

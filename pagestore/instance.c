@@ -234,7 +234,7 @@ int instance_capture_durable(pagestore_instance *i) {
     line_release(bounded);
     log_line_release(i->store->log, log);
   }
-  if (status == PAGESTORE_ENOMEM) fail(status, "no memory to look at '%s': free some and try again", c->name);
+  if (status == PAGESTORE_ENOMEM) core_not_captured(c->name);
   if (!status) {
     i->view = (core_version){
       .version = c->durable, .serial = c->committed == c->durable ? c->serial : 0,

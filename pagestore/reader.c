@@ -35,7 +35,7 @@ static int look(pagestore_instance *i, const char *name, const char *snapshot, u
   line *line;
   if ((status = load(i, name, snapshot, layers, id, &record)) != 0) goto free_layers;
   if ((status = layers_line(layers, record.layer, record.version, &line)) != 0) {
-    if (status == PAGESTORE_ENOMEM) fail(status, "no memory to look at '%s': free some and try again", name);
+    if (status == PAGESTORE_ENOMEM) core_not_captured(name);
     else status = snapshot ? snapshot_lost_layer(snapshot, record.layer) : instance_lost_layer(name, record.layer);
     goto free_state;
   }

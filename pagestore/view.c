@@ -95,8 +95,7 @@ int instance_capture(pagestore_instance *source, core_version *out) {
     return status;
   }
   const core_version *v = &source->view;
-  int status = layers_pin(source->store->layers, v->line);
-  if (status) return fail(status, "no memory to look at '%s': free some and try again", source->core->name);
+  if (layers_pin(source->store->layers, v->line) != 0) return core_not_captured(source->core->name);
   *out = (core_version){
     .version = v->version, .line = line_reference(v->line),
     .unflushed = v->unflushed ? unflushed_reference(v->unflushed) : NULL,

@@ -15,6 +15,7 @@
 #include <limits.h>
 #include <pthread.h>
 
+#include "flusher_inside.h"
 #include "host_fixture.h"
 
 enum { PAGES = 64, THREADS = 4, COMMITS = 200, COMMIT_STACK_BYTES = 32 << 10 };
@@ -38,13 +39,23 @@ int __wrap_fdatasync(int fd) {
 
 /* ---- a store ------------------------------------------------------------------------------------------------------------------- */
 
+/* Until the flusher's thread sleeps and nobody has called it: awake it would take what is pushed next. */
+static void let_it_sleep(const host *h) {
+  const flusher *f = h->store->flusher;
+  for (bool sleeps = false; !sleeps; pause_ms(1)) {
+    pthread_mutex_lock(&h->store->lock);
+    sleeps = f->dozing && !f->flushing && !f->trash && !f->measure;
+    pthread_mutex_unlock(&h->store->lock);
+  }
+}
+
 static void start(host *h, host given) {
   *h = given;
   folder_make(h);
   host_open(h, PAGES);
   put(h, 0, 1);
   host_commit(h);
-  pause_ms(20); /* what the flusher's thread does first */
+  let_it_sleep(h);
   watched = pthread_self();
   own_syncs = other_syncs = 0;
 }
@@ -58,7 +69,9 @@ static void end(host *h) {
 static void each_call(host *h) {
   assert_ok(pagestore_metadata_set(h->instance, "key", "value", 5));
   host_commit(h);
+  let_it_sleep(h);
   assert_ok(pagestore_snapshot_create(h->instance, "s", 0));
+  let_it_sleep(h);
   assert_ok(pagestore_snapshot_drop(h->store, "i", "s", 0));
 }
 
@@ -98,6 +111,15 @@ static void *commit_apart(void *env) {
   return NULL;
 }
 
+/* A thread that waits for a commit of its own, and leads; the disk stands still under it. */
+static pthread_t lead(host *h) {
+  pthread_t leader;
+  stands_still = true;
+  assert_int_equal(pthread_create(&leader, NULL, commit_apart, h), 0);
+  while (!is_syncing) pause_ms(1);
+  return leader;
+}
+
 static void queue_one(host *h, uint64_t tag) {
   put(h, 1, tag);
   assert_ok(pagestore_commit(h->instance, PAGESTORE_ASYNC, NULL));
@@ -128,17 +150,14 @@ static void a_busy_flusher_takes_it(void **state) {
 static void what_comes_meanwhile(void **state) {
   (void)state;
   host h;
-  pthread_t thread;
   start(&h, (host){0});
-  stands_still = true;
-  assert_int_equal(pthread_create(&thread, NULL, commit_apart, &h), 0);
-  while (!is_syncing) pause_ms(1);
+  pthread_t leader = lead(&h);
   queue_one(&h, 2);
   queue_one(&h, 3);
   pause_ms(20);
   assert_int_equal(pagestore_durable_version(h.instance), 1);
   stands_still = false;
-  pthread_join(thread, NULL);
+  pthread_join(leader, NULL);
   for (int ms = 0; pagestore_durable_version(h.instance) < 3; ms++, pause_ms(1)) assert_true(ms < 20000); /* nobody waits for it */
   end(&h);
 }
@@ -163,13 +182,11 @@ static void what_is_asked_meanwhile(void **state) {
   void *(*const askers[])(void *) = { drain, open_durable };
   for (size_t i = 0; i < sizeof askers / sizeof *askers; i++) {
     host h;
-    pthread_t leader, asker;
+    pthread_t asker;
     start(&h, (host){0});
     h.base[0]++;
     host_commit(&h); /* a block for the log */
-    stands_still = true;
-    assert_int_equal(pthread_create(&leader, NULL, commit_apart, &h), 0);
-    while (!is_syncing) pause_ms(1);
+    pthread_t leader = lead(&h);
     assert_int_equal(pthread_create(&asker, NULL, askers[i], &h), 0);
     pause_ms(20);
     stands_still = false;
