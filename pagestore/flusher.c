@@ -20,7 +20,8 @@ enum {
   UPKEEP_PAUSE_MS = 4,    /* after them, before all turns are its: who waited goes first, and what he does next */
   MEASURE_EVERY_MS = 1000, MERGE_RETRY_MS = 1000,
   MERGE_PAGES = 32,       /* looked at in one transaction of merging alone: somebody may come meanwhile */
-  MERGE_PAGES_MIN = 4, MERGE_PAGES_MAX = 1024, /* along with a group */
+  MERGE_PAGES_MIN = 16, MERGE_PAGES_MAX = 1024, /* along with a group */
+  OWED_BLOCKS_MAX = 64,   /* after which fewer are merged, too */
   GATHER_WORKS_MIN = 4,   /* so many came during a flush: they come in faster than they are flushed */
   GATHER_FLUSHES = 4,     /* it gathers for the time of so many flushes */
 };
@@ -185,15 +186,15 @@ static void count_flush(flusher *f, const group *g, uint64_t flush_ns) {
   atomic_fetch_add(&c->blocks_unchanged, g->writer.blocks_unchanged);
 }
 
-/* How many pages of the log are merged along with a group, by the records that it may add. A few small groups owe them
+/* How many pages of the log are merged along with a group, by the blocks that it may add. A few small groups owe them
  * together: one of them pays, and the others are done sooner. */
 static uint64_t merge_along(flusher *f, const work *first) {
   uint64_t bytes = 0;
   if (f->merge_failed || f->narrow) return 0;
   for (const work *w = first; w; w = w->next) bytes += w->bytes;
-  f->merge_owed += min_u64(block_log_pace(f->store->log, bytes / PAGE_BYTES + 1), MERGE_PAGES_MAX);
-  if (f->merge_owed < MERGE_PAGES_MIN) return 0;
-  uint64_t pages = f->merge_owed;
+  f->merge_owed += bytes / BLOCK_BYTES + 1;
+  uint64_t pages = min_u64(block_log_pace(f->store->log, f->merge_owed), MERGE_PAGES_MAX);
+  if (pages < MERGE_PAGES_MIN && f->merge_owed < OWED_BLOCKS_MAX) return 0;
   f->merge_owed = 0;
   return pages;
 }

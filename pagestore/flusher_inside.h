@@ -40,7 +40,7 @@ struct flusher {
   /* no room: again after the next group that found some; the flusher's own, as the next */
   bool merge_failed;
   uint64_t merge_from_ns;         /* or not before that */
-  uint64_t merge_owed;            /* pages of the log that groups have left for a later one to merge along */
+  uint64_t merge_owed;            /* blocks of groups that have left the merging for them to a later one */
   log_goal goal;
   int merge_status;               /* why it failed */
   uint32_t drain;                 /* who waits for an empty log */

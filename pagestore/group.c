@@ -328,6 +328,12 @@ static void give_up(group *g) {
   if (g->merge_pages) block_log_stepped(g->store->log, g->store->db, false);
 }
 
+static uint64_t blocks_of(const work *w) {
+  uint64_t blocks = 0;
+  for (; w; w = w->next) blocks += w->delta ? delta_blocks(w->delta) : 0;
+  return blocks;
+}
+
 int group_write(group *g) {
   pagestore_store *s = g->store;
   int status = 0;
@@ -336,7 +342,7 @@ int group_write(group *g) {
   PROBE1(flush_begin, s);
   if ((status = db_begin(s->db, &g->writer.txn)) != 0) return status;
   if (s->options.log_bytes != PAGESTORE_NO_LOG && !g->as_rows) {
-    packer_begin(&g->packer, g->writer.txn, g->writer.store, block_log_sequence(s->log));
+    block_log_pack(s->log, &g->packer, g->writer.txn, blocks_of(g->works));
     g->writer.packer = &g->packer;
   }
   if ((status = write_works(g)) != 0) {

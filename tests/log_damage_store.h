@@ -31,6 +31,16 @@ static void write_block(pagestore_memory *m, uint64_t page, unsigned block, uint
 static void fill(pagestore_memory *m, uint64_t page, uint8_t byte) { assert_ok(pagestore_memory_fill(m, page * PAGESTORE_PAGE, byte, PAGESTORE_PAGE)); }
 static void commit(pagestore_instance *i) { assert_ok(pagestore_commit(i, 0, NULL)); }
 
+/* Sixteen blocks are a record of their own: what comes next begins another one. */
+static void end_record(void) {
+  static uint64_t tag = 1000;
+  pagestore_instance *i = instance_of("full");
+  pagestore_memory *m = memory_of(i, "m");
+  for (unsigned n = 0; n < 16; n++) write_block(m, n / 4, n % 4, ++tag);
+  commit(i);
+  pagestore_instance_close(i);
+}
+
 /* Record 1: merged, since the snapshot relies on rows; then zeros, for which a marker stands. */
 static void make_merged(void) {
   pagestore_instance *i = instance_of("merged");
@@ -50,17 +60,21 @@ static void make_alive(void) {
   for (uint64_t page = 0; page < 3; page++) fill(m, page, (uint8_t)(page + 7));
   write_block(gone, 0, 0, 3);
   commit(i);
+  end_record();
   write_block(m, 0, 2, 4);
   write_block(m, 0, 9, 5);
   write_block(m, 1, 2, 6);
   commit(i);
+  end_record();
   assert_ok(pagestore_memory_delete(gone));
   write_block(m, 0, 2, 7);  /* supersedes */
   write_block(m, 5, 15, 8); /* no row under it */
   commit(i);
+  end_record();
   assert_ok(pagestore_fork(i, "fork", NULL, &fork));
   write_block(memory_of(fork, "main"), 2, 1, 9);
   commit(fork);
+  end_record();
   pagestore_instance_close(fork);
   pagestore_instance_close(i);
 }
@@ -73,10 +87,12 @@ static void make_left(void) {
   assert_ok(pagestore_snapshot_create(i, "back", 0));
   write_block(m, 1, 1, 10);
   commit(i);
+  end_record();
   assert_ok(pagestore_restore(i, "back"));
   commit(i);
   write_block(m, 2, 1, 11);
   commit(i);
+  end_record();
   pagestore_instance_close(i);
   i = instance_of("deleted");
   write_block(memory_of(i, "m"), 0, 0, 12);

@@ -42,6 +42,7 @@ struct block_log {
   uint64_t *closed;                /* last sequence numbers of closed generations, the oldest first */
   uint64_t closed_count, closed_room;
   uint64_t doomed;                 /* sequence numbers up to here are to be deleted */
+  log_addresses last;              /* of the last record, to be gone on with; count 0: it is not */
   /* the slice that is being built */
   merging merging;
   merge_at at_next;
@@ -284,6 +285,28 @@ const unflushed *block_log_sees(const log_line *line) {
   return line->is_pending ? line->pending : atomic_load(&line->blocks);
 }
 
+/* The last record, where it has room and nothing ends with it. */
+static delta *unfilled(const block_log *l) {
+  if (record_count(l) == 0 || l->last.count == 0 || l->last.count == PAGE_BLOCKS) return NULL;
+  delta *last = l->records[l->record_end - 1];
+  ASSERT(delta_sequence(last) == l->last.sequence && l->last.sequence == l->sequence_next - 1);
+  bool ends = l->last.sequence <= max_u64(last_closed(l), l->doomed);
+  return ends || !delta_in_mapping(last) ? NULL : last;
+}
+
+static uint64_t records_for(uint64_t blocks) { return (blocks + PAGE_BLOCKS - 1) / PAGE_BLOCKS; }
+
+/* Where going on would cost a record more, a new one is begun: writing it is dearer than its room. What the last record
+ * will have left is for the next transaction, if it is of the same size, else for whoever has something to log anew. */
+void block_log_pack(const block_log *l, packer *p, db_txn *txn, uint64_t blocks) {
+  packer_begin(p, txn, l->store, l->sequence_next);
+  delta *last = unfilled(l);
+  bool goes_on = last != NULL && records_for(l->last.count + blocks) == records_for(blocks);
+  if (goes_on) packer_go_on(p, last, &l->last);
+  uint64_t used = (goes_on ? l->last.count : 0) + blocks, left = records_for(used) * PAGE_BLOCKS - used;
+  p->spare = blocks >= PAGE_BLOCKS ? UINT64_MAX : left < blocks ? left : 0;
+}
+
 bool block_log_has_page(const void *log, uint64_t layer, uint32_t memory, uint64_t page) {
   block_log *l = (block_log *)log;
   pthread_mutex_lock(&l->lock);
@@ -332,8 +355,11 @@ void block_log_publish(block_log *l, packer *p) {
     line->next_pending = l->shown;
     l->shown = line;
   }
-  for (uint64_t i = 0; i < p->record_count; i++) l->records[l->record_end++] = delta_reference(p->records[i]);
-  if (p->record_count > 0) l->sequence_next = p->sequence_next;
+  for (uint64_t i = p->goes_on; i < p->record_count; i++) l->records[l->record_end++] = delta_reference(p->records[i]);
+  if (p->record_count > 0) {
+    l->sequence_next = p->sequence_next;
+    l->last = p->addresses;
+  }
   close_generation(l, generation_records(l));
 }
 
@@ -381,10 +407,10 @@ bool block_log_has_work(const block_log *l, log_goal goal) {
   return l->merging.through != 0 || has_doomed(l) || is_over(l, goal);
 }
 
-uint64_t block_log_pace(const block_log *l, uint64_t records) {
+uint64_t block_log_pace(const block_log *l, uint64_t blocks) {
   if (!block_log_has_work(l, LOG_BUDGET)) return 0;
-  uint64_t pages = l->merging.through != 0 ? l->merging.pages : generation_records(l) * PAGE_BLOCKS;
-  return records * pages * 4 / 3 / generation_records(l) + 1;
+  uint64_t generation = generation_records(l) * PAGE_BLOCKS;
+  return blocks * (l->merging.through != 0 ? l->merging.pages : generation) * 4 / 3 / generation + 1;
 }
 
 bool block_log_is_behind(const block_log *l) { return record_count(l) > l->budget_records + generation_records(l); }
@@ -471,11 +497,16 @@ int block_log_step(block_log *l, writer *w, log_goal goal, uint64_t pages) {
   int err = delete_doomed(l, w->txn, DELETED_MIN + pages / PAGES_DELETED);
   if (err != 0) return err;
   if (l->merging.through == 0 && is_over(l, goal)) {
-    if (l->closed_count == 0) close_generation(l, 1);
+    if (l->closed_count == 0) {
+      close_generation(l, 1);
+      if (w->packer != NULL) w->packer->last = NULL;
+    }
     if ((err = begin_merging(l)) != 0) return err;
   }
   uint64_t current = l->merging.current;
-  w->relocate_blocks = goal == LOG_BUDGET ? l->merging.relocate_blocks : 0;
+  uint64_t relocate = goal == LOG_BUDGET && w->packer != NULL ? l->merging.relocate_blocks : 0;
+  if (w->packer != NULL) relocate = min_u64(relocate, w->packer->spare);
+  w->relocate_blocks = relocate;
   merge_at at = l->merging.at;
   while (current < l->merging.count) {
     log_line *line = l->merging.lines[current];
@@ -490,7 +521,7 @@ int block_log_step(block_log *l, writer *w, log_goal goal, uint64_t pages) {
   if (l->merged_all && (err = put_beginning(w->txn, l->merging.through + 1)) != 0) return err;
   l->at_next = at;
   l->current_next = current;
-  l->relocate_next = w->relocate_blocks;
+  l->relocate_next = l->merging.relocate_blocks - (relocate - w->relocate_blocks);
   return 0;
 }
 
@@ -556,7 +587,11 @@ int block_log_drain(block_log *l, writer *w, log_line *line, uint64_t pages, mer
   return merge_line(l, w, line, UINT64_MAX, &pages, at);
 }
 
-void block_log_drained(block_log *l, log_line *line) { line->merged_through = l->sequence_next - 1; }
+/* What comes to the line later must be in later records. */
+void block_log_drained(block_log *l, log_line *line) {
+  line->merged_through = l->sequence_next - 1;
+  l->last.count = 0;
+}
 
 bool block_log_is_drained(const block_log *l, const log_line *line) {
   return atomic_load(&line->blocks) == NULL || line->merged_through == l->sequence_next - 1;

@@ -14,6 +14,9 @@
  * Blocks that count no more stay in the index as long as their records are behind the log's beginning: the writer has
  * to know of them when a page of zeros would give up the row that they are older than.
  *
+ * The last record of the OPEN generation may be gone on with by the next transaction: what was in it stays at its
+ * place in the record, and the record moves (delta.h).
+ *
  * Each layer has a line: the index of its logged blocks. An index is replaced, never edited, and shared with views. Its
  * blocks lie in LMDB's mapping. Before a record's row is deleted, every line has let go of it, slots that may look at
  * it have been released, and if somebody holds an old index still, the record has moved into memory.
@@ -67,6 +70,9 @@ uint64_t block_log_bytes(const block_log *);                       /* of its rec
 bool block_log_is_empty(const block_log *);
 bool block_log_ends_empty(const block_log *); /* so, once the slice that is being built is durable */
 uint64_t block_log_sequence(const block_log *);                    /* the next record's */
+/* Begins the packer of a transaction that is about to log so many blocks, or a few less. Where they have room in the
+ * last record it goes on with that one: a commit of a few blocks costs the log these, and not a record. */
+void block_log_pack(const block_log *, packer *, db_txn *, uint64_t blocks);
 /* What the transaction that is being built sees of the line. */
 const unflushed *block_log_sees(const log_line *);
 /* For writer.is_logged: blocks that count no more included. */
@@ -84,9 +90,9 @@ void block_log_discard(block_log *);
 
 typedef enum { LOG_BUDGET, LOG_EVERYTHING } log_goal;
 bool block_log_has_work(const block_log *, log_goal);
-/* How many pages are to be looked at for so many new records, so that a generation is gone when the next one is full;
+/* How many pages are to be looked at for so many new blocks, so that a generation is gone when the next one is full;
  * 0: none. */
-uint64_t block_log_pace(const block_log *, uint64_t records);
+uint64_t block_log_pace(const block_log *, uint64_t blocks);
 bool block_log_is_behind(const block_log *);                       /* a generation beyond its budget */
 /* One slice in the writer's transaction, before anything else in it: deletes rows of DOOMED records, looks at pages and
  * merges those that were not, or logs their blocks anew. After the commit and block_log_publish, or when it failed: */

@@ -50,8 +50,10 @@ struct delta {
   /* theirs, one after the other; of a record of the log: in the mapping, or in its copy */
   const uint8_t *_Atomic bytes;
   uint8_t *own;              /* what is to be freed with it; NULL: a record in the mapping */
-  const uint8_t *mapped;     /* of a record: where it is in the mapping once it is durable */
   uint64_t sequence;         /* of a record, else 0 */
+  /* of a record that is being written: its slots from `landed` on, and where all will be in the mapping */
+  const uint8_t *written, *mapped;
+  _Atomic uint32_t landed;
   _Atomic bool is_checked;   /* of a record: its header was in order */
   block_ref *blocks;
   entry entries[];
@@ -100,10 +102,17 @@ static const entry *table_find(const table *t, uint32_t memory, uint64_t page) {
   return e->memory == memory && e->page == page ? e : NULL;
 }
 
+/* Where the record lies of which a slot is asked for. Slots that are being written are known to the writer alone. */
+static const uint8_t *record_of(const delta *d, unsigned slot) {
+  if (slot >= atomic_load_explicit(&d->landed, memory_order_acquire)) return d->written;
+  return atomic_load_explicit(&d->bytes, memory_order_acquire) - PAGE_HEADER_BYTES;
+}
+
 static const uint8_t *ref_bytes(block_ref r) {
   if (r.owner == NULL) return zero_block;
-  uint64_t at = r.owner->sequence != 0 ? r.at % PAGE_BLOCKS : r.at;
-  return atomic_load_explicit(&r.owner->bytes, memory_order_acquire) + at * BLOCK_BYTES;
+  if (r.owner->sequence == 0) return r.owner->bytes + r.at * BLOCK_BYTES;
+  unsigned slot = (unsigned)(r.at % PAGE_BLOCKS);
+  return record_of(r.owner, slot) + PAGE_HEADER_BYTES + (size_t)slot * BLOCK_BYTES;
 }
 
 /* Fills ref[] for the bits of `want` that the entry has; returns those. */
@@ -208,22 +217,27 @@ bool delta_next(const delta *d, uint64_t *at, delta_page *out) {
 
 /* ---- records of the log ------------------------------------------------------------------------------------------ */
 
-int delta_of_record(const uint8_t *record, const uint8_t *mapped, uint64_t sequence, delta **out) {
+int delta_of_record(const uint8_t *mapped, uint64_t sequence, delta **out) {
   ASSERT(sequence != 0);
   delta *d = malloc(sizeof *d);
   if (d == NULL) return PAGESTORE_ENOMEM;
-  *d = (delta){.references = 1,
-               .stored_count = PAGE_BLOCKS,
-               .bytes = record + PAGE_HEADER_BYTES,
-               .mapped = mapped,
-               .sequence = sequence};
+  *d = (delta){.references = 1, .stored_count = PAGE_BLOCKS, .landed = PAGE_BLOCKS, .sequence = sequence};
+  d->bytes = mapped + PAGE_HEADER_BYTES;
   *out = d;
   return 0;
+}
+
+void delta_write(delta *d, const uint8_t *record, const uint8_t *mapped, unsigned kept) {
+  ASSERT(d->sequence != 0 && d->own == NULL && kept < PAGE_BLOCKS);
+  d->written = record;
+  d->mapped = mapped;
+  atomic_store_explicit(&d->landed, kept, memory_order_release);
 }
 
 void delta_land(delta *d) {
   ASSERT(d->sequence != 0 && d->own == NULL);
   atomic_store_explicit(&d->bytes, d->mapped + PAGE_HEADER_BYTES, memory_order_release);
+  atomic_store_explicit(&d->landed, PAGE_BLOCKS, memory_order_release);
 }
 
 uint64_t delta_sequence(const delta *d) { return d->sequence; }
@@ -463,12 +477,8 @@ int unflushed_push_logged(const unflushed *u, const logged_block *blocks, uint64
 int unflushed_drop(const unflushed *u, uint64_t through, unflushed **out) {
   uint32_t gone = 0;
   while (u != NULL && gone < u->count && u->spans[gone].last <= through) gone++;
-  if (gone == 0) {
-    *out = unflushed_reference((unflushed *)u);
-    return 0;
-  }
-  if (gone == u->count) {
-    *out = NULL;
+  if (gone == 0 || gone == u->count) {
+    *out = gone == 0 ? unflushed_reference((unflushed *)u) : NULL;
     return 0;
   }
   return index_copy(u, gone, u->count - gone, 0, out);
@@ -521,10 +531,10 @@ uint16_t unflushed_find_logged(const unflushed *u, uint32_t memory, uint64_t pag
   for (unsigned i = 0; i < PAGE_BLOCKS; i++) {
     if (!(out->mask >> i & 1)) continue;
     out->owner[i] = ref[i].owner;
-    out->record[i] = delta_record(ref[i].owner);
+    out->slot[i] = (uint8_t)(ref[i].at % PAGE_BLOCKS);
+    out->record[i] = record_of(ref[i].owner, out->slot[i]);
     out->sequence[i] = ref[i].owner->sequence;
     out->version[i] = ref[i].at >> SLOT_BITS;
-    out->slot[i] = (uint8_t)(ref[i].at % PAGE_BLOCKS);
   }
   return out->mask;
 }

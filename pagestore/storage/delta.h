@@ -40,9 +40,11 @@ uint64_t delta_blocks(const delta *);
 typedef struct { uint32_t memory; uint16_t mask; uint64_t page; const uint8_t *block[PAGE_BLOCKS]; } delta_page;
 bool delta_next(const delta *, uint64_t *at, delta_page *);      /* at = 0 first */
 
-/* The header and the blocks of a record: it lies at `record` until delta_land, at `mapped` from then on. One reference.
- * ENOMEM */
-int delta_of_record(const uint8_t *record, const uint8_t *mapped, uint64_t sequence, delta **);
+/* The header and the blocks of a record in the mapping. One reference. ENOMEM */
+int delta_of_record(const uint8_t *mapped, uint64_t sequence, delta **);
+/* It is being written, at `record`: slots from `kept` on lie there until delta_land, and the older ones where they lay.
+ * From then on all of it is at `mapped`; who looked an older slot up before may go on where it lay. */
+void delta_write(delta *, const uint8_t *record, const uint8_t *mapped, unsigned kept);
 void delta_land(delta *);
 uint64_t delta_sequence(const delta *);                          /* 0: no record of the log */
 const uint8_t *delta_record(const delta *);                      /* where it lies now */

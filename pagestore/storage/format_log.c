@@ -14,6 +14,9 @@
  *   1216  2864   zero
  *   4080  65536  the blocks, 4 KiB each; zero behind the last
  *
+ * The last record may be written again by a later transaction, under its number, with more blocks behind those that it
+ * had; the catalog's record of it likewise. One address may be in it more than once, at different versions.
+ *
  * Thread: any; no state. Async-signal-safe.
  */
 #define XXH_INLINE_ALL

@@ -64,7 +64,7 @@ static int add_record(batch *b, const catalog_record *copy, uint64_t sequence) {
   int err = locate(b, copy, &addresses, &value);
   if (err != 0) return err;
   delta *record;
-  if (delta_of_record(value.data, value.data, sequence, &record) != 0)
+  if (delta_of_record(value.data, sequence, &record) != 0)
     return fail(PAGESTORE_ENOMEM, "no memory for the log: free some and open again");
   b->records[b->record_count++] = record;
   if (sequence < b->beginning) return 0;

@@ -44,10 +44,12 @@ static bool is_same_place(const log_address *a, const log_address *b) {
          a->number == b->number;
 }
 
+/* A record that was gone on with lies in the file more than once, and so does what the catalog says of it: an older
+ * copy is the beginning of a newer one. */
 static bool agrees(const kept *k, const kept_log *row) {
   const kept_log *record = kept_log_of(k, row->sequence);
-  if (!record || record->addresses.count != row->addresses.count) return false;
-  for (unsigned i = 0; i < row->addresses.count; i++)
+  if (!record) return false;
+  for (unsigned i = 0; i < min_u64(record->addresses.count, row->addresses.count); i++)
     if (!is_same_place(&record->addresses.at[i], &row->addresses.at[i])) return false;
   return true;
 }
@@ -57,18 +59,23 @@ static unsigned worth(const kept *k, const kept_log *row) {
   return row->health != KEPT_ROW_UNREADABLE;
 }
 
+static bool is_worth_more(const kept *k, const kept_log *row, const kept_log *than) {
+  unsigned a = worth(k, row), b = worth(k, than);
+  return a > b || (a == b && row->addresses.count > than->addresses.count);
+}
+
 /* One row a number. */
 static void drop_doubles(kept *k) {
   size_t kept_rows = 0;
   for (size_t i = 0; i < k->log_rows.count; i++) {
     kept_log *last = kept_rows ? &k->log_rows.at[kept_rows - 1] : NULL, *row = &k->log_rows.at[i];
     if (!last || last->sequence != row->sequence) k->log_rows.at[kept_rows++] = *row;
-    else if (worth(k, row) > worth(k, last)) *last = *row;
+    else if (is_worth_more(k, row, last)) *last = *row;
   }
   k->log_rows.count = kept_rows;
 }
 
-/* Where the catalog says nothing of a row, its header does. */
+/* Where the catalog says nothing of a row, or less than the row, its header does. */
 static int adopt_rows(salvage *s) {
   kept *k = &s->audit.kept;
   size_t known = k->log_catalog.count;
@@ -76,9 +83,11 @@ static int adopt_rows(salvage *s) {
     const kept_log *row = &k->log_rows.at[i];
     size_t count = k->log_catalog.count;
     k->log_catalog.count = known; /* what is sorted */
-    bool is_known = kept_log_of(k, row->sequence);
+    kept_log *said = kept_log_of(k, row->sequence);
+    bool says_less = said && agrees(k, row) && said->addresses.count < row->addresses.count;
     k->log_catalog.count = count;
-    if (is_known || !row->addresses.count) continue;
+    if (says_less) said->addresses = row->addresses;
+    if (said || !row->addresses.count) continue;
     kept_log record = {.sequence = row->sequence, .addresses = row->addresses};
     if (KEPT_APPEND(k->log_catalog, record)) return PAGESTORE_ENOMEM;
     s->log_adopted++;
