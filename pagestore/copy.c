@@ -56,6 +56,8 @@ int pagestore_copy(pagestore_store *s, const char *to, unsigned flags) {
   if (!status && (flags & ~(unsigned)PAGESTORE_COMPACT))
     status = fail(PAGESTORE_EINVAL, "unknown copy flags 0x%x", flags);
   if (status) return status;
+  /* What is logged or dropped would take room in the copy, too. A store that cannot be drained is copied as it is. */
+  if (flags & PAGESTORE_COMPACT && s->flusher) (void)flusher_drain(s->flusher, PAGESTORE_FOREVER);
   copying c = {s->db, flags & PAGESTORE_COMPACT};
   return directory_make(to, &(directory_options){.make = fill, .env = &c});
 }

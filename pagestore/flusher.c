@@ -16,7 +16,6 @@ enum {
   GROUP_BYTES_MAX = 64 << 20, /* dirty bytes in one transaction: bounds LMDB's copies and everyone's wait */
   RETRY_FIRST_MS = 50,
   RETRY_MAX_MS = 1000,
-  TRASH_EVERY_GROUPS = 8, /* how often trash gets a turn while commits keep coming */
   UPKEEP_PAUSE_MS = 4,    /* after them, before all turns are its: who waited goes first, and what he does next */
   MEASURE_EVERY_MS = 1000, MERGE_RETRY_MS = 1000,
   MERGE_PAGES = 32,       /* looked at in one transaction of merging alone: somebody may come meanwhile */
@@ -27,9 +26,6 @@ enum {
 };
 
 /* ---- taking and finishing groups ------------------------------------------------------------- */
-
-/* Whether there is something to flush: nothing while it gathers. The lock is held. */
-static bool has_works(const flusher *f) { return f->head && !f->gather_until_ns; }
 
 /* Detaches what is sealed, up to a bound; `together` works are not parted. The lock is held. */
 static work *take_group(flusher *f) {
@@ -242,6 +238,7 @@ static int write_without_merging(flusher *f, group *g, int why) {
 static int write_group(flusher *f, group *g) {
   int status = group_write(g);
   bool no_room = status == PAGESTORE_ENOSPC || status == PAGESTORE_EFULL;
+  if (no_room && flusher_give_back(f)) f->freed = true;
   if (no_room && f->freed) {
     f->freed = false;
     int aged = group_age_free_pages(f->store);
@@ -252,12 +249,6 @@ static int write_group(flusher *f, group *g) {
   }
   if (!status) f->freed = true;
   return status;
-}
-
-static void want_trash(flusher *f) {
-  pthread_mutex_lock(&f->store->lock);
-  f->trash = true;
-  pthread_mutex_unlock(&f->store->lock);
 }
 
 /* A first try of several works: what comes first may find room, or make some. */
@@ -307,7 +298,8 @@ static void group_flushed(flusher *f, group *g, uint64_t began_ns) {
   follow_log(f, g);
   set_failure(f, 0);
   f->narrow = false;
-  if (g->trash) want_trash(f);
+  if (g->trash) flusher_want_trash(f);
+  flusher_note_room(f, g->room);
   group_tell(g);
   f->upkeep_from_ns = monotonic_ns() + UPKEEP_PAUSE_MS * 1000000ull;
   finish_all(f, g->works, 0);
@@ -343,41 +335,12 @@ static void measure(flusher *f) {
   atomic_store(&c->free_largest_run, info.free_largest_run * info.page_bytes);
 }
 
-static uint32_t take_orphans(flusher *f, uint64_t layers[ORPHANS_MAX]) {
-  pthread_mutex_lock(&f->orphans_lock);
-  uint32_t count = f->orphan_count;
-  memcpy(layers, f->orphans, count * sizeof *layers);
-  f->orphan_count = 0;
-  pthread_mutex_unlock(&f->orphans_lock);
-  return count;
-}
-
-static bool has_orphans(flusher *f) {
-  pthread_mutex_lock(&f->orphans_lock);
-  bool has = f->orphan_count > 0;
-  pthread_mutex_unlock(&f->orphans_lock);
-  return has;
+static bool may_merge(const flusher *f) {
+  return !f->merge_failed && !f->stopping && !f->failure && block_log_has_work(f->store->log, f->goal);
 }
 
 static void work_off_trash(flusher *f) {
-  bool more = false;
-  uint64_t orphans[ORPHANS_MAX];
-  uint32_t count = take_orphans(f, orphans);
-  int status = group_work_off_trash(f->store, orphans, count, &more);
-  if (status == PAGESTORE_EFAILED) set_failure(f, status);
-  f->freed = true;
-  pthread_mutex_lock(&f->store->lock);
-  f->trash = status == 0 && more;
-  pthread_mutex_unlock(&f->store->lock);
-}
-
-/* Also while there is no room: it is what makes some. */
-static bool may_work_off_trash(const flusher *f) {
-  return f->trash && !f->stopping && f->failure != PAGESTORE_EFAILED;
-}
-
-static bool may_merge(const flusher *f) {
-  return !f->merge_failed && !f->stopping && !f->failure && block_log_has_work(f->store->log, f->goal);
+  if (flusher_work_off_trash(f) == PAGESTORE_EFAILED) set_failure(f, PAGESTORE_EFAILED);
 }
 
 static void merge_log(flusher *f) {
@@ -393,8 +356,8 @@ static bool may_try(const flusher *f) {
   return !f->failure || f->failure == PAGESTORE_EFAILED || f->kick || f->stopping || monotonic_ns() >= f->retry_at_ns;
 }
 
-static bool wants_upkeep(const flusher *f) {
-  return (may_work_off_trash(f) && (f->failure || !has_works(f))) || may_merge(f);
+static bool wants_upkeep(flusher *f) {
+  return (flusher_may_work_off_trash(f) && (f->failure || !has_works(f))) || may_merge(f);
 }
 
 /* The lock is held. */
@@ -423,7 +386,7 @@ static bool ready(flusher *f) {
     doze(f);
     return false;
   }
-  if (has_orphans(f)) f->trash = true;
+  if (flusher_has_orphans(f)) f->trash = true;
   if (f->gather_until_ns && monotonic_ns() >= f->gather_until_ns) f->gather_until_ns = 0;
   bool works = has_works(f) && may_try(f);
   f->kick = false;
@@ -444,10 +407,10 @@ static bool ready(flusher *f) {
 typedef enum { STEP_STOP, STEP_GROUP, STEP_TRASH, STEP_MERGE, STEP_MEASURE, STEP_FAIL } step;
 
 /* The lock is held. */
-static step choose(const flusher *f) {
+static step choose(flusher *f) {
   bool works = has_works(f);
   if (f->failure == PAGESTORE_EFAILED && f->head) return STEP_FAIL;
-  if (may_work_off_trash(f) && (!works || f->turn % (f->failure ? 2 : TRASH_EVERY_GROUPS) == 0)) return STEP_TRASH;
+  if (flusher_may_work_off_trash(f) && flusher_is_trash_next(f)) return STEP_TRASH;
   if (may_merge(f) && (!works || block_log_is_behind(f->store->log) || (f->drain && f->turn % 2))) return STEP_MERGE;
   if (works) return STEP_GROUP;
   return f->measure && !f->stopping ? STEP_MEASURE : STEP_STOP;
@@ -503,7 +466,7 @@ static void *run(void *env) {
 }
 
 /* Nothing out of the ordinary: then it is the thread's. So is telling the host. The lock is held. */
-static bool may_lead(const flusher *f) {
+static bool may_lead(flusher *f) {
   if (f->flushing || f->wait_idle || f->failure || f->stopping || f->drain || f->narrow) return false;
   return !f->store->options.on_durable && choose(f) == STEP_GROUP;
 }
@@ -511,7 +474,7 @@ static bool may_lead(const flusher *f) {
 /* Whether the thread has to be woken up: who signalled it meanwhile found it waiting for the role. */
 static bool is_thread_wanted(flusher *f) {
   if (has_works(f) || f->kick) return true;
-  return f->dozing && (f->measure || f->stopping || has_orphans(f) || wants_upkeep(f));
+  return f->dozing && (f->measure || f->stopping || flusher_has_orphans(f) || wants_upkeep(f));
 }
 
 void flusher_lead(flusher *f) {
@@ -525,16 +488,6 @@ void flusher_lead(flusher *f) {
     end(f);
     if (!is_thread_wanted(f)) return;
   }
-  pthread_cond_signal(&f->wake);
-}
-
-void flusher_orphaned(void *store, uint64_t layer) {
-  flusher *f = ((pagestore_store *)store)->flusher;
-  if (!f) return;
-  pthread_mutex_lock(&f->orphans_lock);
-  /* With no room left the rows wait for the next write of their page, or the next such pass. */
-  if (f->orphan_count < ORPHANS_MAX) f->orphans[f->orphan_count++] = layer;
-  pthread_mutex_unlock(&f->orphans_lock);
   pthread_cond_signal(&f->wake);
 }
 

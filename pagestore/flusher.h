@@ -96,8 +96,8 @@ int flusher_wait_version(flusher *, core *, uint64_t version, int timeout_ms);
 /* a refused commit's owner has taken it back: others may wait for its version */
 void flusher_taken_back(flusher *);
 int flusher_wait_all(flusher *, int timeout_ms);
-/* Until what was pushed so far is durable and the log is empty; meanwhile nothing comes to it. ENOSPC and what merging
- * says */
+/* Until what was pushed so far is durable, the log is empty (meanwhile nothing comes to it) and trash is worked off.
+ * ENOSPC and what merging says */
 int flusher_drain(flusher *, int timeout_ms);
 /* Until no flush of the core is in progress: then rows at its durable version are whole and can be pinned.
  * core->lock NOT held; returns with it held. */

@@ -1,10 +1,11 @@
-/* flusher_inside.h - what flusher.c and flusher_wait.c share.
+/* flusher_inside.h - what flusher.c, flusher_wait.c and flusher_trash.c share.
  *
  * Thread: under store->lock, but for what is marked as the flusher's own.
  */
 #ifndef PAGESTORE_FLUSHER_INSIDE_H
 #define PAGESTORE_FLUSHER_INSIDE_H
 
+#include "group.h"
 #include "store.h"
 
 enum { ORPHANS_MAX = 64, DONE_CONDITIONS = 64 };
@@ -22,6 +23,10 @@ struct flusher {
   bool flushing;                  /* somebody has the role */
   bool dozing;                    /* the thread sleeps until it is signalled */
   bool stopping, trash, kick, measure;
+  uint64_t pages_free;            /* LMDB pages, as of the last transaction, about */
+  uint64_t trash_ends;            /* how often nothing was left of it */
+  uint64_t trash_freed;           /* LMDB pages, in all; the flusher's own */
+  uint64_t room_owed;             /* LMDB pages that the file has grown by while there was trash */
   uint32_t turn;                  /* of the steps */
   /* a transaction since the last ageing may have freed pages; the flusher's own, as the next */
   bool freed;
@@ -62,6 +67,20 @@ static inline pthread_cond_t *done_condition(flusher *f, const work *w) {
 /* Flushes what is queued on the caller's thread, if the role is free; else sees to it that the flusher's thread does.
  * The lock is held, and let go of meanwhile. */
 void flusher_lead(flusher *);
+
+/* Whether there is something to flush: nothing while it gathers. The lock is held. */
+static inline bool has_works(const flusher *f) { return f->head && !f->gather_until_ns; }
+
+/* ---- flusher_trash.c ------------------------------------------------------------------------- */
+
+void flusher_want_trash(flusher *);
+void flusher_note_room(flusher *, free_room);      /* of a transaction that is durable */
+int flusher_work_off_trash(flusher *);             /* a step. EFAILED and what it says */
+bool flusher_give_back(flusher *);                 /* for a group that has no room: whether there was any */
+/* The lock is held. */
+bool flusher_has_orphans(flusher *);
+bool flusher_may_work_off_trash(flusher *);
+bool flusher_is_trash_next(const flusher *);       /* before what is queued */
 
 static inline bool is_half_full(const flusher *f) { return f->queue_bytes >= f->store->options.queue_bytes / 2; }
 

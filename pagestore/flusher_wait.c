@@ -144,17 +144,20 @@ int flusher_wait_all(flusher *f, int timeout_ms) {
 }
 
 /* Between two steps the log may be looked at. */
+typedef struct { uint64_t through, trash_ends; } awaited_drain;
 static bool is_drained(const flusher *f, const void *of) {
-  if (f->flushing || !works_through(f, of)) return false;
+  const awaited_drain *awaited = of;
+  if (f->flushing || !works_through(f, &awaited->through)) return false;
+  if (f->trash && f->trash_ends == awaited->trash_ends) return false;
   return block_log_is_empty(f->store->log) || (f->merge_failed && !f->merge_again);
 }
 
 int flusher_drain(flusher *f, int timeout_ms) {
   pthread_mutex_lock(&f->store->lock);
-  uint64_t through = f->works_pushed;
+  awaited_drain awaited = { f->works_pushed, f->trash_ends };
   f->drain++;
   f->merge_again = true;
-  int status = wait_until(f, is_drained, &through, timeout_ms);
+  int status = wait_until(f, is_drained, &awaited, timeout_ms);
   f->drain--;
   if (!status && !block_log_is_empty(f->store->log)) {
     status = f->merge_status ? f->merge_status : PAGESTORE_ENOSPC;  /* 0: a group had no room for merging beside it */

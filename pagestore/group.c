@@ -12,7 +12,10 @@
 #include "snapshot.h"
 #include "storage/trash.h"
 
-enum { DRAIN_PAGES = 128 };   /* in one transaction, when a snapshot waits for all of an instance */
+enum {
+  DRAIN_PAGES = 128,              /* in one transaction, when a snapshot waits for all of an instance */
+  PAGE_RECORD_LMDB_PAGES = 17,    /* most rows are page records */
+};
 
 /* ---- cores of the group ---------------------------------------------------------------------- */
 
@@ -312,6 +315,8 @@ static int merge_along(group *g) {
   return status;
 }
 
+static free_room room_of(db_txn *txn) { return (free_room){ db_pages_free(txn), db_pages_added(txn) }; }
+
 static int write_works(group *g) {
   int status = merge_along(g);
   for (work *w = g->works; w && !status; w = w->next) status = add_work(g, w);
@@ -320,6 +325,7 @@ static int write_works(group *g) {
   if (!status) status = block_log_reserve(g->store->log, g->packer.record_count);
   if (!status) status = put_store_record(g->store, g->writer.txn, g->packer.record_count > 0);
   if (!status) g->page_rows = db_entries(g->writer.txn, DB_PAGES);
+  if (!status) g->room = room_of(g->writer.txn);
   return status;
 }
 
@@ -479,8 +485,8 @@ static int put_orphans(pagestore_store *s, db_txn *txn, const uint64_t *layers, 
   return status;
 }
 
-int group_work_off_trash(pagestore_store *s, const uint64_t *layers, uint32_t count, bool *more) {
-  *more = false;
+int group_work_off_trash(pagestore_store *s, const uint64_t *layers, uint32_t count, trash_step_outcome *out) {
+  *out = (trash_step_outcome){0};
   db_txn *txn;
   int status = db_begin(s->db, &txn);
   if (status) return status;
@@ -499,8 +505,10 @@ int group_work_off_trash(pagestore_store *s, const uint64_t *layers, uint32_t co
     db_abort(txn);
     return status;
   }
+  out->room = room_of(txn);
   if ((status = db_commit(txn)) != 0) return status;
   if (outcome.layer_removed) layers_remove(s->layers, outcome.layer_removed);
-  *more = !outcome.pinned;
+  out->more = !outcome.pinned;
+  out->pages_freed = outcome.rows_deleted * PAGE_RECORD_LMDB_PAGES;
   return 0;
 }

@@ -9,6 +9,9 @@
 
 #include "store.h"
 
+/* LMDB pages: free when a transaction began, about; and added to the file by it, since it found no others. */
+typedef struct { uint64_t pages_free, pages_added; } free_room;
+
 typedef struct group_core {
   core *core;
   state *counts;          /* after what was written so far in this group */
@@ -35,6 +38,7 @@ typedef struct {
   bool as_rows;           /* nothing to the log */
   uint64_t merge_pages;   /* of the log, to be looked at in the same transaction */
   uint64_t page_rows;     /* in the store, after it */
+  free_room room;
   bool trash;             /* trash records were put: there is something to work off */
 } group;
 
@@ -50,7 +54,12 @@ int group_merge(pagestore_store *, uint8_t *scratch, log_goal, uint64_t pages);
 int group_age_free_pages(pagestore_store *);
 
 /* One bounded step on rows that nobody needs, in a transaction of its own. `layers` have lost pins that kept
- * rows: they get trash records first. *more: come again. */
-int group_work_off_trash(pagestore_store *, const uint64_t *layers, uint32_t count, bool *more);
+ * rows: they get trash records first. */
+typedef struct {
+  bool more;              /* come again */
+  uint64_t pages_freed;   /* LMDB's */
+  free_room room;
+} trash_step_outcome;
+int group_work_off_trash(pagestore_store *, const uint64_t *layers, uint32_t count, trash_step_outcome *);
 
 #endif

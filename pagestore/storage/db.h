@@ -86,6 +86,8 @@ int db_put_reserve(db_txn *, db_table, bytes key, size_t size, void **room);
 const uint8_t *db_mapped(const db_txn *, const void *room);
 int db_copy_mapped(db *, void *to, const void *from, size_t size);   /* out of the mapping. EIO */
 uint64_t db_entries(db_txn *, db_table);                       /* rows, as this transaction sees them; 0 if unknown */
+uint64_t db_pages_added(const db_txn *);   /* LMDB pages of large values that found no room but at the file's end */
+uint64_t db_pages_free(db_txn *);          /* LMDB pages in its free list, about: without reading it */
 int db_delete(db_txn *, db_table, bytes key);                  /* ENOTFOUND */
 int db_seek(db_txn *, db_table, bytes key, bytes *found_key, bytes *value);   /* first >= key; ENOTFOUND */
 /* the row after the last seek or next; a put or delete in between needs a new seek */

@@ -222,6 +222,15 @@ uint64_t db_entries(db_txn *t, db_table table) {
   return guarded(&t->db->main, call_stat, &c) != 0 ? 0 : c.stat.ms_entries;
 }
 
+uint64_t db_pages_added(const db_txn *t) { return t->large_pages - t->reused_pages; }
+
+/* Eight bytes a page: long lists of them have LMDB pages of their own, short ones lie in the tree's leaves. */
+uint64_t db_pages_free(db_txn *t) {
+  lmdb_call c = {.txn = t->txn, .dbi = FREE_DBI};
+  if (guarded(&t->db->main, call_stat, &c) != 0) return 0;
+  return (c.stat.ms_overflow_pages + c.stat.ms_leaf_pages) * (t->db->page_bytes / sizeof(uint64_t));
+}
+
 /* ---- room ------------------------------------------------------------------------------------ */
 
 /* A line of mdb_reader_list: process, thread, transaction ("-" for none). */

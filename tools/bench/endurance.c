@@ -101,15 +101,11 @@ static uint64_t file_bytes(const endurance *e) {
   return (uint64_t)s.st_size;
 }
 
-/* Until nothing is left to flush or to give back. */
 static pagestore_store_info settled(endurance *e) {
-  for (;;) {
-    pagestore_store_info info = {.size = sizeof info};
-    need(pagestore_sync(e->store, PAGESTORE_FOREVER), "sync");
-    need(pagestore_store_stat(e->store, &info), "store_stat");
-    if (!info.trash) return info;
-    usleep(2000);
-  }
+  pagestore_store_info info = {.size = sizeof info};
+  need(pagestore_sync(e->store, PAGESTORE_FOREVER), "sync");
+  need(pagestore_store_stat(e->store, &info), "store_stat");
+  return info;
 }
 
 /* ---- messages ---------------------------------------------------------------------------------------------------- */

@@ -42,16 +42,8 @@ static pagestore_instance *open_view(pagestore_store *store, const char *name, u
   return view;
 }
 
-/* Until nothing is left to flush or to give back. */
-static void settle(views *v) {
-  for (;;) {
-    pagestore_store_info info = {.size = sizeof info};
-    need(pagestore_sync(v->store, PAGESTORE_FOREVER), "sync");
-    need(pagestore_store_stat(v->store, &info), "store_stat");
-    if (!info.trash) return;
-    usleep(2000);
-  }
-}
+/* Nothing is left to flush or to give back. */
+static void settle(views *v) { need(pagestore_drain(v->store, PAGESTORE_FOREVER), "drain"); }
 
 static void write_message(views *v, subject *s) {
   uint64_t blocks[MESSAGE_BLOCKS];

@@ -14,14 +14,13 @@
 #include "progress.h"
 #include "text.h"
 
-enum { TRASH_WAIT_MS = 60000, TRASH_POLL_MS = 20, OBSERVE_EVERY_NS = 100000000 };
+enum { TRASH_WAIT_MS = 60000, OBSERVE_EVERY_NS = 100000000 };
 
-static int file_bytes(pagestore_store *s, uint64_t *bytes, bool *trash) {
+static int file_bytes(pagestore_store *s, uint64_t *bytes) {
   pagestore_store_info info = {.size = sizeof info};
   int status = pagestore_store_stat(s, &info);
   if (status) return complain_status(status, NULL);
   *bytes = info.file_bytes;
-  if (trash) *trash = info.trash;
   return EXIT_OK;
 }
 
@@ -33,7 +32,7 @@ static int tell_copy(const char *path) {
   int status = pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_READ | PAGESTORE_VERIFY),
                               &copy);
   if (status) return look_open_failed(status);
-  int code = file_bytes(copy, &bytes, NULL);
+  int code = file_bytes(copy, &bytes);
   pagestore_close(copy);
   if (code == EXIT_OK) change_done("%s is there, %s bytes, verified", path, text_bytes(bytes, text));
   return code;
@@ -119,17 +118,14 @@ static int copy(const invocation *v, unsigned flags) {
 int command_backup(const invocation *v) { return copy(v, 0); }
 int command_copy(const invocation *v) { return copy(v, option_given(v, "compact") ? PAGESTORE_COMPACT : 0); }
 
-/* What was dropped but not given back yet would be copied: the writer's work, so it is let to do it, as long as it
- * gets on. */
+/* What was dropped but not given back yet would be copied: the writer's work, so it is let to do it. Where it does not
+ * come to an end, pagestore_compact tells why. */
 static int work_off_trash(const invocation *v, uint64_t *bytes, uint64_t *to_copy) {
   pagestore_store *store;
-  bool trash = true;
   int code = change_open(v, &store);
   if (code != EXIT_OK) return code;
-  for (int waited = 0; code == EXIT_OK && trash && waited < TRASH_WAIT_MS; waited += TRASH_POLL_MS) {
-    code = file_bytes(store, bytes, &trash);
-    if (trash) nanosleep(&(struct timespec){.tv_nsec = TRASH_POLL_MS * 1000000}, NULL);
-  }
+  code = file_bytes(store, bytes);
+  (void)pagestore_drain(store, TRASH_WAIT_MS);
   if (code == EXIT_OK) *to_copy = bytes_to_copy(store, true);
   return change_close(store, code);
 }
@@ -146,7 +142,7 @@ int command_compact(const invocation *v) {
   if (status) return look_open_failed(status);
   pagestore_store *store;
   if ((code = look_open(v, &store)) != EXIT_OK) return code;
-  code = file_bytes(store, &after, NULL);
+  code = file_bytes(store, &after);
   pagestore_close(store);
   if (code == EXIT_OK) change_done("%s bytes before, %s now", text_bytes(before, from), text_bytes(after, to));
   return code;
