@@ -186,7 +186,6 @@ static void count_flush(flusher *f, const group *g, uint64_t flush_ns) {
  * together: one of them pays, and the others are done sooner. */
 static uint64_t merge_along(flusher *f, const work *first) {
   uint64_t bytes = 0;
-  if (f->merge_failed || f->narrow) return 0;
   for (const work *w = first; w; w = w->next) bytes += w->bytes;
   f->merge_owed += bytes / BLOCK_BYTES + 1;
   uint64_t pages = min_u64(block_log_pace(f->store->log, f->merge_owed), MERGE_PAGES_MAX);
@@ -196,8 +195,9 @@ static uint64_t merge_along(flusher *f, const work *first) {
 }
 
 static group new_group(flusher *f, work *first) {
+  bool merges = !f->merge_failed && !f->narrow;
   return (group){
-    .store = f->store, .works = first, .merge_pages = merge_along(f, first),
+    .store = f->store, .works = first, .merges = merges, .merge_pages = merges ? merge_along(f, first) : 0,
     .as_rows = f->goal == LOG_EVERYTHING,
     .writer = { .layers = f->store->layers, .store = f->store->record.id, .scratch = f->scratch,
                 .is_logged = block_log_has_page, .log = f->store->log },
@@ -244,7 +244,7 @@ static int write_group(flusher *f, group *g) {
     int aged = group_age_free_pages(f->store);
     if (aged) return aged == PAGESTORE_EFAILED ? aged : status;
     status = write_without_merging(f, g, status);
-  } else if (status && !no_room && status != PAGESTORE_EFAILED && g->merge_pages) {
+  } else if (status && !no_room && status != PAGESTORE_EFAILED && g->merges) {
     status = write_without_merging(f, g, status);
   }
   if (!status) f->freed = true;

@@ -13,7 +13,8 @@
 #include "storage/trash.h"
 
 enum {
-  DRAIN_PAGES = 128,              /* in one transaction, when a snapshot waits for all of an instance */
+  DRAIN_PAGES = 512,              /* in one transaction, when a snapshot waits for all of an instance */
+  AHEAD_PAGES = 64,               /* along with one group */
   PAGE_RECORD_LMDB_PAGES = 17,    /* most rows are page records */
 };
 
@@ -289,7 +290,7 @@ static int drain(group *g, log_line *line) {
     if (!status) status = db_commit(w.txn);
     else db_abort(w.txn);
   }
-  if (!status) block_log_drained(s->log, line);
+  if (!status) block_log_drained(s->log, line, w.rows_put);
   atomic_fetch_add(&s->counters.pages_merged, w.rows_put);
   return status;
 }
@@ -304,14 +305,31 @@ static int prepare_work(group *g, work *w) {
   return w->log ? drain(g, w->log) : 0;
 }
 
+static void count_merged(group *g, const writer *w) {
+  atomic_fetch_add(&g->store->counters.pages_merged, w->rows_put);
+  g->writer.bytes_put += w->bytes_put;
+}
+
 static int merge_along(group *g) {
   if (!g->merge_pages) return 0;
   writer w = merger(g->store, g->writer.scratch);
   w.txn = g->writer.txn;
   w.packer = g->writer.packer;
   int status = block_log_step(g->store->log, &w, LOG_BUDGET, g->merge_pages);
-  atomic_fetch_add(&g->store->counters.pages_merged, w.rows_put);
-  g->writer.bytes_put += w.bytes_put;
+  count_merged(g, &w);
+  return status;
+}
+
+/* What snapshots would have to wait for. */
+static int merge_ahead(group *g) {
+  writer w = merger(g->store, g->writer.scratch);
+  w.txn = g->writer.txn;
+  uint64_t pages = AHEAD_PAGES;
+  int status = 0;
+  for (work *at = g->works; at && !status; at = at->next)
+    if (at->kind == WORK_COMMIT && at->log && !at->new_layer)
+      status = block_log_merge_ahead(g->store->log, &w, at->log, &pages);
+  count_merged(g, &w);
   return status;
 }
 
@@ -319,6 +337,7 @@ static free_room room_of(db_txn *txn) { return (free_room){ db_pages_free(txn), 
 
 static int write_works(group *g) {
   int status = merge_along(g);
+  if (!status && g->merges) status = merge_ahead(g);
   for (work *w = g->works; w && !status; w = w->next) status = add_work(g, w);
   for (uint32_t i = 0; i < g->core_count && !status; i++) status = close_segment(g, &g->cores[i]);
   if (!status && g->writer.packer) status = packer_end(&g->packer);

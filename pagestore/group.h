@@ -36,7 +36,8 @@ typedef struct {
   writer writer;
   packer packer;
   bool as_rows;           /* nothing to the log */
-  uint64_t merge_pages;   /* of the log, to be looked at in the same transaction */
+  bool merges;            /* pages of the log, in the same transaction: */
+  uint64_t merge_pages;   /* so many are to be looked at, oldest first */
   uint64_t page_rows;     /* in the store, after it */
   free_room room;
   bool trash;             /* trash records were put: there is something to work off */

@@ -173,7 +173,7 @@ static void zeros_over_merged_blocks(void **env) {
   assert_true(at.done);
   commit(b->w.txn);
   assert_false(block_log_is_drained(b->log, b->of));
-  block_log_drained(b->log, b->of);
+  block_log_drained(b->log, b->of, 0);
   assert_true(block_log_is_drained(b->log, b->of));
   assert_int_equal(flush_page(b, 2, 0x0001, 0), 0);
   assert_int_equal(count_rows(&b->f, 0), 1);

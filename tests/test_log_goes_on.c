@@ -150,7 +150,7 @@ static void not_after_draining(void **env) {
   b->w.txn = begin(&b->f);
   assert_int_equal(block_log_drain(b->log, &b->w, b->of, 100, &at), 0);
   commit(b->w.txn);
-  block_log_drained(b->log, b->of);
+  block_log_drained(b->log, b->of, 0);
   flush_three(b);
   assert_int_equal(count_records(b), 2);
   assert_all(b);

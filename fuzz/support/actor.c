@@ -345,10 +345,6 @@ actor *actor_start(const char *path, script *s, ledger *ledger, const pagestore_
   return &a;
 }
 
-static void pause_ms(long ms) {
-  nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
-}
-
 void actor_end(actor *a) {
   OK(a, pagestore_sync(a->store, PAGESTORE_FOREVER));
   ledger_acknowledge(a->ledger, a->s->step);
@@ -370,13 +366,10 @@ void actor_delete_all(actor *a) {
 }
 
 void actor_wait_for_trash(actor *a) {
-  pagestore_store_info info = {.size = sizeof info, .trash = true};
-  for (int ms = 0; info.trash && ms < TRASH_WAIT_MS; ms += 5) {
-    pause_ms(5);
-    OK(a, pagestore_store_stat(a->store, &info));
-  }
-  if (info.trash) BROKEN(a, "the trash is not worked off");
+  pagestore_store_info info = {.size = sizeof info};
   OK(a, pagestore_drain(a->store, TRASH_WAIT_MS));
+  OK(a, pagestore_store_stat(a->store, &info));
+  if (info.trash) BROKEN(a, "the trash is not worked off");
   if (info.instances || info.snapshots || info.layers)
     BROKEN(a, "%llu instances, %llu snapshots, %llu layers are left of nothing", (unsigned long long)info.instances,
            (unsigned long long)info.snapshots, (unsigned long long)info.layers);

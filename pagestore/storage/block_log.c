@@ -1,7 +1,6 @@
 /* block_log.c - generations, records and lines. The contract is in block_log.h. */
-#include "storage/block_log.h"
+#include "storage/block_log_inside.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,40 +13,10 @@
 #include "storage/record.h"
 
 enum {
-  LINE_BUCKETS = 4096,
   GENERATIONS = 8,                 /* of the budget */
   GENERATION_RECORDS_MIN = 8,
   DELETED_MIN = 64,                /* doomed records whose rows go in one transaction, */
   PAGES_DELETED = 8,               /* and one more for so many pages that are looked at: twice what is added */
-};
-
-/* What a generation's merging has come to. */
-typedef struct {
-  uint64_t through;                /* its last sequence number; 0: none is being merged */
-  log_line **lines;                /* those with blocks in it, a reference each */
-  uint64_t count, current;
-  uint64_t pages;                  /* in them, when it began */
-  uint64_t relocate_blocks; /* that may go into the newest generation: half of this one, so that it is worth it */
-  merge_at at;
-} merging;
-
-struct block_log {
-  id128 store;
-  pthread_mutex_t lock;            /* the table of lines, and their references to indexes */
-  log_line *lines[LINE_BUCKETS];
-  log_line *pending, *shown;       /* shown: with what they showed before, until block_log_settled */
-  uint64_t sequence_next, budget_records;
-  delta **records;                 /* the oldest first: a window of the array */
-  uint64_t record_first, record_end, record_room;
-  uint64_t *closed;                /* last sequence numbers of closed generations, the oldest first */
-  uint64_t closed_count, closed_room;
-  uint64_t doomed;                 /* sequence numbers up to here are to be deleted */
-  log_addresses last;              /* of the last record, to be gone on with; count 0: it is not */
-  /* the slice that is being built */
-  merging merging;
-  merge_at at_next;
-  uint64_t current_next, relocate_next, deleted;
-  bool merged_all;
 };
 
 /* ---- lines ----------------------------------------------------------------------------------- */
@@ -316,6 +285,15 @@ bool block_log_has_page(const void *log, uint64_t layer, uint32_t memory, uint64
   return has;
 }
 
+static uint64_t pages_in(const packer *p) {
+  uint64_t pages = 1;
+  for (uint64_t i = 1; i < p->block_count; i++) {
+    const logged_block *a = &p->blocks[i - 1], *b = &p->blocks[i];
+    pages += a->page != b->page || a->memory != b->memory;
+  }
+  return pages;
+}
+
 int block_log_note(block_log *l, log_line *line, packer *p) {
   if (p->block_count == 0) return 0;
   uint64_t first = delta_sequence(p->blocks[0].record), last = delta_sequence(p->blocks[p->block_count - 1].record);
@@ -331,6 +309,9 @@ int block_log_note(block_log *l, log_line *line, packer *p) {
     l->pending = log_line_reference(line);
   }
   line->pending = with;
+  uint64_t pages = pages_in(p);
+  line->ahead.logged += pages;
+  line->ahead.logged_in_pass += pages;
   packer_forget(p);
   return 0;
 }
@@ -458,7 +439,7 @@ static int delete_doomed(block_log *l, db_txn *txn, uint64_t records_max) {
 }
 
 /* A layer that is nobody's present any more (restored, deleted) has nothing that counts. */
-static int merge_line(block_log *l, writer *w, log_line *of, uint64_t through, uint64_t *pages, merge_at *at) {
+int block_log_merge_line(block_log *l, writer *w, log_line *of, uint64_t through, uint64_t *pages, merge_at *at) {
   merge_range range = {atomic_load(&of->blocks), of->merged_through, through};
   layer_record layer;
   state_record present;
@@ -510,7 +491,7 @@ int block_log_step(block_log *l, writer *w, log_goal goal, uint64_t pages) {
   merge_at at = l->merging.at;
   while (current < l->merging.count) {
     log_line *line = l->merging.lines[current];
-    err = merge_line(l, w, line, l->merging.through, &pages, &at);
+    err = block_log_merge_line(l, w, line, l->merging.through, &pages, &at);
     if (err == 0 && w->packer != NULL) err = block_log_note(l, line, w->packer);
     if (err != 0) return err;
     if (!at.done) break;
@@ -581,18 +562,4 @@ void block_log_stepped(block_log *l, db *d, bool durable) {
   if (!drop_generation(l, d, through) || !move_shared(l, d, through)) return;  /* tried again by the next step */
   forget_merging(l);
   l->doomed = through;
-}
-
-int block_log_drain(block_log *l, writer *w, log_line *line, uint64_t pages, merge_at *at) {
-  return merge_line(l, w, line, UINT64_MAX, &pages, at);
-}
-
-/* What comes to the line later must be in later records. */
-void block_log_drained(block_log *l, log_line *line) {
-  line->merged_through = l->sequence_next - 1;
-  l->last.count = 0;
-}
-
-bool block_log_is_drained(const block_log *l, const log_line *line) {
-  return atomic_load(&line->blocks) == NULL || line->merged_through == l->sequence_next - 1;
 }

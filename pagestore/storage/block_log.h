@@ -32,12 +32,22 @@
 
 #include "storage/writer.h"
 
+/* A line that is drained again and again: what the next time will ask for is merged ahead, along with its commits.
+ * Pages; of those that are logged it is known how many were added, not how many of them are the same. */
+typedef struct {
+  uint64_t left;                   /* that may be merged ahead until the next draining; 0: it was not worth it */
+  uint64_t merged;                 /* so far */
+  uint64_t logged, logged_in_pass; /* since then, at most; since merging ahead was at the beginning of the line */
+  merge_at at;
+} log_ahead;
+
 typedef struct log_line {
   struct log_line *next;           /* in the table */
   _Atomic uint32_t references;
   uint64_t layer;
   _Atomic(unflushed *) blocks;     /* durable ones; NULL: none */
   uint64_t merged_through;         /* the flusher's: runs up to it count no more, though they are still shown */
+  log_ahead ahead;                 /* likewise */
   /* the flusher's: what they become when the transaction that is being built is durable */
   struct log_line *next_pending;
   bool is_pending;
@@ -100,7 +110,10 @@ int block_log_step(block_log *, writer *, log_goal, uint64_t pages);
 void block_log_stepped(block_log *, db *, bool durable);
 /* All of one line, in slices of the same kind, until at->done; after the commit of the last: */
 int block_log_drain(block_log *, writer *, log_line *, uint64_t pages, merge_at *);
-void block_log_drained(block_log *, log_line *);
+void block_log_drained(block_log *, log_line *, uint64_t pages_merged);
+/* Before a line's blocks are added: some pages, at most *pages, which counts down, so that the next draining finds few.
+ * Nothing has to be taken back where the transaction is not durable. */
+int block_log_merge_ahead(block_log *, writer *, log_line *, uint64_t *pages);
 bool block_log_is_drained(const block_log *, const log_line *);
 
 #endif
