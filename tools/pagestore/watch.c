@@ -145,7 +145,7 @@ static void draw(const watcher *w) {
   screen_line(SCREEN_PLAIN, "file        %s, %s free, %s%s/s%s", text_units(i->file_bytes, a),
               text_units(i->free_bytes, b), grown < 0 ? "-" : "+",
               text_units((uint64_t)(grown < 0 ? -grown : grown), c),
-              i->trash ? "; dropped storage is being given back" : "");
+              i->trash ? "; dropped storage is still to be given back" : "");
   draw_writer(w);
   screen_line(SCREEN_PLAIN, "instances   %" PRIu64 ", %" PRIu64 " snapshots", i->instances, i->snapshots);
   screen_line(SCREEN_PLAIN, "%s", "");
