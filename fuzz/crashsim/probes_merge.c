@@ -8,7 +8,7 @@
 
 #include "probes.h"
 
-enum { LOG_PAGES = 136, LOG_BLOCKS = 16, ROUNDS = 12, COMMITS = 21, WRITES = 24, ZEROS = 8 };
+enum { LOG_PAGES = 136, LOG_BLOCKS = 16, ROUNDS = 36, COMMITS = 21, WRITES = 24, ZEROS = 8 };
 
 typedef struct {
   probe_host host;
@@ -147,17 +147,18 @@ static void write_some(logging *l, dice *d, int round, int commit) {
 }
 
 /* Large commits fill the log, and small ones, along with which little is merged; the flusher has hardly a moment to itself, so
- * that merging is not through when the store is closed. */
+ * that now and then merging is not through when the store is closed, or looked at. */
 static void close_in_the_middle(dice *d) {
   static logging l;
   probe_folder(&l.host);
   for (int round = 0; round < ROUNDS; round++) {
     open_log(&l, FEW_RECORDS);
     check_present(&l, "opened");
-    for (int n = 0; n < COMMITS; n++) {
+    int commits = COMMITS + round % 8;
+    for (int n = 0; n < commits; n++) {
       write_some(&l, d, round, n);
       PROBE_OK(pagestore_commit(l.host.instance, n % 2 ? PAGESTORE_ASYNC : 0, NULL));
-      if (n == COMMITS / 2 && round % 2) check_present(&l, "while the log is merged");
+      if (n == commits / 2 && round % 2) check_present(&l, "while the log is merged");
     }
     probe_close(&l.host);
   }
