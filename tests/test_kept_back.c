@@ -69,6 +69,15 @@ static void assert_kept_back(pagestore_store_info info) {
   assert_in_range(info.free_bytes, ENOUGH / 2, 2 * ENOUGH);
 }
 
+/* What is written now finds the room: 64 MiB that are free, and what is given back as the file begins to grow. With nothing given back it
+ * would grow by two thirds of what is written. */
+static void assert_used_again(const host *h, const char *name, uint64_t tag) {
+  uint64_t file = info_of(h).file_bytes;
+  assert_ok(make_large(h, name, tag));
+  assert_in_range(info_of(h).file_bytes, file, file + LARGE_BYTES / 2);
+  assert_large(h, name, tag);
+}
+
 static void it_waits_until_it_is_needed(void **state) {
   (void)state;
   host h = { 0 };
@@ -76,10 +85,7 @@ static void it_waits_until_it_is_needed(void **state) {
   assert_ok(make_large(&h, "a", 1));
   assert_ok(pagestore_instance_delete(h.store, "a", 0));
   assert_kept_back(rested(&h));
-  uint64_t file = info_of(&h).file_bytes;
-  assert_ok(make_large(&h, "b", 2));
-  assert_in_range(info_of(&h).file_bytes, file, file + LARGE_BYTES / 2);
-  assert_large(&h, "b", 2);
+  assert_used_again(&h, "b", 2);
   assert_ok(pagestore_instance_delete(h.store, "b", 0));
   assert_kept_back(rested(&h));
   assert_ok(pagestore_drain(h.store, 60000));
@@ -100,10 +106,7 @@ static void it_is_found_again(void **state) {
   assert_ok(pagestore_close(h.store));
   assert_ok(host_open_store(&h));
   assert_true(rested(&h).trash);
-  uint64_t file = info_of(&h).file_bytes;
-  assert_ok(make_large(&h, "b", 2));
-  assert_in_range(info_of(&h).file_bytes, file, file + LARGE_BYTES / 2);
-  assert_large(&h, "b", 2);
+  assert_used_again(&h, "b", 2);
   close_and_remove(&h);
 }
 

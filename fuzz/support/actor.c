@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { VERSIONS_KNOWN = 8192, LOOKS = 6, TRASH_WAIT_MS = 60000 };
 
