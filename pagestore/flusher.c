@@ -477,18 +477,16 @@ static bool is_thread_wanted(flusher *f) {
   return f->dozing && (f->measure || f->stopping || flusher_has_orphans(f) || wants_upkeep(f));
 }
 
-void flusher_lead(flusher *f) {
-  if (may_lead(f)) {
-    f->goal = LOG_BUDGET;
-    f->kick = false;
-    work *group = begin(f, STEP_GROUP);
-    pthread_mutex_unlock(&f->store->lock);
-    flush_group(f, group);
-    pthread_mutex_lock(&f->store->lock);
-    end(f);
-    if (!is_thread_wanted(f)) return;
-  }
-  pthread_cond_signal(&f->wake);
+bool flusher_lead(flusher *f) {
+  if (!may_lead(f)) return true;
+  f->goal = LOG_BUDGET;
+  f->kick = false;
+  work *group = begin(f, STEP_GROUP);
+  pthread_mutex_unlock(&f->store->lock);
+  flush_group(f, group);
+  pthread_mutex_lock(&f->store->lock);
+  end(f);
+  return is_thread_wanted(f);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */

@@ -64,9 +64,9 @@ static inline pthread_cond_t *done_condition(flusher *f, const work *w) {
   return &f->done[w->number % DONE_CONDITIONS];
 }
 
-/* Flushes what is queued on the caller's thread, if the role is free; else sees to it that the flusher's thread does.
- * The lock is held, and let go of meanwhile. */
-void flusher_lead(flusher *);
+/* Flushes what is queued on the caller's thread, if the role is free. Whether the flusher's thread has to be woken up,
+ * for that or for what there is to do now. The lock is held, and let go of meanwhile. */
+bool flusher_lead(flusher *);
 
 /* Whether there is something to flush: nothing while it gathers. The lock is held. */
 static inline bool has_works(const flusher *f) { return f->head && !f->gather_until_ns; }

@@ -84,12 +84,15 @@ static bool wait_moved(flusher *f, int timeout_ms, const struct timespec *deadli
   return pthread_cond_timedwait(&f->moved, &f->store->lock, deadline) != ETIMEDOUT;
 }
 
+/* Who is done signals without the lock: the thread would wake only to wait for it, and both would pay. */
 int flusher_wait_work(flusher *f, work *w) {
   pthread_mutex_lock(&f->store->lock);
-  if (w->progress == WORK_QUEUED) flusher_lead(f);
+  bool wake = w->progress == WORK_QUEUED && flusher_lead(f), is_done = w->progress == WORK_DONE;
+  if (wake && !is_done) pthread_cond_signal(&f->wake);
   while (w->progress != WORK_DONE) pthread_cond_wait(done_condition(f, w), &f->store->lock);
   int status = w->status ? fail(w->status, "%s", f->failure_text) : 0;
   pthread_mutex_unlock(&f->store->lock);
+  if (wake && is_done) pthread_cond_signal(&f->wake);
   return status;
 }
 
