@@ -4,15 +4,15 @@
  *                     |                  |             |
  *   run:        table + deltas      table + deltas   table + delta   immutable, shared by many indexes
  *
- * A table is sorted by (memory, page): entries, and one pointer per block of their masks, ascending. A delta
- * carries the table of its own blocks, so a run over one delta costs a few words; a merged run has a table of
- * its own and references to those
- * deltas that it still points into: a delta whose every block was written again is let go.
+ * A delta carries the table of its own blocks, so a run over one delta costs a few words; a merged run has a table of
+ * its own and references to those deltas that it still points into: a delta whose every block was written again is let
+ * go.
  *
  * Cost, with n blocks in the index: push merges the newest run with its elder while it is at least half as large and
  * the elder begins after the cut, so sizes fall by more than half from run to run: at most log2(n) runs on
- * each side of the cut, and a block is moved O(log n) times before it is flushed. find: one binary search a
- * run. drop and restamp: O(runs). A block of zeros is a pointer to the one zero block.
+ * each side of the cut, and a block is moved O(log n) times before it is flushed. find: a look at each run's filter,
+ * and a binary search where the page may be. drop and restamp: O(runs). A block of zeros is a pointer to the one zero
+ * block.
  */
 #include "storage/delta.h"
 
@@ -23,24 +23,9 @@
 #include <pagestore.h>
 
 #include "base/check.h"
+#include "storage/block_table.h"
 
-typedef struct {
-  uint64_t page;
-  uint64_t first;    /* where its pointers begin in blocks */
-  uint32_t memory;
-  uint16_t mask;     /* never 0; as many pointers as bits */
-} entry;
-
-/* Where one block lies: the at-th in the bytes of its owner; owner NULL: zeros. For a record of the log `at` has the
- * block's version, too, above the four bits that number its sixteen blocks. */
-typedef struct { delta *owner; uint64_t at; } block_ref;
-enum { SLOT_BITS = 4 };
-
-typedef struct {
-  const entry *entries;
-  const block_ref *blocks;
-  uint64_t entry_count, block_count;
-} table;
+enum { SLOT_BITS = 4 };  /* of the ref of a logged block: which of its record's sixteen */
 
 struct delta {
   _Atomic uint32_t references;
@@ -56,12 +41,12 @@ struct delta {
   _Atomic uint32_t landed;
   _Atomic bool is_checked;   /* of a record: its header was in order */
   block_ref *blocks;
-  entry entries[];
+  block_entry entries[];
 };
 
 typedef struct {
   _Atomic uint32_t references;
-  table table;
+  block_table table;
   uint64_t delta_count;
   delta *deltas[];           /* by address: owner_at() searches */
 } run;
@@ -76,31 +61,7 @@ struct unflushed {
 
 static const uint8_t zero_block[BLOCK_BYTES];
 
-/* ---- a place: (memory, page) in order -------------------------------------------------------------------------- */
-
-static int compare_place(uint32_t memory_a, uint64_t page_a, uint32_t memory_b, uint64_t page_b) {
-  if (memory_a != memory_b) return memory_a < memory_b ? -1 : 1;
-  return page_a < page_b ? -1 : page_a > page_b;
-}
-
-/* Index of the first entry >= (memory, page); entry_count if none. */
-static uint64_t table_seek(const table *t, uint32_t memory, uint64_t page) {
-  uint64_t low = 0, high = t->entry_count;
-  while (low < high) {
-    uint64_t middle = low + (high - low) / 2;
-    const entry *e = &t->entries[middle];
-    if (compare_place(e->memory, e->page, memory, page) < 0) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-static const entry *table_find(const table *t, uint32_t memory, uint64_t page) {
-  uint64_t i = table_seek(t, memory, page);
-  if (i == t->entry_count) return NULL;
-  const entry *e = &t->entries[i];
-  return e->memory == memory && e->page == page ? e : NULL;
-}
+/* ---- where a block lies ------------------------------------------------------------------------------------------ */
 
 /* Where the record lies of which a slot is asked for. Slots that are being written are known to the writer alone. */
 static const uint8_t *record_of(const delta *d, unsigned slot) {
@@ -115,35 +76,13 @@ static const uint8_t *ref_bytes(block_ref r) {
   return record_of(r.owner, slot) + PAGE_HEADER_BYTES + (size_t)slot * BLOCK_BYTES;
 }
 
-/* Fills ref[] for the bits of `want` that the entry has; returns those. */
-static uint16_t entry_refs(const table *t, const entry *e, uint16_t want, block_ref ref[PAGE_BLOCKS]) {
-  const block_ref *next = &t->blocks[e->first];
-  for (unsigned i = 0; i < PAGE_BLOCKS; i++) {
-    if (!(e->mask >> i & 1)) continue;
-    if (want >> i & 1) ref[i] = *next;
-    next++;
-  }
-  return e->mask & want;
-}
-
-static bool table_is_valid(const table *t) {
-  uint64_t blocks = 0;
-  for (uint64_t i = 0; i < t->entry_count; i++) {
-    const entry *e = &t->entries[i];
-    if (e->mask == 0 || e->first != blocks) return false;
-    blocks += mask_count(e->mask);
-    if (i == 0) continue;
-    if (compare_place(e[-1].memory, e[-1].page, e->memory, e->page) >= 0) return false;
-  }
-  return blocks == t->block_count;
-}
-
 /* ---- delta ------------------------------------------------------------------------------------------------------ */
 
 int delta_new(uint64_t pages, uint64_t blocks, delta **out) {
   uint64_t entry_bytes, pointer_bytes, block_bytes, size;
-  if (!checked_mul(pages, sizeof(entry), &entry_bytes) || !checked_mul(blocks, sizeof(block_ref), &pointer_bytes) ||
-      !checked_mul(blocks, BLOCK_BYTES, &block_bytes) || !checked_add(entry_bytes, pointer_bytes, &size) ||
+  if (!checked_mul(pages, sizeof(block_entry), &entry_bytes) ||
+      !checked_mul(blocks, sizeof(block_ref), &pointer_bytes) || !checked_mul(blocks, BLOCK_BYTES, &block_bytes) ||
+      !checked_add(entry_bytes, pointer_bytes, &size) ||
       !checked_add(size, sizeof(delta), &size) || block_bytes > SIZE_MAX / 2 || size > SIZE_MAX / 2)
     return PAGESTORE_ENOMEM;
   delta *d = malloc(size);
@@ -168,9 +107,9 @@ static bool is_zero_block(const uint8_t *block) {
 void delta_add(delta *d, uint32_t memory, uint64_t page, uint16_t mask, const uint8_t *page_bytes) {
   if (mask == 0) return;
   ASSERT(d->entry_count < d->entry_room && d->block_count + mask_count(mask) <= d->block_room);
-  entry *e = &d->entries[d->entry_count];
-  ASSERT(d->entry_count == 0 || compare_place(e[-1].memory, e[-1].page, memory, page) < 0);
-  *e = (entry){.page = page, .first = d->block_count, .memory = memory, .mask = mask};
+  block_entry *e = &d->entries[d->entry_count];
+  ASSERT(d->entry_count == 0 || place_compare(e[-1].memory, e[-1].page, memory, page) < 0);
+  *e = (block_entry){.page = page, .first = d->block_count, .memory = memory, .mask = mask};
   for (unsigned i = 0; i < PAGE_BLOCKS; i++) {
     if (!(mask >> i & 1)) continue;
     const uint8_t *from = page_bytes + (size_t)i * BLOCK_BYTES;
@@ -194,23 +133,24 @@ void delta_release(delta *d) {
 }
 
 uint64_t delta_bytes(const delta *d) {
-  return sizeof *d + d->entry_count * sizeof(entry) + d->block_count * sizeof(block_ref) +
+  return sizeof *d + d->entry_count * sizeof(block_entry) + d->block_count * sizeof(block_ref) +
          d->stored_count * BLOCK_BYTES;
 }
 
 uint64_t delta_blocks(const delta *d) { return d->block_count; }
 
-static table delta_table(const delta *d) {
-  return (table){d->entries, d->blocks, d->entry_count, d->block_count};
+static block_table delta_table(const delta *d) {
+  return (block_table){.entries = d->entries, .blocks = d->blocks,
+                       .entry_count = d->entry_count, .block_count = d->block_count};
 }
 
 bool delta_next(const delta *d, uint64_t *at, delta_page *out) {
   if (*at >= d->entry_count) return false;
-  table t = delta_table(d);
-  const entry *e = &d->entries[(*at)++];
+  block_table t = delta_table(d);
+  const block_entry *e = &d->entries[(*at)++];
   *out = (delta_page){.memory = e->memory, .mask = e->mask, .page = e->page};
   block_ref ref[PAGE_BLOCKS];
-  entry_refs(&t, e, ALL_BLOCKS, ref);
+  block_table_refs(&t, e, ALL_BLOCKS, ref);
   for (unsigned i = 0; i < PAGE_BLOCKS; i++) out->block[i] = e->mask >> i & 1 ? ref_bytes(ref[i]) : NULL;
   return true;
 }
@@ -279,46 +219,6 @@ static int run_of_delta(delta *d, run **out) {
   return 0;
 }
 
-/* Where a merge goes: with entries NULL it is only counted. */
-typedef struct {
-  entry *entries;
-  block_ref *blocks;
-  uint64_t entry_count, block_count;
-} merge_target;
-
-/* One place of the result: the newer blocks over the older ones; either may be NULL. */
-static void merge_entry(const table *older, const entry *o, const table *newer, const entry *n, merge_target *to) {
-  const entry *e = n != NULL ? n : o;
-  uint16_t old_mask = o != NULL ? o->mask : 0, new_mask = n != NULL ? n->mask : 0, mask = old_mask | new_mask;
-  if (to->entries != NULL) {
-    const block_ref *old = o != NULL ? &older->blocks[o->first] : NULL,
-                    *new = n != NULL ? &newer->blocks[n->first] : NULL;
-    to->entries[to->entry_count] = (entry){.page = e->page,
-                                           .first = to->block_count,
-                                           .memory = e->memory,
-                                           .mask = mask};
-    block_ref *next = &to->blocks[to->block_count];
-    for (unsigned i = 0; i < PAGE_BLOCKS; i++) {
-      if (mask >> i & 1) *next++ = new_mask >> i & 1 ? *new : *old;
-      if (old_mask >> i & 1) old++;
-      if (new_mask >> i & 1) new++;
-    }
-  }
-  to->entry_count++;
-  to->block_count += mask_count(mask);
-}
-
-static void merge_tables(const table *older, const table *newer, merge_target *to) {
-  const entry *o = older->entries, *o_end = o + older->entry_count;
-  const entry *n = newer->entries, *n_end = n + newer->entry_count;
-  while (o < o_end || n < n_end) {
-    int order = o == o_end ? 1 : n == n_end ? -1 : compare_place(o->memory, o->page, n->memory, n->page);
-    merge_entry(older, order <= 0 ? o : NULL, newer, order >= 0 ? n : NULL, to);
-    if (order <= 0) o++;
-    if (order >= 0) n++;
-  }
-}
-
 /* Both lists by address, into one without repetitions; no references are taken. */
 static uint64_t merge_deltas(const run *a, const run *b, delta **to) {
   uint64_t i = 0, j = 0, count = 0;
@@ -355,19 +255,20 @@ static void run_keep_used(run *r, uint8_t *used) {
 }
 
 static int run_merge(const run *older, const run *newer, run **out) {
-  merge_target to = {0};
-  merge_tables(&older->table, &newer->table, &to);
+  block_table_room to = {0};
+  block_table_merge(&older->table, &newer->table, &to);
   uint64_t deltas = older->delta_count + newer->delta_count;
-  size_t delta_room = deltas * sizeof(delta *), entry_room = to.entry_count * sizeof(entry);
-  size_t pointer_room = to.block_count * sizeof(block_ref);
-  run *r = malloc(sizeof *r + delta_room + entry_room + pointer_room + deltas);
+  size_t delta_room = deltas * sizeof(delta *), entry_room = to.entry_count * sizeof(block_entry);
+  size_t pointer_room = to.block_count * sizeof(block_ref), filter_room = block_filter_bytes(to.entry_count);
+  run *r = malloc(sizeof *r + delta_room + entry_room + pointer_room + filter_room + deltas);
   if (r == NULL) return PAGESTORE_ENOMEM;
   uint8_t *room = (uint8_t *)r->deltas + delta_room;
-  to = (merge_target){.entries = (entry *)(void *)room, .blocks = (block_ref *)(void *)(room + entry_room)};
-  merge_tables(&older->table, &newer->table, &to);
-  *r = (run){.references = 1, .table = {to.entries, to.blocks, to.entry_count, to.block_count}};
+  to = (block_table_room){.entries = (block_entry *)(void *)room, .blocks = (block_ref *)(void *)(room + entry_room)};
+  block_table_merge(&older->table, &newer->table, &to);
+  *r = (run){.references = 1, .table = {to.entries, to.blocks, to.entry_count, to.block_count, NULL, 0}};
+  block_filter_make(&r->table, (uint64_t *)(void *)(room + entry_room + pointer_room));
   r->delta_count = merge_deltas(older, newer, r->deltas);
-  uint8_t *used = room + entry_room + pointer_room;
+  uint8_t *used = room + entry_room + pointer_room + filter_room;
   memset(used, 0, deltas);
   run_keep_used(r, used);
   *out = r;
@@ -447,20 +348,21 @@ static void run_own_records(run *r) {
 }
 
 static int run_of_logged(const logged_block *blocks, uint64_t count, run **out) {
-  size_t delta_room = count * sizeof(delta *), entry_room = count * sizeof(entry);
-  run *r = malloc(sizeof *r + delta_room + entry_room + count * sizeof(block_ref));
+  size_t delta_room = count * sizeof(delta *), entry_room = count * sizeof(block_entry);
+  run *r = malloc(sizeof *r + delta_room + entry_room + count * sizeof(block_ref) + block_filter_bytes(count));
   if (r == NULL) return PAGESTORE_ENOMEM;
-  entry *entries = (entry *)(void *)((uint8_t *)r->deltas + delta_room), *e = entries - 1;
+  block_entry *entries = (block_entry *)(void *)((uint8_t *)r->deltas + delta_room), *e = entries - 1;
   block_ref *refs = (block_ref *)(void *)((uint8_t *)entries + entry_room);
   for (uint64_t i = 0; i < count; i++) {
     const logged_block *b = &blocks[i];
-    bool same = i > 0 && compare_place(e->memory, e->page, b->memory, b->page) == 0;
-    if (!same) *++e = (entry){.page = b->page, .first = i, .memory = b->memory};
+    bool same = i > 0 && place_compare(e->memory, e->page, b->memory, b->page) == 0;
+    if (!same) *++e = (block_entry){.page = b->page, .first = i, .memory = b->memory};
     ASSERT(e->mask >> b->number == 0);
     e->mask |= (uint16_t)(1u << b->number);
     refs[i] = (block_ref){.owner = b->record, .at = b->version << SLOT_BITS | b->slot};
   }
-  *r = (run){.references = 1, .table = {entries, refs, (uint64_t)(e - entries) + 1, count}};
+  *r = (run){.references = 1, .table = {entries, refs, (uint64_t)(e - entries) + 1, count, NULL, 0}};
+  block_filter_make(&r->table, (uint64_t *)(void *)(refs + count));
   run_own_records(r);
   *out = r;
   return 0;
@@ -511,9 +413,9 @@ void unflushed_release(unflushed *u) {
 static uint16_t find_refs(const unflushed *u, uint32_t memory, uint64_t page, block_ref ref[PAGE_BLOCKS]) {
   uint16_t found = 0;
   for (uint32_t i = u == NULL ? 0 : u->count; i > 0 && found != ALL_BLOCKS; i--) {
-    const table *t = &u->spans[i - 1].run->table;
-    const entry *e = table_find(t, memory, page);
-    if (e != NULL) found |= entry_refs(t, e, (uint16_t)~found, ref);
+    const block_table *t = &u->spans[i - 1].run->table;
+    const block_entry *e = block_table_find(t, memory, page);
+    if (e != NULL) found |= block_table_refs(t, e, (uint16_t)~found, ref);
   }
   return found;
 }
@@ -551,20 +453,20 @@ int logged_block_check(const logged_page *p, unsigned block, id128 store, const 
 
 bool unflushed_has(const unflushed *u, uint32_t memory, uint64_t page) {
   for (uint32_t i = u == NULL ? 0 : u->count; i > 0; i--)
-    if (table_find(&u->spans[i - 1].run->table, memory, page) != NULL) return true;
+    if (block_table_find(&u->spans[i - 1].run->table, memory, page) != NULL) return true;
   return false;
 }
 
 bool unflushed_next_in(const unflushed *u, uint64_t after, uint64_t through, uint32_t memory, uint64_t page,
                        uint32_t *next_memory, uint64_t *next_page) {
-  const entry *nearest = NULL;
+  const block_entry *nearest = NULL;
   for (uint32_t i = 0; u != NULL && i < u->count && u->spans[i].first <= through; i++) {
     if (after != 0 && u->spans[i].last <= after) continue;
-    const table *t = &u->spans[i].run->table;
-    uint64_t at = table_seek(t, memory, page);
+    const block_table *t = &u->spans[i].run->table;
+    uint64_t at = block_table_seek(t, memory, page);
     if (at == t->entry_count) continue;
-    const entry *e = &t->entries[at];
-    if (nearest == NULL || compare_place(e->memory, e->page, nearest->memory, nearest->page) < 0) nearest = e;
+    const block_entry *e = &t->entries[at];
+    if (nearest == NULL || place_compare(e->memory, e->page, nearest->memory, nearest->page) < 0) nearest = e;
   }
   if (nearest == NULL) return false;
   *next_memory = nearest->memory;
@@ -592,7 +494,7 @@ bool unflushed_is_valid(const unflushed *u) {
   if (u->count == 0) return false;
   for (uint32_t i = 0; i < u->count; i++) {
     const span *s = &u->spans[i];
-    if (s->first > s->last || !table_is_valid(&s->run->table)) return false;
+    if (s->first > s->last || !block_table_is_valid(&s->run->table)) return false;
     /* Equal only after a restamp: there all runs have one serial. */
     if (i > 0 && s[-1].last > s->first) return false;
   }
