@@ -327,7 +327,7 @@ static int merge_ahead(group *g) {
   uint64_t pages = AHEAD_PAGES;
   int status = 0;
   for (work *at = g->works; at && !status; at = at->next)
-    if (at->kind == WORK_COMMIT && at->log && !at->new_layer)
+    if (at->kind == WORK_COMMIT && !at->new_layer)
       status = block_log_merge_ahead(g->store->log, &w, at->log, &pages);
   count_merged(g, &w);
   return status;

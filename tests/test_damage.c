@@ -386,21 +386,13 @@ static void end_edit(db *d, db_txn *txn) {
   db_close(d);
 }
 
-/* The record of a snapshot, right by itself, names a layer that is not there. */
-static void a_snapshot_without_its_layer(void **state) {
-  (void)state;
-  host h = {0};
+/* A record of a state, right by itself, from now on names a layer that is not there. */
+static void name_layer_77(const host *h, catalog_key key) {
   db *d;
   db_txn *txn;
   state_record record;
   catalog_record bytes_of;
-  catalog_key key = catalog_key_snapshot(1, "kept");
-  pagestore_store *store;
-  stored(&h);
-  host_open(&h, 0);
-  assert_ok(pagestore_snapshot_create(h.instance, "kept", 0));
-  assert_ok(host_close(&h));
-  assert_ok(db_open(h.path, &(db_options){ .map_bytes = 1ull << 32 }, &d));
+  assert_ok(db_open(h->path, &(db_options){ .map_bytes = 1ull << 32 }, &d));
   assert_ok(db_begin(d, &txn));
   assert_ok(record_get((db_reader){ .txn = txn }, &key, &bytes_of));
   assert_ok(state_record_decode(record_bytes(&bytes_of), &record));
@@ -409,12 +401,49 @@ static void a_snapshot_without_its_layer(void **state) {
   assert_ok(record_put(txn, &key, &bytes_of));
   end_edit(d, txn);
   state_release(record.state);
-  assert_status(pagestore_open(h.path, PAGESTORE_WITH(pagestore_options, .map_bytes = 1ull << 32), &store), PAGESTORE_ECORRUPT);
+}
+
+static int open_to(const host *h, uint32_t flags, pagestore_store **out) {
+  return pagestore_open(h->path, PAGESTORE_WITH(pagestore_options, .flags = flags, .map_bytes = 1ull << 32), out);
+}
+
+static void a_snapshot_without_its_layer(void **state) {
+  (void)state;
+  host h = {0};
+  pagestore_store *store;
+  pagestore_instance *i;
+  stored(&h);
+  host_open(&h, 0);
+  assert_ok(pagestore_snapshot_create(h.instance, "kept", 0));
+  assert_ok(host_close(&h));
+  name_layer_77(&h, catalog_key_snapshot(1, "kept"));
+  assert_status(open_to(&h, 0, &store), PAGESTORE_ECORRUPT);
   assert_non_null(strstr(pagestore_detail(), "'kept' lies in layer 77"));
-  assert_ok(pagestore_open(h.path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_READ, .map_bytes = 1ull << 32), &store));
+  assert_ok(open_to(&h, PAGESTORE_READ, &store));
   assert_status(pagestore_snapshot_each(store, "i", ignore_snapshot, NULL), PAGESTORE_ECORRUPT);
   assert_non_null(strstr(pagestore_detail(), "'kept' lies in layer 77"));
+  assert_status(pagestore_instance_open(store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ, .snapshot = "kept"), &i),
+                PAGESTORE_ECORRUPT);
+  assert_non_null(strstr(pagestore_detail(), "'kept' lies in layer 77"));
   assert_ok(pagestore_close(store));
+  folder_remove(&h);
+}
+
+/* The store can be opened, for others' sake. */
+static void an_instance_without_its_layer(void **state) {
+  (void)state;
+  host h = {0};
+  pagestore_store *store;
+  pagestore_instance *i;
+  stored(&h);
+  name_layer_77(&h, catalog_key_id(CATALOG_INSTANCE, 1));
+  for (int reads = 0; reads < 2; reads++) {
+    assert_ok(open_to(&h, reads ? PAGESTORE_READ : 0, &store));
+    assert_status(pagestore_instance_open(store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = reads ? PAGESTORE_READ : 0), &i),
+                  PAGESTORE_ECORRUPT);
+    assert_non_null(strstr(pagestore_detail(), "'i' names layer 77, which is not there: run recover"));
+    assert_ok(pagestore_close(store));
+  }
   folder_remove(&h);
 }
 
@@ -555,7 +584,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(damaged_pages),     cmocka_unit_test(trap_hook),       cmocka_unit_test(no_laundering),
     cmocka_unit_test(writing_mends),     cmocka_unit_test(damaged_catalog), cmocka_unit_test(stale_meta_raised),
-    cmocka_unit_test(ids_given_again),  cmocka_unit_test(a_snapshot_without_its_layer),
+    cmocka_unit_test(ids_given_again),  cmocka_unit_test(a_snapshot_without_its_layer), cmocka_unit_test(an_instance_without_its_layer),
     cmocka_unit_test(limits_that_cannot_be),
     cmocka_unit_test(other_files),       cmocka_unit_test(cut_under_a_live_store),
   };
