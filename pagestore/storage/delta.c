@@ -8,11 +8,11 @@
  * its own and references to those deltas that it still points into: a delta whose every block was written again is let
  * go.
  *
- * Cost, with n blocks in the index: push merges the newest run with its elder while it is at least half as large and
- * the elder begins after the cut, so sizes fall by more than half from run to run: at most log2(n) runs on
- * each side of the cut, and a block is moved O(log n) times before it is flushed. find: a look at each run's filter,
- * and a binary search where the page may be. drop and restamp: O(runs). A block of zeros is a pointer to the one zero
- * block.
+ * Cost, with n blocks in the index: push merges the newest run with its elder while it is at least half as large (a
+ * quarter, in the log) and the elder begins after the cut, so sizes fall by more than that from run to run: at most
+ * log2(n) runs on each side of the cut, and a block is moved O(log n) times before it is flushed. find: a look at each
+ * run's filter, and a binary search where the page may be. drop and restamp: O(runs). A block of zeros is a pointer to
+ * the one zero block.
  */
 #include "storage/delta.h"
 
@@ -25,7 +25,11 @@
 #include "base/check.h"
 #include "storage/block_table.h"
 
-enum { SLOT_BITS = 4 };  /* of the ref of a logged block: which of its record's sixteen */
+enum {
+  SLOT_BITS = 4,  /* of the ref of a logged block: which of its record's sixteen */
+  /* How much larger an elder run may be, to be merged with. What is in the log is looked up more often than pushed. */
+  ELDER_RATIO = 2, ELDER_RATIO_LOGGED = 4,
+};
 
 struct delta {
   _Atomic uint32_t references;
@@ -292,16 +296,16 @@ static int index_copy(const unflushed *u, uint32_t from, uint32_t count, uint32_
 
 /* Geometric, so that their number stays logarithmic; never across the cut, so that what a flush in progress
  * writes goes whole. */
-static bool wants_merge(const span *elder, const run *younger, uint64_t cut) {
-  return elder->first > cut && 2 * younger->table.block_count >= elder->run->table.block_count;
+static bool wants_merge(const span *elder, const run *younger, uint64_t cut, uint64_t ratio) {
+  return elder->first > cut && ratio * younger->table.block_count >= elder->run->table.block_count;
 }
 
 /* Takes over the run of `top`, also when it fails. */
-static int push_run(const unflushed *u, span top, uint64_t cut, unflushed **out) {
+static int push_run(const unflushed *u, span top, uint64_t cut, uint64_t ratio, unflushed **out) {
   uint32_t count = u == NULL ? 0 : u->count;
   ASSERT(count == 0 || top.first >= u->spans[count - 1].last);  /* equal: one record for two commits of a group */
   int err;
-  while (count > 0 && wants_merge(&u->spans[count - 1], top.run, cut)) {
+  while (count > 0 && wants_merge(&u->spans[count - 1], top.run, cut, ratio)) {
     run *merged;
     if ((err = run_merge(u->spans[count - 1].run, top.run, &merged)) != 0) goto release_run;
     run_release(top.run);
@@ -326,7 +330,7 @@ int unflushed_push(const unflushed *u, delta *d, uint64_t serial, uint64_t cut, 
   }
   span top = {.first = serial, .last = serial};
   int err = run_of_delta(d, &top.run);
-  return err != 0 ? err : push_run(u, top, cut, out);
+  return err != 0 ? err : push_run(u, top, cut, ELDER_RATIO, out);
 }
 
 static int compare_address(const void *a, const void *b) {
@@ -373,7 +377,7 @@ int unflushed_push_logged(const unflushed *u, const logged_block *blocks, uint64
   ASSERT(count != 0);
   span top = {.first = first, .last = last};
   int err = run_of_logged(blocks, count, &top.run);
-  return err != 0 ? err : push_run(u, top, cut, out);
+  return err != 0 ? err : push_run(u, top, cut, ELDER_RATIO_LOGGED, out);
 }
 
 int unflushed_drop(const unflushed *u, uint64_t through, unflushed **out) {
