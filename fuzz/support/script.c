@@ -9,7 +9,6 @@
 #include "fuzz/fuzz.h"
 
 enum { WIDE = 2, NONE = SCRIPT_INSTANCES, PAGES_CROWDED = 700, PAGES_ROOMY = 300, WIDE_PAGES_USUAL = 12 };
-enum { KEY_LARGE, KEY_MODULE, KEY_STEP };
 
 const script_memory script_memories[SCRIPT_MEMORIES] = {
     {"heap", PAGESTORE_KEEP, 2, 20, 0},
@@ -192,7 +191,7 @@ static void message(writer *w, uint32_t instance) {
     some_writes(w, instance, m);
   }
   some_values(w, instance);
-  set_value(w, instance, KEY_STEP, 16);
+  set_value(w, instance, KEY_STEP, STEP_BYTES);
 }
 
 static void seal(writer *w, script_seal how, uint32_t instance) {
@@ -264,7 +263,7 @@ static bool step_several(writer *w) {
     if (!now->memory[m].present) open_memory(w, i, m, false);
     uint32_t size = now->memory[m].pages * PAGE_CELLS;
     if (size) write_cells(w, i, m, (uint32_t)script_below(&w->dice, size), 1, 1);
-    set_value(w, i, KEY_STEP, 16);
+    set_value(w, i, KEY_STEP, STEP_BYTES);
     now->version++;
     seal(w, SEAL_COMMIT, i);
     count++;

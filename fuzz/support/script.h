@@ -40,6 +40,8 @@ typedef struct {
 } script_memory;
 extern const script_memory script_memories[SCRIPT_MEMORIES];
 extern const char *const script_keys[SCRIPT_KEYS]; /* ascending */
+/* Every commit sets the last one to so many bytes: no two steps leave the same. */
+enum { KEY_LARGE, KEY_MODULE, KEY_STEP, STEP_BYTES = 16 };
 
 typedef struct {
   uint64_t version;

@@ -12,11 +12,13 @@
 #include "storage/format.h"
 #include "storage/walker.h"
 
-/* What tells one step from another: versions and snapshots. */
+/* What tells one step from another: versions, what the last commit set, snapshots. Versions are not enough: an instance
+ * that was deleted and made anew may have the same. */
 typedef struct {
   struct {
     bool exists;
     uint64_t version;
+    uint8_t step[STEP_BYTES];
     uint32_t snapshots;
     struct {
       uint64_t name, version;
@@ -62,12 +64,22 @@ static int list_instance(void *env, const pagestore_instance_info *info) {
   return 0;
 }
 
+static void read_step(witness *w, const char *name, uint8_t to[STEP_BYTES]) {
+  pagestore_instance *view;
+  size_t length;
+  OK(w, pagestore_instance_open(w->store, name, PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_READ),
+                                &view));
+  OK(w, pagestore_metadata_get(view, script_keys[KEY_STEP], to, STEP_BYTES, &length));
+  pagestore_instance_close(view);
+}
+
 static void list(witness *w) {
   char name[32];
   OK(w, pagestore_instance_each(w->store, NULL, list_instance, w));
   for (uint32_t i = 0; i < SCRIPT_INSTANCES; i++) {
     if (!w->is.instance[i].exists) continue;
     script_name(name, i);
+    read_step(w, name, w->is.instance[i].step);
     OK(w, pagestore_snapshot_each(w->store, name, list_snapshot, (void *[]){w, &i}));
   }
 }
@@ -76,6 +88,12 @@ static bool has_snapshot(const listing *is, uint32_t i, const script_snapshot *m
   for (uint32_t n = 0; n < is->instance[i].snapshots; n++)
     if (is->instance[i].snapshot[n].name == must->name) return is->instance[i].snapshot[n].version == must->of.version;
   return false;
+}
+
+static bool has_step(const script *s, const script_state *must, const uint8_t step[STEP_BYTES]) {
+  uint8_t value[STEP_BYTES];
+  script_value(s, must->value[KEY_STEP].stamp, STEP_BYTES, value);
+  return memcmp(step, value, STEP_BYTES) == 0;
 }
 
 static bool fits(const script *s, const listing *is) {
@@ -90,6 +108,7 @@ static bool fits(const script *s, const listing *is) {
       snapshots++;
     }
     if (must->now.version != is->instance[i].version || snapshots != is->instance[i].snapshots) return false;
+    if (!has_step(s, &must->now, is->instance[i].step)) return false;
   }
   return true;
 }
