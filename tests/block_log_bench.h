@@ -157,7 +157,7 @@ static inline void assert_reads(bench *b, const unflushed *logged, uint64_t boun
   line_release(bounded);
 }
 
-/* Through the line; as another process would, with an index of its own; and after loading anew. */
+/* Through the line; as another process would, with an index of its own. */
 static inline void assert_all(bench *b) {
   unflushed *index;
   assert_reads(b, atomic_load(&b->of->blocks), BOUND_OPEN, b->tags);
@@ -166,6 +166,14 @@ static inline void assert_all(bench *b) {
   assert_reads(b, index, BOUND_OPEN, b->tags);
   unflushed_release(index);
   db_slot_release(slot);
+}
+
+/* Now, and as loaded anew. */
+static inline void assert_all_lasts(bench *b) {
+  assert_all(b);
+  unload(b);
+  load(b);
+  assert_all(b);
 }
 
 static inline uint64_t count_records(bench *b) { return block_log_bytes(b->log) / PAGE_RECORD_BYTES; }

@@ -134,9 +134,7 @@ static void few_blocks_are_logged_anew(void **env) {
   assert_true(block_log_sequence(b->log) > sequence);
   assert_int_equal(count_rows(&b->f, 0), 0);
   assert_int_equal(b->state->memories[0].stored_pages, stored_pages(b));
-  unload(b);
-  load(b);
-  assert_all(b);
+  assert_all_lasts(b);
 }
 
 /* Each slice once abandoned, once done; the log loaded anew after each. */
@@ -178,10 +176,7 @@ static void zeros_over_merged_blocks(void **env) {
   assert_int_equal(flush_page(b, 2, 0x0001, 0), 0);
   assert_int_equal(count_rows(&b->f, 0), 1);
   assert_int_equal(b->state->memories[0].stored_pages, 0);
-  assert_all(b);
-  unload(b);
-  load(b);
-  assert_all(b);
+  assert_all_lasts(b);
   assert_int_equal(flush_page(b, 2, 0x0002, 6), 0);
   assert_all(b);
   while (!block_log_is_empty(b->log)) step(b, LOG_EVERYTHING, 10, true);

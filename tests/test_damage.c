@@ -7,6 +7,7 @@
  * - a commit over another block of a page that was damaged after it was loaded keeps the damage noticed; one over the damaged
  *   block mends it;
  * - a flipped bit in a catalog record is ECORRUPT, and other instances can be opened;
+ * - an instance, or a snapshot, whose layer is not there is ECORRUPT, for writers and for readers;
  * - a stale meta page whose transaction id was raised is refused at open;
  * - truncated, empty, foreign, newer and differently paged files each have their own status and text, and are left as they are;
  * - a file that is cut under an open store gives errors and traps, and no crash.

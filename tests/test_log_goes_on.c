@@ -33,10 +33,7 @@ static void few_blocks_share_a_record(void **env) {
   assert_int_equal(flush_page(b, 60, 0x007f, 500), 0);
   assert_int_equal(flush_page(b, 61, 0x003f, 501), 0); /* just full: 3 + 7 + 6 */
   assert_int_equal(count_records(b), 2);
-  assert_all(b);
-  unload(b);
-  load(b);
-  assert_all(b);
+  assert_all_lasts(b);
   flush_three(b);
   assert_int_equal(count_records(b), 3);
   assert_int_equal(b->state->memories[0].stored_pages, stored_pages(b));
@@ -53,9 +50,7 @@ static void the_newest_of_a_record_counts(void **env) {
     assert_all(b);
   }
   assert_int_equal(count_records(b), 1);
-  unload(b);
-  load(b);
-  assert_all(b);
+  assert_all_lasts(b);
   while (!block_log_is_empty(b->log)) step(b, LOG_EVERYTHING, 10, true);
   assert_int_equal(count_rows(&b->f, 0), 1);
   assert_all(b);
@@ -106,10 +101,7 @@ static void an_abandoned_flush_moves_nothing(void **env) {
     assert_true(at < 1000);
   }
   assert_int_equal(count_records(b), 1);
-  assert_all(b);
-  unload(b);
-  load(b);
-  assert_all(b);
+  assert_all_lasts(b);
 }
 
 /* Segments of one transaction that compare with blocks which the record had, and with such as it has just got. */

@@ -430,7 +430,7 @@ static void write_each_page(workload *w, guest *g) {
   commit(w, g, some_flags(w));
 }
 
-/* What is logged leaves no rows behind that trash would have to delete. */
+/* Makes rows, for trash to delete: what is merely logged leaves none behind. */
 static void merge_all(workload *w) {
   TRY(w, pagestore_drain(w->store, PAGESTORE_FOREVER));
   seal_acknowledge_all(w);
