@@ -315,7 +315,7 @@ static int merge_along(group *g) {
   writer w = merger(g->store, g->writer.scratch);
   w.txn = g->writer.txn;
   w.packer = g->writer.packer;
-  int status = block_log_step(g->store->log, &w, LOG_BUDGET, g->merge_pages);
+  int status = block_log_step(g->store->log, &w, LOG_EARLY, g->merge_pages);
   count_merged(g, &w);
   return status;
 }

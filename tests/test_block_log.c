@@ -113,6 +113,29 @@ static void over_its_budget_the_oldest_generation_goes(void **env) {
   assert_all(b);
 }
 
+/* Along with flushes the oldest generation goes in small parts while the log fills. Idle upkeep leaves it alone until it is full. */
+static void before_that_it_goes_along_with_flushes(void **env) {
+  bench *b = *env;
+  uint64_t most = 0, flushes = 0, before = b->w.rows_put;
+  fill_log(b, BUDGET_RECORDS - 3 * GENERATION);
+  assert_int_equal(block_log_pace(b->log, PAGE_BLOCKS), 0);
+  fill_log(b, 1);
+  assert_false(block_log_has_work(b->log, LOG_BUDGET));
+  step(b, LOG_BUDGET, 100, true);
+  assert_int_equal(b->w.rows_put, before);
+  for (; count_rows(&b->f, 0) < GENERATION; flushes++, assert_true(flushes <= 3 * GENERATION)) {
+    uint64_t pages = block_log_pace(b->log, PAGE_BLOCKS), rows = b->w.rows_put;
+    assert_true(pages > 0);
+    step(b, LOG_EARLY, pages, true);
+    most = max_u64(most, b->w.rows_put - rows);
+    assert_true(b->w.rows_put - before <= GENERATION);
+    fill_log(b, 1);
+  }
+  assert_true(flushes >= GENERATION / 2 && most <= PAGE_BLOCKS / 4 + 1);
+  assert_false(block_log_is_behind(b->log));
+  assert_all(b);
+}
+
 /* With a packer, blocks of pages that have few in the log are logged anew, as long as that is worth it: at most half of a
  * generation; their versions and the counts stay. */
 static void few_blocks_are_logged_anew(void **env) {
@@ -409,6 +432,7 @@ int main(void) {
       TEST(an_abandoned_flush_leaves_nothing),
       TEST(a_record_is_read_while_it_is_filled),
       TEST(over_its_budget_the_oldest_generation_goes),
+      TEST(before_that_it_goes_along_with_flushes),
       TEST(few_blocks_are_logged_anew),
       TEST(in_slices_with_reloading),
       TEST(zeros_over_merged_blocks),

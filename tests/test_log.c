@@ -251,7 +251,7 @@ static void test_others_commit(void **state) {
   pagestore_memory *m;
   assert_ok(pagestore_instance_open(h.store, "other", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE), &other));
   assert_ok(pagestore_memory_open(other, "m", PAGESTORE_WITH(pagestore_memory_options, .pages = PAGES, .guard_bytes = MIB), &m));
-  for (uint64_t i = 0; i < 20; i++) {
+  for (uint64_t i = 0; i < 50; i++) {
     put_block(pagestore_memory_base(m), i % PAGES, (unsigned)i % 16, i + 1);
     assert_ok(pagestore_commit(other, 0, NULL));
   }

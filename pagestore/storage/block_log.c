@@ -14,6 +14,7 @@
 
 enum {
   GENERATIONS = 8,                 /* of the budget */
+  GENERATIONS_EARLY = 3,           /* before it is full */
   GENERATION_RECORDS_MIN = 8,
   DELETED_MIN = 64,                /* doomed records whose rows go in one transaction, */
   PAGES_DELETED = 8,               /* and one more for so many pages that are looked at: twice what is added */
@@ -375,9 +376,14 @@ static uint64_t counting_through(const block_log *l, uint64_t through) {
 
 static uint64_t counting_records(const block_log *l) { return counting_through(l, l->sequence_next - 1); }
 
+/* Which is merged, or can be without closing one for that. */
+static bool has_generation(const block_log *l) { return l->merging.through != 0 || l->closed_count > 0; }
+
 static bool is_over(const block_log *l, log_goal goal) {
-  if (goal == LOG_EVERYTHING) return counting_records(l) > 0;
-  return counting_records(l) > l->budget_records - l->budget_records / GENERATIONS;
+  uint64_t counting = counting_records(l), generation = l->budget_records / GENERATIONS;
+  if (goal == LOG_EVERYTHING) return counting > 0;
+  bool is_early = goal == LOG_EARLY && has_generation(l);
+  return counting > l->budget_records - (is_early ? GENERATIONS_EARLY : 1) * generation;
 }
 
 static bool has_doomed(const block_log *l) {
@@ -385,13 +391,13 @@ static bool has_doomed(const block_log *l) {
 }
 
 bool block_log_has_work(const block_log *l, log_goal goal) {
-  return l->merging.through != 0 || has_doomed(l) || is_over(l, goal);
+  return has_doomed(l) || is_over(l, goal);
 }
 
 uint64_t block_log_pace(const block_log *l, uint64_t blocks) {
-  if (!block_log_has_work(l, LOG_BUDGET)) return 0;
-  uint64_t generation = generation_records(l) * PAGE_BLOCKS;
-  return blocks * (l->merging.through != 0 ? l->merging.pages : generation) * 4 / 3 / generation + 1;
+  if (!block_log_has_work(l, LOG_EARLY)) return 0;
+  if (l->merging.through == 0) return blocks / 4 + 1;
+  return blocks * l->merging.pages / l->merging.room_blocks + 1;
 }
 
 bool block_log_is_behind(const block_log *l) { return record_count(l) > l->budget_records + generation_records(l); }
@@ -406,6 +412,8 @@ static int begin_merging(block_log *l) {
   /* One that was closed early gives back too little to be gone on with: logged anew it would never come to an end. */
   uint64_t records = counting_through(l, m.through);
   if (records >= generation_records(l)) m.relocate_blocks = records * PAGE_BLOCKS / 2;
+  uint64_t left = l->budget_records - min_u64(l->budget_records, counting_records(l));
+  m.room_blocks = max_u64(left, generation_records(l)) * PAGE_BLOCKS;
   pthread_mutex_lock(&l->lock);
   for (unsigned i = 0; i < LINE_BUCKETS && err == 0; i++)
     for (log_line *line = l->lines[i]; line != NULL && err == 0; line = line->next) {
@@ -477,7 +485,8 @@ int block_log_step(block_log *l, writer *w, log_goal goal, uint64_t pages) {
   l->merged_all = false;
   int err = delete_doomed(l, w->txn, DELETED_MIN + pages / PAGES_DELETED);
   if (err != 0) return err;
-  if (l->merging.through == 0 && is_over(l, goal)) {
+  bool merges = is_over(l, goal);
+  if (l->merging.through == 0 && merges) {
     if (l->closed_count == 0) {
       close_generation(l, 1);
       if (w->packer != NULL) w->packer->last = NULL;
@@ -485,11 +494,11 @@ int block_log_step(block_log *l, writer *w, log_goal goal, uint64_t pages) {
     if ((err = begin_merging(l)) != 0) return err;
   }
   uint64_t current = l->merging.current;
-  uint64_t relocate = goal == LOG_BUDGET && w->packer != NULL ? l->merging.relocate_blocks : 0;
+  uint64_t relocate = goal != LOG_EVERYTHING && w->packer != NULL ? l->merging.relocate_blocks : 0;
   if (w->packer != NULL) relocate = min_u64(relocate, w->packer->spare);
   w->relocate_blocks = relocate;
   merge_at at = l->merging.at;
-  while (current < l->merging.count) {
+  while (merges && current < l->merging.count) {
     log_line *line = l->merging.lines[current];
     err = block_log_merge_line(l, w, line, l->merging.through, &pages, &at);
     if (err == 0 && w->packer != NULL) err = block_log_note(l, line, w->packer);

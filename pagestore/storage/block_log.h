@@ -4,7 +4,7 @@
  *   merge: the oldest generation's pages --> page records               (slices, transactions of their own)
  *          its records --> gone                                         (in the transactions that follow)
  *
- *   a generation:   OPEN --an eighth of the budget--> CLOSED --oldest, the log is full--> MERGING --> DOOMED --> (gone)
+ *   a generation:   OPEN --an eighth of the budget--> CLOSED --oldest, the log fills--> MERGING --> DOOMED --> (gone)
  *                                                          the last slice moves the log's beginning behind it
  *
  * A page is merged when its oldest block that counts is of that generation, with all its blocks: those count no more,
@@ -98,10 +98,12 @@ void block_log_discard(block_log *);
 
 /* ---- emptying: the flusher ------------------------------------------------------------------- */
 
-typedef enum { LOG_BUDGET, LOG_EVERYTHING } log_goal;
+/* EARLY: from five eighths of the budget on, for what is merged along with groups: it has until the log is full. */
+typedef enum { LOG_EARLY, LOG_BUDGET, LOG_EVERYTHING } log_goal;
 bool block_log_has_work(const block_log *, log_goal);
-/* How many pages are to be looked at for so many new blocks, so that a generation is gone when the next one is full;
- * 0: none. */
+/* How many pages are to be looked at for so many new blocks, so that the oldest generation is gone before the log is
+ * full, or when the next one is; 0: none. The first one of a log has most of its pages: begun when the log is full it
+ * would hold up its commits, and all its pages would come again together when the log has been filled once more. */
 uint64_t block_log_pace(const block_log *, uint64_t blocks);
 bool block_log_is_behind(const block_log *);                       /* a generation beyond its budget */
 /* One slice in the writer's transaction, before anything else in it: deletes rows of DOOMED records, looks at pages and

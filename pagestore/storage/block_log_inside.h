@@ -14,6 +14,7 @@ typedef struct {
   log_line **lines;                /* those with blocks in it, a reference each */
   uint64_t count, current;
   uint64_t pages;                  /* in them, when it began */
+  uint64_t room_blocks;            /* that may be logged meanwhile */
   uint64_t relocate_blocks;        /* that may go into the newest generation: half of this one, to be worth it */
   merge_at at;
 } merging;

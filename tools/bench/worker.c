@@ -9,7 +9,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { HOT_SHARE = 100, HOT_PAGES_MIN = 16 };
+enum { HOT_SHARE = 100, HOT_PAGES_MIN = 16, QUIET_MS = 100, SETTLING_MS_MAX = 10000 };
 
 /* ---- the account ------------------------------------------------------------------------------------------------- */
 
@@ -40,10 +40,21 @@ static bool all(int fd, void *bytes, size_t length, bool is_write) {
 
 /* ---- in the child ------------------------------------------------------------------------------------------------ */
 
+/* Until nothing is written any more, so that nobody's background work is in the turn of the next one. */
+static void settle(void) {
+  double written = written_bytes(), before = NAN;
+  for (int waited = 0; waited < SETTLING_MS_MAX && !isnan(written) && written != before; waited += QUIET_MS) {
+    before = written;
+    usleep(QUIET_MS * 1000);
+    written = written_bytes();
+  }
+}
+
 static _Noreturn void serve(const worker_role *role, int asked, int answer) {
   turn t;
   outcome o = {0};
   void *contestant = role->open(role->env);
+  settle();
   double written = written_bytes();
   uint64_t cpu = cpu_ns();
   if (!all(answer, &o, sizeof o, true)) _exit(EXIT_FAILED);
@@ -54,6 +65,7 @@ static _Noreturn void serve(const worker_role *role, int asked, int answer) {
     o.seconds = (double)(now_ns() - begin) / 1e9;
     o.p50_ms = quantile_of(latencies, t.messages, 0.5);
     o.p99_ms = quantile_of(latencies, t.messages, 0.99);
+    settle();
     o.written_bytes = written_bytes() - written;
     o.cpu_seconds = (double)(cpu_ns() - cpu) / 1e9;
     written = written_bytes();

@@ -2,8 +2,8 @@
  * background is its own account, and a turn of it can be asked for when it is its turn.
  *
  * A worker is forked before the benchmark has threads; it makes its store, answers once it is filled, and then
- * takes turns until it is closed. Bytes written and processor time are counted from the end of the turn before, so
- * that what is left to the background between turns counts, too.
+ * takes turns until it is closed. A turn ends when nothing is written any more: what is left to the background counts
+ * among its bytes and its processor time, and is not in the way of the next contestant.
  */
 #ifndef BENCH_WORKER_H
 #define BENCH_WORKER_H
