@@ -3,6 +3,7 @@
 #include "flusher_inside.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -450,8 +451,19 @@ static bool step_done(flusher *f) {
   return !stuck;
 }
 
+/* A thread that is woken up on the processor of the one that committed takes its place there, and the commit lasts as
+ * long as the flush; one for batch work waits until that one sleeps, or another processor is free. Where the host has
+ * given its threads a policy, this one keeps it. */
+static void yield_to_commits(void) {
+  int policy;
+  struct sched_param parameters;
+  if (pthread_getschedparam(pthread_self(), &policy, &parameters) == 0 && policy == SCHED_OTHER)
+    pthread_setschedparam(pthread_self(), SCHED_BATCH, &parameters);
+}
+
 static void *run(void *env) {
   flusher *f = env;
+  yield_to_commits();
   work *group = NULL;
   step next;
   do {
