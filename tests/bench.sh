@@ -59,6 +59,8 @@ if command -v gnuplot > /dev/null; then
     bench $name --quick --plot "$out/$name.png" > /dev/null
     head -c 8 "$out/$name.png" | grep -q PNG || fail "no picture of $name"
   done
+  bench commit --quick --plot "$out/commit.svg" > /dev/null
+  grep -q 'ours, pipelined, uniform<' "$out/commit.svg" || fail "no drawing of commit"
 fi
 nothing_left "--json or --plot"
 

@@ -10,6 +10,7 @@
 #include "support/scratch.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -328,6 +329,47 @@ static void a_message_moves_between_threads(void **state) {
   scratch_remove(directory);
 }
 
+/* ---- the flusher's thread ----------------------------------------------------------------------------------------- */
+
+static _Atomic int policy_seen;
+
+static void see_policy(void *env, void *user, uint64_t version, int status) {
+  (void)env, (void)user, (void)version, (void)status;
+  atomic_store(&policy_seen, sched_getscheduler(0));
+}
+
+/* With the policy that is given to this thread before. */
+static void *commit_once(void *env) {
+  const int *policy = env;
+  char *directory = scratch_make(), path[4200];
+  pagestore_store *store;
+  pagestore_instance *i;
+  snprintf(path, sizeof path, "%s/store", directory);
+  EXPECT(pthread_setschedparam(pthread_self(), *policy, &(struct sched_param){0}) == 0);
+  EXPECT(pagestore_open(path, PAGESTORE_WITH(pagestore_options, .flags = PAGESTORE_CREATE, .on_durable = see_policy), &store) == 0);
+  EXPECT(pagestore_instance_open(store, "i", PAGESTORE_WITH(pagestore_instance_options, .flags = PAGESTORE_CREATE), &i) == 0);
+  EXPECT(pagestore_metadata_set(i, "key", "value", 5) == 0 && pagestore_commit(i, PAGESTORE_ASYNC, NULL) == 0);
+  pagestore_instance_close(i);
+  EXPECT(pagestore_close(store) == 0);
+  scratch_remove(directory);
+  return NULL;
+}
+
+static int policy_of_the_flusher(int policy_of_the_host) {
+  pthread_t thread;
+  atomic_store(&policy_seen, -1);
+  assert_int_equal(pthread_create(&thread, NULL, commit_once, &policy_of_the_host), 0);
+  pthread_join(thread, NULL);
+  assert_int_equal(atomic_load(&failures), 0);
+  return atomic_load(&policy_seen);
+}
+
+static void the_flusher_leaves_the_processor_to_who_committed(void **state) {
+  (void)state;
+  assert_int_equal(policy_of_the_flusher(SCHED_OTHER), SCHED_BATCH);
+  assert_int_equal(policy_of_the_flusher(SCHED_IDLE), SCHED_IDLE); /* as the host says */
+}
+
 /* ---- commits that are taken back -------------------------------------------------------------------------------- */
 
 static void *look_at_first(void *env) {
@@ -390,7 +432,8 @@ int main(void) {
   rounds = env_number("PAGESTORE_ROUNDS", 400);
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(writers_views_and_forks), cmocka_unit_test(the_same_by_signals), cmocka_unit_test(committing_several),
-    cmocka_unit_test(a_message_moves_between_threads), cmocka_unit_test(views_of_commits_that_are_taken_back),
+    cmocka_unit_test(a_message_moves_between_threads), cmocka_unit_test(the_flusher_leaves_the_processor_to_who_committed),
+    cmocka_unit_test(views_of_commits_that_are_taken_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

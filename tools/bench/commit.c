@@ -352,6 +352,7 @@ static void measure(bench *b, bool skewed, uint64_t bytes) {
 }
 
 void bench_commit(bench *b) {
+  b->drawn = "durable messages";
   uint64_t bytes = bench_size(b, 512 * MIB, 16 * MIB);
   bench_disk_needed(b, bytes * (b->peers ? 22 : 12) + GIB / 4);
   measure(b, false, bytes);

@@ -45,6 +45,7 @@ struct bench {
   const char *name;
   bool json, peers, quick;
   const char *plot;
+  const char *drawn;    /* what comes after ": " in the names of series that are bars; NULL: the unit most have tells */
   unsigned repetitions; /* 0: as the benchmark likes */
   uint64_t commits;     /* of endurance; 0: as it likes */
   char folder[PATH_MAX];

@@ -1,5 +1,5 @@
 /* plot.c - what was measured as a picture, by gnuplot: curves over their axes where series are points of some
- * (series_place), else bars of the unit that most series have. Both show the middle half of the samples.
+ * (series_place), else bars. Both show the middle half of the samples.
  */
 #include <stdio.h>
 #include <string.h>
@@ -10,12 +10,19 @@ enum { AXES_MAX = 4 };
 
 /* ---- bars -------------------------------------------------------------------------------------------------------- */
 
-/* The unit that most series have: they are drawn. */
+/* How much of a name says which one it is, among those that the benchmark has chosen to be drawn; 0: not one. */
+static size_t label_length(const bench *b, const series *s) {
+  size_t length = strlen(s->name), end = strlen(b->drawn) + 2;
+  return length > end && !strcmp(s->name + length - end + 2, b->drawn) ? length - end : 0;
+}
+
+/* Of those that are chosen, else the one that most series have. */
 static const char *drawn_unit(const bench *b) {
   const char *best = "";
   size_t most = 0;
   for (size_t i = 0; i < b->count; i++) {
     size_t same = 0;
+    if (b->drawn && label_length(b, b->all[i]) == 0) continue;
     for (size_t k = 0; k < b->count; k++) same += b->all[k]->count > 0 && strcmp(b->all[k]->unit, b->all[i]->unit) == 0;
     if (same > most) most = same, best = b->all[i]->unit;
   }
@@ -34,16 +41,17 @@ static extent extent_of(const series *s) {
 static void bars(const bench *b, FILE *plot) {
   const char *unit = drawn_unit(b);
   fprintf(plot,
-          "set title 'pagestore bench %s%s'\nset style fill solid 0.6\nset boxwidth 0.7\nset ylabel '%s'\n"
+          "set title 'pagestore bench %s%s'\nset style fill solid 0.6\nset boxwidth 0.7\nset ylabel '%s%s%s'\n"
           "unset key\nset xtics rotate by -60 font ',8'\n"
           "plot '-' using 0:2:xtic(1) with boxes, '-' using 0:1:2:3 with yerrorbars lc rgb 'black' pt 0\n",
-          b->name, b->quick ? " (quick)" : "", unit);
+          b->name, b->quick ? " (quick)" : "", b->drawn ? b->drawn : "", b->drawn ? ", " : "", unit);
   for (int pass = 0; pass < 2; pass++) {
     for (size_t i = 0; i < b->count; i++) {
       const series *s = b->all[i];
       extent e = extent_of(s);
-      if (strcmp(s->unit, unit) || !(e.middle > 0)) continue;
-      if (pass == 0) fprintf(plot, "\"%s\" %g\n", s->name, e.middle);
+      size_t length = b->drawn ? label_length(b, s) : strlen(s->name);
+      if (length == 0 || strcmp(s->unit, unit) || !(e.middle > 0)) continue;
+      if (pass == 0) fprintf(plot, "\"%.*s\" %g\n", (int)length, s->name, e.middle);
       else fprintf(plot, "%g %g %g\n", e.middle, e.low, e.high);
     }
     fprintf(plot, "e\n");
@@ -119,6 +127,12 @@ static void curves(const bench *b, FILE *plot, const char *const *axes, size_t c
   fprintf(plot, "unset multiplot\n");
 }
 
+/* By the end of the file's name: a drawing for a page, else pixels. */
+static const char *terminal_of(const char *file) {
+  size_t length = strlen(file);
+  return length > 4 && !strcmp(file + length - 4, ".svg") ? "svg" : "pngcairo";
+}
+
 int report_plot(const bench *b) {
   const char *axes[AXES_MAX];
   size_t axis_count = axes_of(b, axes);
@@ -128,8 +142,8 @@ int report_plot(const bench *b) {
   }
   FILE *plot = popen("gnuplot", "w");
   if (!plot) return EXIT_FAILED;
-  fprintf(plot, "set terminal pngcairo noenhanced size 1400,900\nset output '%s'\nset logscale y\nset grid ytics\n",
-          b->plot);
+  fprintf(plot, "set terminal %s noenhanced size 1400,900\nset output '%s'\nset logscale y\nset grid ytics\n",
+          terminal_of(b->plot), b->plot);
   if (axis_count > 0) curves(b, plot, axes, axis_count);
   else bars(b, plot);
   if (pclose(plot) == 0) return EXIT_MEASURED;

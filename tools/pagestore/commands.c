@@ -442,9 +442,9 @@ const command commands[] = {
      "many: 10,000 instances of 16 pages in one store, all open: making, opening, a message each, what\n"
      "an idle one takes; wants 14 GiB of disk.\n"
      "scale: a message's cost from 1 MiB to 32 GiB of memory, and from 1 to 10,000 instances.\n"
-     "These take --json, --plot FILE.png, --store FOLDER (where they make their scratch folder, else\n"
-     "$TMPDIR or /var/tmp: name a real disk), --repetitions N, and --quick, which only shows that\n"
-     "they run. Cases take turns; ratios are within repetitions; the last line has the figures.\n"
+     "These take --json, --plot FILE.png or FILE.svg, --store FOLDER (where they make their scratch\n"
+     "folder, else $TMPDIR or /var/tmp: name a real disk), --repetitions N, and --quick, which only\n"
+     "shows that they run. Cases take turns; ratios are within repetitions; the last line has the figures.\n"
      "seed: what it costs a canister to keep its data here, by calls or directly, on wasm2c and\n"
      "Wasmtime. --repetitions N, --only WORKLOAD, --json, --plot FILE.png, --store FOLDER.\n",
      help_options, 0, OPERANDS_RAW, command_bench},
