@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "byteflip_random.h"
+#include "byteflip_rows.h"
 #include "byteflip_store.h"
 #include "check_audit.h"
 #include "recover_salvage.h"
@@ -46,51 +47,9 @@ static int memory_fd, data_fd;
 
 /* ---- second and third: rows and lookups ------------------------------------------------------------------------------ */
 
-typedef struct {
-  page_key key;
-  uint64_t at;
-  uint32_t size;
-  uint64_t hash[1 + PAGE_BLOCKS];
-  uint16_t bad;
-  bool good;
-} row;
-typedef struct {
-  row *at;
-  size_t count, room;
-  id128 store;
-} rows;
-
 static salvage whole; /* of the store as it is */
 static rows whole_rows;
 static uint64_t whole_digest;
-
-static int take_row(void *env, db_table table, bytes key, bytes value) {
-  rows *r = env;
-  row_kind kind;
-  if (table != DB_PAGES) return 0;
-  if (r->count == r->room) r->at = realloc(r->at, (r->room = r->room ? r->room * 2 : 64) * sizeof *r->at);
-  row *made = &r->at[r->count++];
-  *made = (row){.size = (uint32_t)value.size};
-  assert_int_equal(page_key_decode(key, &made->key), 0);
-  made->good = row_check(value, made->key, r->store, &kind) == 0;
-  if (value.size != PAGE_RECORD_BYTES || !made->good) return 0;
-  made->bad = page_damaged_blocks(value, made->key.page, ALL_BLOCKS);
-  for (unsigned b = 0; b < PAGE_BLOCKS; b++)
-    made->hash[b] = XXH3_64bits(page_record_bytes(value) + b * BLOCK_BYTES, BLOCK_BYTES);
-  return 0;
-}
-
-static int order_rows(const void *a, const void *b) {
-  uint8_t x[PAGE_KEY_BYTES], y[PAGE_KEY_BYTES];
-  page_key_encode(((const row *)a)->key, x);
-  page_key_encode(((const row *)b)->key, y);
-  return memcmp(x, y, sizeof x);
-}
-
-static const row *row_of(const rows *r, page_key key) {
-  row wanted = {.key = key};
-  return r->count ? bsearch(&wanted, r->at, r->count, sizeof wanted, order_rows) : NULL;
-}
 
 static int recover_image(salvage *s, rows *r) {
   *s = (salvage){.fd = memory_fd};
@@ -523,6 +482,38 @@ static void a_transaction_without_its_meta_page(void **state) {
   put_image();
 }
 
+static void destroy_page(uint64_t page) {
+  static const uint8_t nothing[LMDB_PAGE_BYTES];
+  put_page(page, nothing);
+}
+
+/* The last record of the log was gone on with, so what it was before may lie in the file, too, with what the catalog said
+ * of it then: without the newest ones, and without the free list, they are not taken for all that there was. */
+static void the_newest_copy_of_a_log_record_destroyed(void **state) {
+  (void)state;
+  put_image();
+  const kept *k = &whole.audit.kept;
+  const kept_log *last = &k->log_rows.at[k->log_rows.count - 1];
+  catalog_key key = catalog_key_id(CATALOG_LOG, last->sequence);
+  const catalog_record *said = NULL;
+  for (size_t i = 0; i < whole.records.count; i++) {
+    const salvage_record *r = &whole.records.at[i];
+    if (r->key.size == key.size && memcmp(r->key.byte, key.byte, key.size) == 0) said = &r->value;
+  }
+  assert_non_null(said);
+  destroy_page(last->at / LMDB_PAGE_BYTES);
+  for (uint64_t page = LMDB_METAS; page < image_bytes / LMDB_PAGE_BYTES; page++)
+    if (memmem(image + page * LMDB_PAGE_BYTES, LMDB_PAGE_BYTES, said->byte, said->size)) destroy_page(page);
+  for (unsigned i = 0; i < LMDB_METAS; i++) destroy_page(whole.given.meta[i].free.root);
+  salvage s;
+  rows r;
+  assert_int_equal(recover_image(&s, &r), 0);
+  assert_true(s.log_missing && s.lost.damages > 0);
+  free(r.at);
+  salvage_free(&s);
+  put_image();
+}
+
 /* Many bytes at once, and pages in each other's place: it ends, and no block reads as something else. */
 static void many_changes_at_once(void **state) {
   (void)state;
@@ -573,6 +564,7 @@ int main(int count, char **words) {
       cmocka_unit_test(any_lmdb_page_destroyed),
       cmocka_unit_test(both_meta_pages_destroyed),
       cmocka_unit_test(a_transaction_without_its_meta_page),
+      cmocka_unit_test(the_newest_copy_of_a_log_record_destroyed),
       cmocka_unit_test(many_changes_at_once),
       cmocka_unit_test(cut_off_anywhere),
   };

@@ -34,6 +34,7 @@ typedef struct {
   uint8_t health;   /* UNREADABLE: the row is not of a record's size, or cannot be found */
   uint16_t damaged; /* slots */
   uint16_t counts;  /* the catalog's, by kept_resolve_log: slots whose block a reader takes from here */
+  bool strayed; /* recover's own: no tree led to it, so it may be an older copy */
   log_addresses addresses; /* count 0: it is damaged */
 } kept_log;
 /* A block of the log. */

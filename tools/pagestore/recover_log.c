@@ -86,9 +86,9 @@ static int adopt_rows(salvage *s) {
     kept_log *said = kept_log_of(k, row->sequence);
     bool says_less = said && agrees(k, row) && said->addresses.count < row->addresses.count;
     k->log_catalog.count = count;
-    if (says_less) said->addresses = row->addresses;
+    if (says_less) said->addresses = row->addresses, said->strayed = row->strayed;
     if (said || !row->addresses.count) continue;
-    kept_log record = {.sequence = row->sequence, .addresses = row->addresses};
+    kept_log record = {.sequence = row->sequence, .strayed = row->strayed, .addresses = row->addresses};
     if (KEPT_APPEND(k->log_catalog, record)) return PAGESTORE_ENOMEM;
     s->log_adopted++;
   }
@@ -106,6 +106,22 @@ static uint64_t numbers_missing(const kept *k) {
   for (size_t i = 0; i < k->log_catalog.count; i++) found += k->log_catalog.at[i].sequence >= first;
   uint64_t last = k->log_catalog.at[k->log_catalog.count - 1].sequence;
   return last < first ? 0 : last - first + 1 - found;
+}
+
+/* Records of which neither the row nor what the catalog says lies where a tree leads: where it is not known what is
+ * free, both may be copies from before the record was gone on with, and what came then is lost. */
+static void tell_strayed(salvage *s) {
+  const kept *k = &s->audit.kept;
+  uint64_t strayed = 0;
+  for (size_t i = 0; i < k->log_catalog.count && !s->exact; i++) {
+    const kept_log *record = &k->log_catalog.at[i], *row = kept_log_row_of(k, record->sequence);
+    bool is_row_known = row && !row->strayed && row->addresses.count;
+    strayed += record->strayed && !is_row_known && record->sequence >= k->log_beginning;
+  }
+  if (!strayed) return;
+  s->log_missing = true;
+  findings_add(&s->lost, FINDING_DAMAGE, next_backup,
+               "%llu records of the log may be older copies: pages of unknown place may be older", (number)strayed);
 }
 
 static void tell_missing(salvage *s) {
@@ -139,6 +155,7 @@ int salvage_settle_log(salvage *s) {
   drop_doubles(k);
   int err = adopt_rows(s);
   if (!err) tell_missing(s);
+  if (!err) tell_strayed(s);
   return err;
 }
 

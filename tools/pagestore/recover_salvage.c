@@ -266,6 +266,15 @@ static void note_missed(salvage *s) {
     if (s->audit.kept.log_rows.at[i].health != KEPT_ROW_GOOD) s->missed |= SCAN_LOG;
 }
 
+/* What the walk did not meet. */
+static int scan(salvage *s) {
+  kept *k = &s->audit.kept;
+  size_t walked = k->log_catalog.count;
+  int err = s->missed ? salvage_scan(s, s->missed, false) : 0;
+  for (size_t i = walked; i < k->log_catalog.count; i++) k->log_catalog.at[i].strayed = true;
+  return err;
+}
+
 static int run_once(salvage *s) {
   kept *k = &s->audit.kept;
   s->mends_left = MENDS_MAX;
@@ -277,7 +286,7 @@ static int run_once(salvage *s) {
   if (s->has_older_store && !k->has_store) k->store.id = s->older_store.id;
   s->rows_wanted = s->chosen ? s->audit.page_rows_wanted : UINT64_MAX;
   note_missed(s);
-  if (s->missed && (err = salvage_scan(s, s->missed, false)) != 0) return err;
+  if ((err = scan(s)) != 0) return err;
   bool is_counted = s->rows_wanted != UINT64_MAX && !s->audit.tables_missing;
   if (s->chosen && !is_counted) s->unaccounted = salvage_unaccounted(s);
   if (!k->has_store && k->rows.count == 0 && k->names.count == 0) return PAGESTORE_EFORMAT;

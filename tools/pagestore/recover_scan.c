@@ -197,7 +197,7 @@ static bool is_whole_record(const salvage *s, const kept_log *row) {
 /* A record of the log, likewise. false: none begins here. */
 static bool scan_log(salvage *s, const uint8_t *page, uint64_t number, uint64_t *pages, int *err) {
   id128 store;
-  kept_log row = {.at = number * LMDB_PAGE_BYTES + LMDB_PAGE_HEADER_BYTES};
+  kept_log row = {.at = number * LMDB_PAGE_BYTES + LMDB_PAGE_HEADER_BYTES, .strayed = true};
   if (log_record_identity(page + LMDB_PAGE_HEADER_BYTES, &row.sequence, &store) != 0) return false;
   if (!s->audit.kept.has_store && !s->audit.pages_checked) s->audit.kept.store.id = store;
   if (memcmp(&store, &s->audit.kept.store.id, sizeof store) != 0) return false;
