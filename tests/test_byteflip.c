@@ -493,7 +493,9 @@ static void the_newest_copy_of_a_log_record_destroyed(void **state) {
   (void)state;
   put_image();
   const kept *k = &whole.audit.kept;
+  if (!k->log_rows.count) skip();
   const kept_log *last = &k->log_rows.at[k->log_rows.count - 1];
+  if (last->sequence < k->log_beginning) skip(); /* its blocks are nobody's */
   catalog_key key = catalog_key_id(CATALOG_LOG, last->sequence);
   const catalog_record *said = NULL;
   for (size_t i = 0; i < whole.records.count; i++) {
@@ -504,7 +506,8 @@ static void the_newest_copy_of_a_log_record_destroyed(void **state) {
   destroy_page(last->at / LMDB_PAGE_BYTES);
   for (uint64_t page = LMDB_METAS; page < image_bytes / LMDB_PAGE_BYTES; page++)
     if (memmem(image + page * LMDB_PAGE_BYTES, LMDB_PAGE_BYTES, said->byte, said->size)) destroy_page(page);
-  for (unsigned i = 0; i < LMDB_METAS; i++) destroy_page(whole.given.meta[i].free.root);
+  for (unsigned i = 0; i < LMDB_METAS; i++)
+    if (whole.given.meta[i].free.root != LMDB_NO_PAGE) destroy_page(whole.given.meta[i].free.root);
   salvage s;
   rows r;
   assert_int_equal(recover_image(&s, &r), 0);

@@ -108,28 +108,27 @@ static uint64_t numbers_missing(const kept *k) {
   return last < first ? 0 : last - first + 1 - found;
 }
 
-/* Records of which neither the row nor what the catalog says lies where a tree leads: where it is not known what is
- * free, both may be copies from before the record was gone on with, and what came then is lost. */
-static void tell_strayed(salvage *s) {
+/* Records that nothing else can be taken for: the row, or what the catalog says, lies where a tree leads. Where it is not
+ * known what is free, others may have been deleted, or be copies from before a record was gone on with. */
+static uint64_t records_sure(const salvage *s) {
   const kept *k = &s->audit.kept;
-  uint64_t strayed = 0;
-  for (size_t i = 0; i < k->log_catalog.count && !s->exact; i++) {
+  uint64_t sure = 0;
+  if (s->exact) return k->log_catalog.count;
+  for (size_t i = 0; i < k->log_catalog.count; i++) {
     const kept_log *record = &k->log_catalog.at[i], *row = kept_log_row_of(k, record->sequence);
-    bool is_row_known = row && !row->strayed && row->addresses.count;
-    strayed += record->strayed && !is_row_known && record->sequence >= k->log_beginning;
+    bool is_row_sure = row && !row->strayed && row->addresses.count;
+    sure += is_row_sure || (!record->strayed && record->addresses.count);
   }
-  if (!strayed) return;
-  s->log_missing = true;
-  findings_add(&s->lost, FINDING_DAMAGE, next_backup,
-               "%llu records of the log may be older copies: pages of unknown place may be older", (number)strayed);
+  return sure;
 }
 
 static void tell_missing(salvage *s) {
   kept *k = &s->audit.kept;
   uint64_t wanted = s->chosen ? s->audit.log_rows_wanted : UINT64_MAX, missing = numbers_missing(k);
+  uint64_t sure = records_sure(s);
   bool has_log = k->has_store && k->store.incompatible & FEATURE_INCOMPATIBLE_LOG;
   bool is_counted = wanted != UINT64_MAX;
-  if (is_counted && wanted > k->log_catalog.count) missing = max_u64(missing, wanted - k->log_catalog.count);
+  if (is_counted && wanted > sure) missing = max_u64(missing, wanted - sure);
   bool may_miss = !is_counted && (has_log || k->log_catalog.count) && (s->unaccounted || !s->exact);
   may_miss |= has_log && !k->log_catalog.count;
   s->log_missing = missing || may_miss;
@@ -155,7 +154,6 @@ int salvage_settle_log(salvage *s) {
   drop_doubles(k);
   int err = adopt_rows(s);
   if (!err) tell_missing(s);
-  if (!err) tell_strayed(s);
   return err;
 }
 
