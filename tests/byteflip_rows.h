@@ -1,4 +1,7 @@
-/* byteflip_rows.h - the page rows that recover emits, each with a hash of every block, to be looked up by key.
+/* byteflip_rows.h - the page rows that recover emits, each with a hash of every block, to be looked up by key. In one test program.
+ *
+ * Invariant: hash and bad are of good page records alone; row_of wants the rows sorted by order_rows.
+ * Owner:     whoever has the rows frees `at`.
  */
 #ifndef TESTS_BYTEFLIP_ROWS_H
 #define TESTS_BYTEFLIP_ROWS_H
