@@ -108,8 +108,8 @@ static uint64_t numbers_missing(const kept *k) {
   return last < first ? 0 : last - first + 1 - found;
 }
 
-/* Records that nothing else can be taken for: the row, or what the catalog says, lies where a tree leads. Where it is not
- * known what is free, others may have been deleted, or be copies from before a record was gone on with. */
+/* Records that nothing else can be taken for: the row, or what the catalog says, lies where a tree leads. Where it is
+ * not known what is free, others may have been deleted, or be copies from before a record was gone on with. */
 static uint64_t records_sure(const salvage *s) {
   const kept *k = &s->audit.kept;
   uint64_t sure = 0;
